@@ -1,0 +1,52 @@
+"""Spell any path of the operating system as text that PostgreSQL and a terminal can take.
+
+A path is bytes; a `text` column holds valid UTF-8 without NUL. Paths that are printable UTF-8
+without a backslash (nearly all) are spelled as they are, the rest with C-like escapes, so that
+every path has exactly one spelling and every spelling gives the path back.
+"""
+
+import os
+import re
+
+from imgdb.errors import UsageError
+
+# Control characters (category Cc) are valid text, but a name with ESC or a newline in it could
+# rewrite the terminal of whoever lists the database, or pass for two names.
+_TO_ESCAPE = re.compile("[\\\\\x00-\x1f\x7f-\x9f\udc80-\udcff]")
+_ESCAPE = re.compile(rb"\\(\\|n|x[0-9a-f]{2})")
+
+
+def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
+    r"""Spell a path as UTF-8 text.
+
+    A backslash becomes `\\`, a newline `\n`, each byte of another control character and each byte
+    that is not UTF-8 `\xNN` (two lower-case hex digits). UsageError if no file can have it.
+    """
+    try:
+        raw = os.fsencode(path)
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"not a name that a file can have: {path!a}") from exc
+    return _TO_ESCAPE.sub(_escape, raw.decode("utf-8", "surrogateescape"))
+
+
+def path_from_text(text: str) -> str:
+    """Give the path back that `path_text` spelled, as `os` functions take it (surrogateescape)."""
+    path = os.fsdecode(_ESCAPE.sub(_unescape, text.encode("utf-8", "surrogateescape")))
+    if path_text(path) != text:
+        raise UsageError(f"not the spelling of a path (a backslash is written twice): {text!r}")
+    return path
+
+
+def _escape(match: re.Match[str]) -> str:
+    if match[0] == "\\":
+        return "\\\\"
+    if match[0] == "\n":
+        return "\\n"
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    escape = match[1]
+    if escape == b"n":
+        return b"\n"
+    return b"\\" if escape == b"\\" else bytes([int(escape[1:], 16)])
