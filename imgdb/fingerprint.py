@@ -1,0 +1,65 @@
+"""One file -> everything that a row of imgdb.image needs: the one path for every command."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from os import PathLike
+from typing import Literal
+
+from imgdb import hashing, loader
+from imgdb.hashing import ALGORITHMS
+
+Decode = Literal["exact", "scaled"]
+
+# The rules that made the hashes of a row; a change of any rule is a new name.
+RECIPES = {"exact": "exact-1", "scaled": "scaled-1"}
+MAX_PIXELS = 300_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A picture as imgdb.image stores it; hashes are signed, None where not asked for."""
+
+    format: str
+    width: int
+    height: int
+    frames: int
+    byte_size: int
+    modified_at: datetime
+    sha256: bytes
+    ahash: int | None
+    dhash: int | None
+    phash: int | None
+    whash: int | None
+    flat: bool
+    recipe: str
+
+
+def fingerprint(
+    path: str | PathLike[str],
+    *,
+    decode: Decode = "exact",
+    algorithms: Collection[str] = ALGORITHMS,
+    max_pixels: int = MAX_PIXELS,
+) -> Fingerprint:
+    """Load and hash one file.
+
+    Raises PictureError with a reason of `imgdb.loader.REASONS` when it cannot be hashed.
+    """
+    picture = loader.load(path, max_pixels=max_pixels, decode=decode)
+    hashes = hashing.hash_grey(picture.grey, algorithms)
+    return Fingerprint(
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        frames=picture.frames,
+        byte_size=picture.byte_size,
+        modified_at=picture.modified_at,
+        sha256=picture.sha256,
+        ahash=hashes.ahash,
+        dhash=hashes.dhash,
+        phash=hashes.phash,
+        whash=hashes.whash,
+        flat=hashing.is_flat(hashes),
+        recipe=RECIPES[decode],
+    )

@@ -1,0 +1,161 @@
+"""whash: which of the 8 x 8 Haar low-band coefficients of a square picture lie above their median.
+
+In exact arithmetic a coefficient is a block's pixel sum, shifted and scaled alike for all blocks,
+so integer block sums decide. Only where the two middle sums are equal does the answer hang on how
+imagehash's wavelet library (PyWavelets) rounds; there its operations are repeated, in its order.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgdb.resample import Pixels
+
+Bits = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+_SIDE = 8
+_LEVELS = 3  # from 8 x 8 blocks up to the whole picture
+_TAP = 0.7071067811865476  # both taps of the Haar filter, as PyWavelets spells them
+_BATCH = 1 << 20  # pixels that are analysed at once: bounds the memory of the float copies
+
+
+def whash_bits(pixels: Pixels) -> Bits:
+    """Return the 8 x 8 bits of a square picture whose side is a power of two, at least 8."""
+    sums = block_sums(pixels)
+    low, high = median_pair(sums)
+    if low != high:
+        return sums >= high
+    if pixels.min() == pixels.max():
+        return np.zeros((_SIDE, _SIDE), np.bool_)  # every coefficient is exactly zero
+    return _bits_at_tie(pixels, sums, low)
+
+
+def block_sums(pixels: Pixels) -> NDArray[np.int64]:
+    """Sum the pixels of each of the 8 x 8 blocks."""
+    side = len(pixels)
+    block = side // _SIDE
+    rows = np.add.reduce(pixels.reshape(_SIDE, block, side), axis=1, dtype=np.uint32)
+    sums: NDArray[np.int64] = np.add.reduce(
+        rows.reshape(_SIDE, _SIDE, block), axis=2, dtype=np.int64
+    )
+    return sums
+
+
+def median_pair(values: NDArray[np.int64]) -> tuple[int, int]:
+    """Return the two middle values of 64; the median is half-way between them."""
+    ordered = np.sort(values, axis=None)
+    return int(ordered[31]), int(ordered[32])
+
+
+def _bits_at_tie(pixels: Pixels, sums: NDArray[np.int64], middle: int) -> Bits:
+    """Decide the blocks whose sum is the median by PyWavelets' rounding.
+
+    imagehash decomposes to one coefficient, sets it to zero, rebuilds the picture and decomposes
+    that to 8 x 8. Haar blocks do not overlap, so the way down and up again inside a block is
+    needed for the tied blocks alone.
+    """
+    levels = (len(pixels) // _SIDE).bit_length() - 1
+    blocks = _blocks(pixels)
+    whole = _decompose_blocks(blocks, levels).reshape(_SIDE, _SIDE)
+    details = []
+    for _ in range(_LEVELS):
+        whole, *detail = _analyse(whole)
+        details.append(detail)
+    whole = whole * 0.0
+    for detail in reversed(details):
+        whole = _synthesise(whole, *detail)
+    tied = sums == middle
+    values = _through_blocks(blocks[tied.ravel()], whole[tied], levels)
+    below = int((sums < middle).sum())
+    ordered = np.sort(values)
+    bits = sums > middle
+    bits[tied] = values > (ordered[31 - below] + ordered[32 - below]) / 2
+    return bits
+
+
+def _blocks(pixels: Pixels) -> Pixels:
+    """Cut the picture into its 64 blocks, row by row; shape (64, side, side)."""
+    block = len(pixels) // _SIDE
+    grid = pixels.reshape(_SIDE, block, _SIDE, block)
+    return grid.transpose(0, 2, 1, 3).reshape(-1, block, block)
+
+
+def _decompose_blocks(blocks: Pixels, levels: int) -> Floats:
+    """Decompose every block to its one low coefficient."""
+    step = max(1, _BATCH // blocks[0].size)
+    coefficients = np.empty(len(blocks))
+    for first in range(0, len(blocks), step):
+        values = blocks[first : first + step] / 255.0
+        for _ in range(levels):
+            values = _low(values)
+        coefficients[first : first + step] = values[:, 0, 0]
+    return coefficients
+
+
+def _through_blocks(blocks: Pixels, rebuilt: Floats, levels: int) -> Floats:
+    """Rebuild each block from its low coefficient and its details, and decompose it again."""
+    values = rebuilt.copy()
+    extremes = blocks.reshape(len(blocks), -1)
+    uneven = extremes.min(axis=1) != extremes.max(axis=1)
+    values[~uneven] = _through_even_blocks(values[~uneven], levels)
+    step = max(1, _BATCH // blocks[0].size)
+    for first in range(0, len(blocks), step):
+        chosen = np.flatnonzero(uneven[first : first + step]) + first
+        if len(chosen):
+            values[chosen] = _through(blocks[chosen] / 255.0, values[chosen], levels)
+    return values
+
+
+def _through(pixels: Floats, rebuilt: Floats, levels: int) -> Floats:
+    details = []
+    for _ in range(levels):
+        pixels, *detail = _analyse(pixels)
+        details.append(detail)
+    pixels = rebuilt.reshape(-1, 1, 1)
+    for detail in reversed(details):
+        pixels = _synthesise(pixels, *detail)
+    for _ in range(levels):
+        pixels = _low(pixels)
+    return pixels[:, 0, 0]
+
+
+def _through_even_blocks(values: Floats, levels: int) -> Floats:
+    """Do as `_through` for blocks of one colour, whose details are exactly zero."""
+    for _ in range(levels):
+        values = values * _TAP * _TAP
+    for _ in range(levels):
+        values = 2.0 * (2.0 * (values * _TAP) * _TAP)
+    return values
+
+
+def _low(pixels: Floats) -> Floats:
+    """One level, low band alone: columns first, then rows, later sample first, as PyWavelets."""
+    scaled = pixels * _TAP
+    scaled = (scaled[..., 1::2, :] + scaled[..., ::2, :]) * _TAP
+    return scaled[..., 1::2] + scaled[..., ::2]
+
+
+def _analyse(pixels: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """One level: the low band and its three details."""
+    scaled = pixels * _TAP
+    later, earlier = scaled[..., 1::2, :], scaled[..., ::2, :]
+    bands = []
+    for rows in (later + earlier, earlier - later):
+        rows = rows * _TAP
+        later, earlier = rows[..., 1::2], rows[..., ::2]
+        bands += [later + earlier, earlier - later]
+    return bands[0], bands[1], bands[2], bands[3]
+
+
+def _synthesise(low: Floats, right: Floats, down: Floats, both: Floats) -> Floats:
+    """Undo `_analyse`: rows first, then columns."""
+    sums = _interleave(low * _TAP, right * _TAP, axis=-1) * _TAP
+    differences = _interleave(down * _TAP, both * _TAP, axis=-1) * _TAP
+    return _interleave(sums, differences, axis=-2)
+
+
+def _interleave(half_sum: Floats, half_difference: Floats, axis: int) -> Floats:
+    pair = np.stack((half_sum + half_difference, half_sum - half_difference), axis=axis)
+    shape = list(half_sum.shape)
+    shape[axis] *= 2
+    return pair.reshape(shape)

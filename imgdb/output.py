@@ -1,0 +1,115 @@
+"""How commands print data: a table for people, JSON or CSV for programs."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+class Format(StrEnum):
+    """The shapes that `--format` offers."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+Row = Sequence[object]
+
+
+def default_format(file: TextIO | None = None) -> Format:
+    """Return table for a terminal, JSON for a pipe or a file."""
+    file = file or sys.stdout
+    return Format.table if file.isatty() else Format.json
+
+
+def render(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    format: Format | None = None,
+    file: TextIO | None = None,
+) -> None:
+    """Print rows under their column names to `file`, default stdout.
+
+    JSON is a list of objects with the columns as keys. Neither JSON nor CSV ever wraps, and both
+    are valid whatever a value holds; a path with undecodable bytes keeps them as surrogates in
+    JSON and as the bytes themselves in CSV.
+    """
+    file = file or sys.stdout
+    format = format or default_format(file)
+    if format is Format.json:
+        render_object([dict(zip(columns, row, strict=True)) for row in rows], file)
+    elif format is Format.csv:
+        _render_csv(rows, columns, file)
+    else:
+        _render_table(rows, columns, file)
+
+
+def render_object(value: object, file: TextIO | None = None) -> None:
+    """Print one value as JSON: dates in ISO 8601, bytes in hex."""
+    # ASCII only: valid whatever the encoding of the pipe, and lone surrogates survive.
+    print(json.dumps(value, indent=2, default=_plain), file=file or sys.stdout)
+
+
+def _render_csv(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_csv_cell(value, file) for value in row])
+
+
+def _csv_cell(value: object, file: TextIO) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = value if isinstance(value, str) else str(_plain(value))
+    encoding = file.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _render_table(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    body = [list(row) for row in rows]
+    for position, name in enumerate(columns):
+        numbers = all(isinstance(row[position], int | float | None) for row in body)
+        table.add_column(name, justify="right" if body and numbers else "left", overflow="fold")
+    for row in body:
+        table.add_row(*(_table_cell(value) for value in row))
+    Console(file=file, highlight=False).print(table)
+
+
+def _table_cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return escape(printable(value if isinstance(value, str) else str(_plain(value))))
+
+
+def printable(text: str) -> str:
+    """Show control characters and undecodable bytes as escapes, so that a name stays one line."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
