@@ -38,7 +38,7 @@ class DatabaseFailure(ImgdbError):
 
 
 class ConnectionFailed(DatabaseFailure):
-    """No connection: nobody answers, or the server refuses the user, the password or the database."""
+    """No connection: nobody answers, or user, password or database are refused."""
 
 
 class SchemaMismatch(DatabaseFailure):

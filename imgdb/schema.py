@@ -1,0 +1,157 @@
+"""The schema's files and revisions: which one a database has, up, down, and as a script.
+
+`sql/` says what the schema is, `migrations/` how one released schema became the next. The wheel
+carries both; a checkout has them beside the package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imgdb.errors import SchemaMismatch, UsageError
+from imgdb.sqlstate import translate
+
+if TYPE_CHECKING:
+    import psycopg
+    from alembic.config import Config
+    from alembic.operations import Operations
+
+SCHEMA = "imgdb"
+
+# Whoever changes the schema holds this advisory lock, so that two upgrades take turns.
+UPGRADE_LOCK = int.from_bytes(b"imgdb", "big")
+
+# Names in the scripts are qualified; a user's own objects must not be able to stand in for
+# PostgreSQL's while a script runs with the rights of whoever upgrades.
+_PROLOGUE = "SET LOCAL search_path = pg_catalog, pg_temp;\n\n"
+
+
+def _folder(name: str) -> Path:
+    packaged = Path(__file__).with_name(f"_{name}")
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / name
+
+
+def sql_files() -> list[Path]:
+    """List the files that say what the schema is, in load order."""
+    return sorted(_folder("sql").glob("*.sql"))
+
+
+def migrations_folder() -> Path:
+    """Return the folder that alembic calls its script location."""
+    return _folder("migrations")
+
+
+def revisions() -> list[str]:
+    """List the revisions of this package, oldest first: history is linear and names sort."""
+    return sorted(file.stem for file in (migrations_folder() / "versions").glob("[0-9]*.py"))
+
+
+def head() -> str:
+    """Return the revision that this package works with."""
+    return revisions()[-1]
+
+
+def current(conn: psycopg.Connection[Any]) -> str | None:
+    """Return the revision of the database, None where imgdb's schema was never made."""
+    row = conn.execute("SELECT to_regclass('imgdb.alembic_version') IS NOT NULL AS made").fetchone()
+    if row is None or not _first(row):
+        return None
+    row = conn.execute("SELECT version_num FROM imgdb.alembic_version").fetchone()
+    return None if row is None else str(_first(row))
+
+
+def _first(row: Any) -> object:
+    return next(iter(row.values() if isinstance(row, dict) else row))
+
+
+def require_head(conn: psycopg.Connection[Any]) -> None:
+    """Raise SchemaMismatch, with the command that mends it, unless the database is at `head()`."""
+    have = current(conn)
+    refuse_unknown(have)
+    if have is None:
+        raise SchemaMismatch(
+            f"the database has no imgdb schema; this imgdb needs revision {head()}: "
+            "run `imgdb db upgrade`"
+        )
+    if have != head():
+        raise SchemaMismatch(
+            f"the database's schema is at revision {have}, this imgdb needs {head()}: "
+            "run `imgdb db upgrade`"
+        )
+
+
+def refuse_unknown(revision: str | None) -> None:
+    """Raise SchemaMismatch for a revision of another, newer package."""
+    if revision is not None and revision not in revisions():
+        raise SchemaMismatch(
+            f"the database's schema is at revision {revision}, which this imgdb (it needs "
+            f"{head()}) does not know: run `pip install --upgrade imgdb`"
+        )
+
+
+def upgrade(conninfo: str, revision: str = "head") -> None:
+    """Bring the database up to a revision, one transaction for each; others wait their turn."""
+    from alembic import command
+
+    with _translated():
+        command.upgrade(_config(conninfo), revision)
+
+
+def downgrade(conninfo: str, revision: str) -> None:
+    """Take the database down to a revision, dropping what later ones made, with its data."""
+    from alembic import command
+
+    with _translated():
+        command.downgrade(_config(conninfo), revision)
+
+
+def script(revision: str = "head", *, down: bool = False) -> str:
+    """Return the SQL of an upgrade from an empty database, or of `FROM:TO`, without connecting."""
+    from alembic import command
+
+    buffer = io.StringIO()
+    with _translated():
+        run = command.downgrade if down else command.upgrade
+        run(_config(output=buffer), revision, sql=True)
+    return buffer.getvalue()
+
+
+def run_frozen(op: Operations, revision_file: str, direction: str) -> None:
+    """Run the SQL that is frozen beside a revision: `direction` is "up" or "down".
+
+    The script reaches the server as it stands: neither `:name` nor `%` means anything in it.
+    """
+    text = _PROLOGUE + Path(revision_file).with_suffix(f".{direction}.sql").read_text("utf-8")
+    context = op.get_context()
+    if context.as_sql:
+        context.impl.static_output(text)
+    else:
+        op.get_bind().exec_driver_sql(text, execution_options={"no_parameters": True})
+
+
+def _config(conninfo: str | None = None, output: io.StringIO | None = None) -> Config:
+    from alembic.config import Config
+
+    config = Config(output_buffer=output, attributes={"conninfo": conninfo})
+    # ConfigParser interpolates values, and a path may hold a percent sign.
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    return config
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    from alembic.util import CommandError
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise translate(error.orig) from error
+    except CommandError as error:
+        raise UsageError(str(error)) from error

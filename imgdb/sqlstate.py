@@ -1,0 +1,135 @@
+"""PostgreSQL's errors in imgdb's words: SQLSTATE or constraint name to a class of `errors`."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+
+from imgdb.errors import (
+    ConnectionFailed,
+    DatabaseFailure,
+    ImgdbError,
+    SchemaMismatch,
+    UnknownName,
+    UsageError,
+)
+
+# Class IM: raised by imgdb's own SQL functions, with a message that is whole already.
+RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
+    "IM001": UnknownName,  # unknown space
+    "IM002": UsageError,  # distance out of 0 to 64
+    "IM003": UsageError,  # bad hex
+    "IM004": UsageError,  # no such column, or not bigint
+    "IM005": DatabaseFailure,  # already tracked
+    "IM006": UsageError,  # band masks do not split 64 bits
+    "IM007": DatabaseFailure,  # space still in use
+    "IM008": DatabaseFailure,  # space exists
+    "IM009": UnknownName,  # not tracked
+    "IM010": UsageError,  # kind of relation not supported
+    "IM011": UnknownName,  # unknown collection
+    "IM012": UsageError,  # bad argument
+}
+
+# Constraint name to what it means for a person.
+BROKEN_RULES: dict[str, str] = {}
+
+# SQLSTATE, or its first two characters, to what a person can do about it.
+ADVICE = {
+    "22P05": "the database's encoding cannot hold it; imgdb needs a database of encoding UTF8",
+    "25006": "the database takes no writes (a standby, or default_transaction_read_only)",
+    "2BP01": "drop or change first what depends on it",
+    "40": "another transaction was in the way; run the same command again",
+    "42501": "ask the owner of the database to grant that right",
+    "42704": "the schema is not the one this imgdb made; see `imgdb db current`",
+    "42883": "the schema is not the one this imgdb made; see `imgdb db current`",
+    "42P01": "the schema is not the one this imgdb made; see `imgdb db current`",
+    "53100": "free disk space on the database server, then run the same command again; "
+    "what was committed is kept",
+    "53200": "the database server is out of memory",
+    "53300": "try again later, or raise max_connections",
+    "55P03": "another session holds a lock; try again",
+    "57014": "raise statement_timeout, or ask for less",
+    "58": "look at the database server's disk and log",
+    "XX": "look at the database server's log",
+}
+
+CONNECTION_LOST = ("08", "57P")
+
+
+def translate(error: BaseException) -> ImgdbError:
+    """Return the ImgdbError that says in one line what a psycopg error means."""
+    if isinstance(error, ImgdbError):
+        return error
+    if not isinstance(error, psycopg.Error):
+        return DatabaseFailure(f"{type(error).__name__}: {error}")
+    state = error.sqlstate
+    if state is None:
+        return _without_sqlstate(error)
+    message = _message(error)
+    if state in RAISED_BY_IMGDB:
+        return RAISED_BY_IMGDB[state](message)
+    if state.startswith(CONNECTION_LOST):
+        return _lost(message)
+    if error.diag.constraint_name in BROKEN_RULES:
+        return DatabaseFailure(BROKEN_RULES[error.diag.constraint_name])
+    kind = SchemaMismatch if state in ("42P01", "42883", "42704") else DatabaseFailure
+    advice = ADVICE.get(state) or ADVICE.get(state[:2])
+    return kind(f"{message}; {advice}" if advice else f"{message} (SQLSTATE {state})")
+
+
+def connection_failed(error: psycopg.Error, source: str) -> ConnectionFailed:
+    """Return the one line for a connection that did not come about.
+
+    `source` says who named the server. The connection string itself is never repeated: it may hold
+    a password.
+    """
+    text = str(error)
+    if isinstance(error, psycopg.ProgrammingError):
+        return ConnectionFailed(
+            f"the connection string ({source}) cannot be read: give "
+            "postgresql://USER@HOST/DATABASE or 'host=... dbname=... user=...'"
+        )
+    # The first line is the last attempt; the others repeat it for each address of the host.
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    reason = re.sub(r"^connection (failed|is bad): ", "", first).replace("FATAL:  ", "")
+    advice = next((say for words, say in CONNECT_ADVICE if re.search(words, text)), None)
+    return ConnectionFailed(
+        "; ".join(filter(None, [f"cannot connect ({source}): {reason}", advice]))
+    )
+
+
+# The server sends these as text only, in its own language: without a hit the reason stands alone.
+CONNECT_ADVICE = (
+    ("password|fe_sendauth", "check the user and the password (connection string, PGPASSWORD, "
+     "~/.pgpass)"),
+    ("resolve host|translate host", "check the name of the host"),
+    ("refused|No such file", "is the server running there?"),
+    ("timeout|timed out", "nobody answers there; check host and port"),
+    ("database .* does not exist", "make it first, for example with `createdb`"),
+    ("pg_hba.conf", "the server does not admit this user from this machine"),
+    ("too many clients|connection slots", "try again later, or raise max_connections"),
+    ("starting up|shutting down|recovery", "try again in a moment"),
+)  # fmt: skip
+
+
+def _message(error: psycopg.Error) -> str:
+    diag = error.diag
+    # The detail of a broken dependency lists who depends; elsewhere it may quote a whole row.
+    detail = diag.message_detail if error.sqlstate == "2BP01" else None
+    parts = [diag.message_primary or str(error), detail, diag.message_hint]
+    return "; ".join(" ".join(part.split()).rstrip(".") for part in parts if part)
+
+
+def _without_sqlstate(error: psycopg.Error) -> ImgdbError:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, psycopg.OperationalError):
+        return _lost(text)
+    return DatabaseFailure(f"the database driver reports {type(error).__name__}: {text}")
+
+
+def _lost(reason: str) -> ConnectionFailed:
+    return ConnectionFailed(
+        f"the connection to the database was lost: {reason}; what was committed is kept, "
+        "run the same command again"
+    )

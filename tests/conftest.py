@@ -1,0 +1,137 @@
+"""Fixtures: real servers, a template database with the schema, and databases made from it."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from imgdb import schema
+from imgdb.embedded import Server
+
+BINDIRS = {"embedded": None, "debian15": Path("/usr/lib/postgresql/15/bin")}
+TEMPLATE = "imgdb_template"
+
+# The tests' servers hold little and forget it all: small, and no waiting for the disk.
+SETTINGS = {"shared_buffers": "64MB", "max_connections": "40", "autovacuum": "off"}
+
+_serial = itertools.count(1)
+
+
+# Neither the developer's databases nor settings for them reach the tests.
+for _name in [name for name in os.environ if name.startswith(("PG", "IMGDB_"))]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session", params=BINDIRS)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Run a server for the whole session: imgdb's own, and where installed Debian's 15."""
+    bindir = BINDIRS[request.param]
+    if bindir is not None and not (bindir / "initdb").exists():
+        pytest.skip(f"no PostgreSQL in {bindir}")
+    # Where root runs the tests, the server's account must be able to enter; a short path, for the
+    # socket.
+    home = Path(tempfile.mkdtemp(prefix="imgdb-test-", dir="/tmp"))
+    home.chmod(0o711)
+    try:
+        with Server(home / "home", bindir=bindir, settings=SETTINGS, durable=False) as running:
+            yield running
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> str:
+    """Name a database with the schema at head, for `CREATE DATABASE ... TEMPLATE`."""
+    _create(server, TEMPLATE)
+    schema.upgrade(server.conninfo(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def shared_database(server: Server, template: str) -> str:
+    """Give one clone to all tests that roll back."""
+    return _create(server, f"imgdb_shared_{os.getpid()}", template)
+
+
+@pytest.fixture
+def conn(shared_database: str) -> Iterator[psycopg.Connection]:
+    """Connect to a database at head, in a transaction that is rolled back."""
+    with psycopg.connect(shared_database) as connection:
+        yield connection
+        connection.rollback()
+
+
+@pytest.fixture
+def database(server: Server, template: str) -> Iterator[str]:
+    """Make a database at head for one test and yield its conninfo."""
+    name = f"imgdb_test_{os.getpid()}_{next(_serial)}"
+    yield _create(server, name, template)
+    _drop(server, name)
+
+
+@pytest.fixture
+def empty_database(server: Server) -> Iterator[str]:
+    """Make a database without schema imgdb for one test and yield its conninfo."""
+    name = f"imgdb_empty_{os.getpid()}_{next(_serial)}"
+    yield _create(server, name)
+    _drop(server, name)
+
+
+def _create(server: Server, name: str, template: str = "template0") -> str:
+    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        admin.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    return server.conninfo(name)
+
+
+def _drop(server: Server, name: str) -> None:
+    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run of the command line left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Callable[..., Result]:
+    """Run the installed console script: `cli("stats", dsn=database, env={...}, stdin="...")`.
+
+    Without `dsn` it would use an embedded server below the test's own folder.
+    """
+
+    def run(
+        *args: str | os.PathLike[str],
+        dsn: str | None = None,
+        env: dict[str, str] | None = None,
+        stdin: str | bytes | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120,
+    ) -> Result:
+        given = {"IMGDB_HOME": str(tmp_path / "imgdb-home"), **({"IMGDB_DSN": dsn} if dsn else {})}
+        done = subprocess.run(
+            [Path(sys.executable).with_name("imgdb"), *args],
+            env={**os.environ, **given, **(env or {})},
+            input=stdin.encode() if isinstance(stdin, str) else stdin or b"",
+            cwd=cwd,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
