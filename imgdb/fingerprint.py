@@ -1,19 +1,16 @@
 """One file -> everything that a row of imgdb.image needs: the one path for every command."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from os import PathLike
-from typing import Literal
 
 from imgdb import hashing, loader
 from imgdb.hashing import ALGORITHMS
-
-Decode = Literal["exact", "scaled"]
+from imgdb.loader import MAX_PIXELS, Decode
 
 # The rules that made the hashes of a row; a change of any rule is a new name.
-RECIPES = {"exact": "exact-1", "scaled": "scaled-1"}
-MAX_PIXELS = 300_000_000
+RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +33,7 @@ class Fingerprint:
 
 
 def fingerprint(
-    path: str | PathLike[str],
+    path: str | bytes | os.PathLike[str],
     *,
     decode: Decode = "exact",
     algorithms: Collection[str] = ALGORITHMS,
@@ -46,7 +43,21 @@ def fingerprint(
 
     Raises PictureError with a reason of `imgdb.loader.REASONS` when it cannot be hashed.
     """
-    picture = loader.load(path, max_pixels=max_pixels, decode=decode)
+    with loader.open_source(path) as source:
+        return fingerprint_source(
+            source, decode=decode, algorithms=algorithms, max_pixels=max_pixels
+        )
+
+
+def fingerprint_source(
+    source: loader.Source,
+    *,
+    decode: Decode = "exact",
+    algorithms: Collection[str] = ALGORITHMS,
+    max_pixels: int = MAX_PIXELS,
+) -> Fingerprint:
+    """Do as `fingerprint` for bytes that are already open: a member of an archive, stdin."""
+    picture = source.picture(decode, max_pixels=max_pixels)
     hashes = hashing.hash_grey(picture.grey, algorithms)
     return Fingerprint(
         format=picture.format,

@@ -31,6 +31,7 @@ __all__ = [
     "Decode",
     "Picture",
     "Source",
+    "explain",
     "load",
     "load_stream",
     "modified_at",
@@ -66,6 +67,13 @@ REASONS = {
     "crashed": "the decoder crashed on it",
     "io-error": "the disk or the network failed while reading it",
 }
+
+
+def explain(error: PictureError) -> str:
+    """Say for a person why a file cannot be hashed."""
+    words = REASONS.get(error.reason, error.reason)
+    return f"{words} ({error.detail})" if error.detail else words
+
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

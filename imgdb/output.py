@@ -2,7 +2,7 @@
 
 import csv
 import json
-import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 
 class Format(StrEnum):
@@ -23,6 +23,11 @@ class Format(StrEnum):
 
 
 Row = Sequence[object]
+
+# Control characters, line separators, marks that reverse the writing direction, lone surrogates.
+_UNPRINTABLE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
 
 
 def default_format(file: TextIO | None = None) -> Format:
@@ -40,8 +45,7 @@ def render(
     """Print rows under their column names to `file`, default stdout.
 
     JSON is a list of objects with the columns as keys. Neither JSON nor CSV ever wraps, and both
-    are valid whatever a value holds; a path with undecodable bytes keeps them as surrogates in
-    JSON and as the bytes themselves in CSV.
+    are valid whatever a value holds.
     """
     file = file or sys.stdout
     format = format or default_format(file)
@@ -63,37 +67,28 @@ def _render_csv(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> No
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_csv_cell(value, file) for value in row])
+        writer.writerow([_encodable(_csv_cell(value), file) for value in row])
 
 
-def _csv_cell(value: object, file: TextIO) -> str:
+def _csv_cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = value if isinstance(value, str) else str(_plain(value))
-    encoding = file.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).hex()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value if isinstance(value, int | float) else str(value)
+    return value if isinstance(value, str) else str(_plain(value))
 
 
 def _render_table(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
     body = [list(row) for row in rows]
+    if not body:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
         numbers = all(isinstance(row[position], int | float | None) for row in body)
         table.add_column(name, justify="right" if body and numbers else "left", overflow="fold")
     for row in body:
-        table.add_row(*(_table_cell(value) for value in row))
+        # Text, not str: brackets in a file name are no markup.
+        table.add_row(*(Text(_encodable(_table_cell(value), file)) for value in row))
     Console(file=file, highlight=False).print(table)
 
 
@@ -104,12 +99,23 @@ def _table_cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
-    return escape(printable(value if isinstance(value, str) else str(_plain(value))))
+    return printable(value if isinstance(value, str) else str(_plain(value)))
 
 
 def printable(text: str) -> str:
-    """Show control characters and undecodable bytes as escapes, so that a name stays one line."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )
+    """Show characters that would move the cursor, break the line or turn the text as escapes."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _encodable(text: str, file: TextIO) -> str:
+    """Replace what the encoding of `file` cannot spell by escapes."""
+    encoding = file.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return value if isinstance(value, int | float) else str(value)

@@ -5,10 +5,12 @@ import sys
 import typer
 
 from imgdb.cli.db import db_app
+from imgdb.cli.hash import hash_files
 from imgdb.errors import ImgdbError
 
 app = typer.Typer(name="imgdb", no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(db_app, name="db")
+app.command("hash")(hash_files)
 
 
 @app.callback()
