@@ -94,8 +94,6 @@ def connect(place: Place, *, autocommit: bool = True) -> psycopg.Connection[Tupl
         settings = {"client_encoding": "utf8", "fallback_application_name": "imgdb"}
         if not os.environ.get("PGCONNECT_TIMEOUT"):
             settings["connect_timeout"] = str(CONNECT_TIMEOUT)
-        if place.embedded:  # the caller's PGOPTIONS are meant for some other server
-            settings["options"] = ""
         given = conninfo_to_dict(place.conninfo)
         conninfo = make_conninfo(
             place.conninfo, **{k: settings[k] for k in settings.keys() - given}

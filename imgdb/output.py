@@ -9,10 +9,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 
 class Format(StrEnum):
     """The shapes that `--format` offers."""
@@ -79,6 +75,11 @@ def _csv_cell(value: object) -> str:
 
 
 def _render_table(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> None:
+    # Half of what `imgdb --help` would take otherwise.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     body = [list(row) for row in rows]
     if not body:
         return

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from psycopg.sql import SQL, Identifier
+
 from imgdb.errors import SchemaMismatch, UsageError
 from imgdb.sqlstate import translate
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from alembic.operations import Operations
 
 SCHEMA = "imgdb"
+
+# Revisions write rows into these; a user's own rows there are worth nothing without hashes.
+SEEDED_TABLES = ("alembic_version", "space", "probe", "tracked_column", "collection")
 
 # Whoever changes the schema holds this advisory lock, so that two upgrades take turns.
 UPGRADE_LOCK = int.from_bytes(b"imgdb", "big")
@@ -91,6 +96,21 @@ def refuse_unknown(revision: str | None) -> None:
             f"the database's schema is at revision {revision}, which this imgdb (it needs "
             f"{head()}) does not know: run `pip install --upgrade imgdb`"
         )
+
+
+def holds_data(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether any table of imgdb holds more than its revisions put there."""
+    tables = conn.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('imgdb')"
+        " AND relkind IN ('r', 'p') AND relname <> ALL (%s)",
+        (list(SEEDED_TABLES),),
+    )
+    names = [str(_first(row)) for row in tables]
+    return any(
+        conn.execute(SQL("SELECT FROM imgdb.{} LIMIT 1").format(Identifier(name))).fetchone()
+        is not None
+        for name in names
+    )
 
 
 def upgrade(conninfo: str, revision: str = "head") -> None:

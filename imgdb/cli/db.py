@@ -1,17 +1,21 @@
 """`imgdb db`: the embedded server, and the schema of whichever database is used."""
 
+import sys
 from typing import Annotated
 
 import typer
 
-from imgdb.embedded import Server, default_home
+from imgdb.cli.options import Dsn
+from imgdb.errors import UsageError
 
-db_app = typer.Typer(no_args_is_help=True, help="Look after the database.")
+db_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look after the database.")
 
 
 @db_app.command()
 def start() -> None:
     """Start the embedded server and keep it running until `imgdb db stop`."""
+    from imgdb.embedded import Server, default_home
+
     server = Server(default_home())
     server.start()
     typer.echo(f"running in {server.home}", err=True)
@@ -24,6 +28,8 @@ def stop(
     ] = False,
 ) -> None:
     """Stop the embedded server."""
+    from imgdb.embedded import Server, default_home
+
     server = Server(default_home())
     ran = server.stop(now=now)
     typer.echo("stopped" if ran else f"no server was running in {server.home}", err=True)
@@ -32,4 +38,69 @@ def stop(
 @db_app.command()
 def url() -> None:
     """Print the embedded server's connection string, while it is up."""
+    from imgdb.embedded import Server, default_home
+
     typer.echo(Server(default_home()).running_url())
+
+
+@db_app.command()
+def current(dsn: Dsn = None) -> None:
+    """Print the schema's revision in the database, and the one that this imgdb needs."""
+    from imgdb import schema
+    from imgdb.database import open_database
+
+    with open_database(dsn, schema="ignore") as conn:
+        have = schema.current(conn)
+    print(have or "none")
+    if have != schema.head():
+        print(f"imgdb: this imgdb needs {schema.head()}", file=sys.stderr)
+
+
+@db_app.command()
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="Where to go; default: the newest.")] = "head",
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL instead, without connecting.")
+    ] = False,
+    dsn: Dsn = None,
+) -> None:
+    """Make imgdb's schema in the database, or bring it up to date."""
+    from imgdb import schema
+    from imgdb.database import connect, locate
+
+    if sql:
+        print(schema.script(revision))
+        return
+    with locate(dsn) as place, connect(place) as conn:
+        before = schema.current(conn)
+        schema.upgrade(place.conninfo, revision)
+        _say_moved(before, schema.current(conn))
+
+
+@db_app.command()
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="A revision, or `base` to drop everything.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Drop data without asking.")] = False,
+    dsn: Dsn = None,
+) -> None:
+    """Take the schema down to an older revision, with the data of what that drops."""
+    from imgdb import schema
+    from imgdb.database import connect, locate
+
+    with locate(dsn) as place, connect(place) as conn:
+        if not yes and schema.holds_data(conn):
+            _confirm(f"Going down to {revision} drops data of this database. Go on?")
+        before = schema.current(conn)
+        schema.downgrade(place.conninfo, revision)
+        _say_moved(before, schema.current(conn))
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("this would drop data: say --yes where nobody can be asked")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _say_moved(before: str | None, after: str | None) -> None:
+    moved = f"from {before or 'none'} to {after or 'none'}" if before != after else f"at {after}"
+    print(f"imgdb: schema {moved}", file=sys.stderr)
