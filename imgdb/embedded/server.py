@@ -1,25 +1,8 @@
-"""The embedded server as imgdb uses it: shared by all processes of one user, stopped by the last.
-
-What lies in a home (0700; for root 0711, since the server runs as another account):
-
-    data/        the database cluster, the account's
-    run/         the socket, the account's (or a link to a folder in /tmp, see sockets.py)
-    conf/        settings and who may connect, written at every start
-    log          what the server says
-    lock         locked while somebody starts or stops the server
-    server.lock  locked by the server itself as long as one of its processes lives
-    users/       one file per process that uses the server, locked by it
-    keep         there from `imgdb db start` to `imgdb db stop`: the last one out leaves it running
-    pgsql-*/     a copy of the programs, where the account cannot read the original
-
-Locks are flock's: the kernel drops them when a process ends, whatever ended it.
-"""
+"""The embedded server as imgdb uses it: shared by all processes of a user, stopped by the last."""
 
 import atexit
 import contextlib
-import fcntl
 import os
-import stat
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -27,20 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
-import platformdirs
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from imgdb.embedded.account import choose_account, make_reachable, user_name
+from imgdb.embedded.account import choose_account
+from imgdb.embedded.address import conninfo, url
 from imgdb.embedded.cluster import Cluster
-from imgdb.embedded.settings import DATABASE, PORT, SUPERUSER
+from imgdb.embedded.home import Home
+from imgdb.embedded.settings import DATABASE
 from imgdb.embedded.trouble import explained
 from imgdb.embedded.users import Users
 from imgdb.errors import EmbeddedServerError
-
-PATH_LIMIT = 900  # bytes; PostgreSQL keeps paths of its files in 1,024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +36,6 @@ class Status:
     users: tuple[int, ...]
     data_bytes: int
     url: str | None
-
-
-def default_home() -> Path:
-    """Return where the embedded server lives: IMGDB_HOME, or the user's (root: system's) place."""
-    if told := os.environ.get("IMGDB_HOME"):
-        return Path(told).expanduser()
-    if os.geteuid() == 0:  # below /root the server's account could not reach its data
-        return Path("/var/lib/imgdb")
-    return platformdirs.user_data_path("imgdb")
 
 
 class Server:
@@ -91,6 +62,7 @@ class Server:
         )
         self._mutex = threading.RLock()
         self._depth = 0
+        self._home = Home(self.home, self.account)
         self._users = Users(self.home / "users")
         _servers.add(self)
 
@@ -99,16 +71,14 @@ class Server:
     def acquire(self) -> Self:
         """Use the server: start it unless it runs. Each call needs one `release`."""
         with self._mutex:
-            if self._depth == 0:
-                with explained(self.home), self._starting() as lock:
-                    self._users.sign_in()
-                    try:
-                        self._cluster.ensure_running(lock)
-                    except BaseException:
-                        self._users.sign_out()
-                        raise
+            if self._depth:
+                self._depth += 1
+                return self
+            with self._starting() as lock:
+                self._users.sign_in()
+                self._cluster.ensure_running(lock)
                 atexit.register(self._leave)
-            self._depth += 1
+                self._depth = 1
         return self
 
     def release(self, stop: bool = True) -> None:
@@ -132,33 +102,19 @@ class Server:
 
     def conninfo(self, dbname: str = DATABASE) -> str:
         """Return libpq's connection string; what the caller's PG* variables say has no effect."""
-        return make_conninfo(
-            "",
-            host=str(self._cluster.sockets.path()),
-            hostaddr="",
-            port=PORT,
-            user=SUPERUSER,
-            dbname=dbname,
-            options="",
-            sslmode="disable",
-            gssencmode="disable",
-            channel_binding="prefer",
-            target_session_attrs="any",
-            connect_timeout=30,
-        )
+        return conninfo(self._cluster.sockets.path(), dbname)
 
     def url(self, dbname: str = DATABASE) -> str:
-        """Return a URL that psql and other drivers take while the server is up."""
-        folder = quote(str(self._cluster.sockets.path()), safe="/")
-        return f"postgresql://{SUPERUSER}@/{quote(dbname, safe='')}?host={folder}&port={PORT}"
+        """Return a URL for psql and other drivers, good while the server is up."""
+        return url(self._cluster.sockets.path(), dbname)
 
     # -- keeping it running ---------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the server and keep it running, whoever comes and goes, until `stop`."""
-        with self._mutex, explained(self.home), self._starting() as lock:
+        with self._mutex, self._starting() as lock:
             self._cluster.ensure_running(lock)
-            self._keep.touch(mode=0o600)
+            self._home.keep.touch(mode=0o600)
 
     def stop(self, *, now: bool = False) -> bool:
         """Stop the server and whatever kept it running; return whether it ran.
@@ -166,19 +122,11 @@ class Server:
         Where other imgdb processes use it, it stops when the last of them ends, and that is an
         error here; `now` closes their sessions instead. Other programs' sessions are closed.
         """
-        if not self._lock_file.exists():
-            return False
-        with self._mutex, explained(self.home), self._locked(fcntl.LOCK_EX):
-            self._keep.unlink(missing_ok=True)
-            if not self._cluster.alive():
+        with self._mutex, explained(self.home):
+            if not self._home.exists():
                 return False
-            if (users := self._users.others()) and not now:
-                raise EmbeddedServerError(
-                    f"the server is in use by {_listed(users)} and stops when the last one ends; "
-                    "to close their sessions at once: imgdb db stop --now"
-                )
-            self._cluster.stop()
-            return True
+            with self._home.locked():
+                return self._stop(now)
 
     def running_url(self) -> str:
         """Return `url()` of a server that is up; one that is not is an error."""
@@ -190,86 +138,50 @@ class Server:
 
     def status(self) -> Status:
         """Tell what is there; nothing is made or started."""
-        running, users = False, tuple[int, ...]()
-        with explained(self.home):
-            if self._lock_file.exists():
-                with self._locked(fcntl.LOCK_SH):
-                    running = self._cluster.ready()
-                    users = self._users.others()
+        with explained(self.home), contextlib.ExitStack() as stack:
+            if self._home.exists():  # nobody starts or stops it while we look
+                stack.enter_context(self._home.locked(shared=True))
+            running = self._cluster.ready()
             return Status(
                 running=running,
                 home=self.home,
                 account=self.account.name,
-                pid=self._cluster.postmaster() if running else None,
+                pid=self._cluster.postmaster(),
                 version=self._version(running),
-                kept=self._keep.exists(),
-                users=users,
+                kept=self._home.keep.exists(),
+                users=self._users.others(),
                 data_bytes=_size(self._cluster.data),
                 url=self.url() if running else None,
             )
 
-    # -- the home and its locks -----------------------------------------------------------------
-
-    @property
-    def _lock_file(self) -> Path:
-        return self.home / "lock"
-
-    @property
-    def _keep(self) -> Path:
-        return self.home / "keep"
+    # -- coming and going -----------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[int]:
         """Hold the home, made where it is missing; on failure leave no server that nobody uses."""
-        self._make_home()
-        with self._locked(fcntl.LOCK_EX) as lock:
-            try:
-                yield lock
-            except BaseException:
-                with contextlib.suppress(EmbeddedServerError):
-                    self._stop_if_unused()
-                raise
+        with explained(self.home):
+            self._home.make()
+            with self._home.locked() as lock:
+                try:
+                    yield lock
+                except BaseException:
+                    if not self._depth:
+                        self._users.sign_out()
+                        with contextlib.suppress(EmbeddedServerError):
+                            self._stop_if_unused()
+                    raise
 
-    @contextlib.contextmanager
-    def _locked(self, how: int) -> Iterator[int]:
-        flags = os.O_RDWR | os.O_CREAT if how == fcntl.LOCK_EX else os.O_RDONLY
-        lock = os.open(self._lock_file, flags, 0o600)
-        try:
-            fcntl.flock(lock, how)
-            yield lock
-        finally:
-            os.close(lock)
-
-    def _make_home(self) -> None:
-        if len(os.fsencode(self.home)) > PATH_LIMIT or "\n" in str(self.home):
+    def _stop(self, now: bool) -> bool:
+        self._home.keep.unlink(missing_ok=True)
+        if not self._cluster.alive():
+            return False
+        if (users := self._users.others()) and not now:
             raise EmbeddedServerError(
-                f"PostgreSQL cannot work in {self.home!s:.60}...: "
-                f"set IMGDB_HOME to a path of at most {PATH_LIMIT} bytes without line breaks"
+                f"the server is in use by {_listed(users)} and stops when the last one ends; "
+                "to close their sessions at once: imgdb db stop --now"
             )
-        there = next(path for path in (self.home, *self.home.parents) if path.exists())
-        if self.account.dropped and not self.account.can_enter(there):
-            raise EmbeddedServerError(
-                f"{there} cannot be entered by {self.account.name}, who runs the server for root: "
-                "set IMGDB_HOME to a folder outside private ones, such as /var/lib/imgdb"
-            )
-        if there != self.home:
-            make_reachable(self.home.parent)
-            with contextlib.suppress(FileExistsError):
-                self.home.mkdir(mode=0o700)
-                self.home.chmod(0o711 if self.account.dropped else 0o700)
-        found = self.home.stat()
-        if not stat.S_ISDIR(found.st_mode):
-            raise NotADirectoryError(20, os.strerror(20), str(self.home))
-        if found.st_uid != os.geteuid():
-            owner = user_name(found.st_uid)
-            raise EmbeddedServerError(
-                f"{self.home} belongs to {owner}: run imgdb as {owner}, "
-                "or set IMGDB_HOME to a folder of your own"
-            )
-        if found.st_mode & 0o022:
-            raise EmbeddedServerError(
-                f"others can write to {self.home}: close it with chmod go-w {self.home}"
-            )
+        self._cluster.stop()
+        return True
 
     def _leave(self, stop: bool = True) -> None:
         """Stop using the server, and stop it if nobody is left and nothing keeps it."""
@@ -278,13 +190,13 @@ class Server:
                 return
             atexit.unregister(self._leave)
             self._depth = 0
-            with explained(self.home), self._locked(fcntl.LOCK_EX):
+            with explained(self.home), self._home.locked():
                 self._users.sign_out()
                 if stop:
                     self._stop_if_unused()
 
     def _stop_if_unused(self) -> None:
-        if not self._keep.exists() and not self._users.others() and self._cluster.alive():
+        if not self._home.keep.exists() and not self._users.others() and self._cluster.alive():
             self._cluster.stop()
 
     def _forget(self) -> None:
@@ -295,9 +207,12 @@ class Server:
     def _version(self, running: bool) -> str | None:
         """Return the running server's version, else the cluster's major version."""
         if running:
-            with psycopg.connect(self.conninfo("template1")) as connection:
+            with (
+                contextlib.suppress(psycopg.Error),
+                psycopg.connect(self.conninfo("postgres")) as connection,
+            ):
                 number = connection.info.server_version
-            return f"{number // 10_000}.{number % 10_000}"
+                return f"{number // 10_000}.{number % 10_000}"
         try:
             return (self._cluster.data / "PG_VERSION").read_text().strip()
         except (FileNotFoundError, PermissionError):
