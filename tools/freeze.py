@@ -27,6 +27,12 @@ def sums_of(versions: Path) -> dict[str, str]:
     return {f"versions/{f.name}": hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
+def changed(frozen: dict[str, str], versions: Path) -> list[str]:
+    """Name the released files that are not what they were."""
+    present = sums_of(versions)
+    return [name for name, digest in frozen.items() if present.get(name) != digest]
+
+
 def initial() -> None:
     if f"versions/{INITIAL.name}" in read_sums(SUMS):
         sys.exit(f"{INITIAL.name} is released: write a new revision instead (CONTRIBUTING.md)")
@@ -38,11 +44,10 @@ def initial() -> None:
 
 
 def release() -> None:
-    frozen = read_sums(SUMS)
-    present = sums_of(VERSIONS)
-    if changed := [name for name, digest in frozen.items() if present.get(name) != digest]:
-        sys.exit(f"released files were changed: {', '.join(changed)}")
-    SUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in present.items()), "utf-8")
+    if names := changed(read_sums(SUMS), VERSIONS):
+        sys.exit(f"released files were changed: {', '.join(names)}")
+    sums = sums_of(VERSIONS)
+    SUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from imgdb.errors import ImgdbError
 
 INTERRUPTED = 130
 TERMINATED = 143
-BROKEN_PIPE = 141
 
 # typer's word for a wrong option or argument; its base class has no public name.
 _WrongUsage = typer.BadParameter.__base__ or typer.BadParameter
@@ -110,7 +109,7 @@ def _report(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):  # whoever read our output has enough of it
-        return BROKEN_PIPE
+        return 1
     if isinstance(error, _WrongUsage):
         return _report_usage(error)
     if isinstance(error, typer.Abort):
