@@ -36,6 +36,7 @@ __all__ = [
     "load_stream",
     "modified_at",
     "open_source",
+    "open_stream",
     "path_from_text",
     "path_text",
     "prepare",
@@ -212,7 +213,16 @@ def load_stream(
     max_pixels: int = MAX_PIXELS,
     decode: Decode = "exact",
 ) -> Picture:
-    """Read a member of an archive, or stdin, by the same rules; raises PictureError.
+    """Read a member of an archive, or stdin, by the same rules; raises PictureError."""
+    with open_stream(file, byte_size=byte_size, modified_at=modified_at, name=name) as source:
+        return source.picture(decode, max_pixels=max_pixels)
+
+
+@contextlib.contextmanager
+def open_stream(
+    file: BinaryIO, *, byte_size: int | None, modified_at: datetime, name: str = ""
+) -> Iterator[Source]:
+    """Take in a stream whose content is of a known format; raises PictureError.
 
     `byte_size` is what the archive says; a stream that is longer or shorter is refused.
     """
@@ -233,8 +243,7 @@ def load_stream(
             raise PictureError("truncated", f"{size} of {byte_size} bytes")
         spool.seek(0)
         content = BytesIO(spool.read()) if size <= _IN_MEMORY else cast(BinaryIO, spool)
-        source = Source(content, format_name, size, modified_at)
-        return source.picture(decode, max_pixels=max_pixels)
+        yield Source(content, format_name, size, modified_at)
 
 
 @contextlib.contextmanager
@@ -316,6 +325,8 @@ def _decode(
                 width, height = image.size
             turn = _turn(image, source.format)
             grey = to_grey(image, bits=bits)
+            if grey is image:  # counting frames winds the file on: the picture must stay behind
+                grey = image.copy()
             frames = int(getattr(image, "n_frames", 1))
     if turn is not None:
         # Turning grey gives the same pixels as turning colours and costs a seventh.

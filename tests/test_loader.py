@@ -63,3 +63,26 @@ def test_a_cut_picture(tmp_path: Path) -> None:
     gradient().save(path)
     path.write_bytes(path.read_bytes()[:-200])
     assert refusal(path) == "truncated"
+
+
+def test_a_grey_picture_is_its_first_frame(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tif"
+    pages = [gradient(), Image.new("L", (96, 64), 7), Image.new("L", (96, 64), 9)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    picture = loader.load(path)
+    assert picture.frames == 3
+    assert picture.grey.tobytes() == pages[0].tobytes()
+
+
+def test_a_stream_can_be_decoded_twice(tmp_path: Path) -> None:
+    path = tmp_path / "big.jpg"
+    gradient((1400, 1200)).save(path)
+    now = datetime.now(UTC)
+    with (
+        path.open("rb") as file,
+        loader.open_stream(file, byte_size=None, modified_at=now) as source,
+    ):
+        scaled, exact = source.picture("scaled"), source.picture("exact")
+    assert scaled.grey.size == (700, 600)
+    assert exact.grey.size == (1400, 1200)
+    assert scaled.sha256 == exact.sha256 == hashlib.sha256(path.read_bytes()).digest()
