@@ -1,0 +1,46 @@
+-- The only statement that writes buckets. array_agg ... ORDER BY and DISTINCT ON make PostgreSQL
+-- sort: its hash of a bigint XORs the two halves, so prefixes and perceptual hashes collide there
+-- by the thousand, and hash aggregation of a million of them takes minutes instead of seconds.
+CREATE FUNCTION imgdb._append_buckets(for_space_id smallint, new_prefixes bigint[], new_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO imgdb.prefix_bucket (space_id, prefix, hashes)
+    SELECT for_space_id, numbered.prefix, array_agg(numbered.hash ORDER BY numbered.hash)
+    FROM (
+        SELECT
+            entry.prefix,
+            entry.hash,
+            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1) / 200 AS part
+        FROM (
+            SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
+            FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
+            ORDER BY given.prefix, given.hash
+        ) AS entry
+    ) AS numbered
+    GROUP BY numbered.prefix, numbered.part;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
+'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most 200 hashes a row.';
+
+CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, new_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
+    v_prefixes bigint[];
+    v_hashes bigint[];
+BEGIN
+    SELECT array_agg(given.hash & band.mask), array_agg(given.hash)
+    INTO v_prefixes, v_hashes
+    FROM unnest(new_hashes) AS given (hash), unnest(v_masks) AS band (mask);
+    PERFORM imgdb._append_buckets(for_space_id, v_prefixes, v_hashes);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._file_hashes(smallint, bigint[]) IS
+'Files hashes in the buckets of a space: each in one bucket per band.';

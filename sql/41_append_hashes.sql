@@ -1,0 +1,57 @@
+-- The text of a query, because only the trigger itself can read its transition tables. A statement
+-- may bring more hashes than one array holds, so they come in parts of a million.
+CREATE FUNCTION imgdb._hash_parts_query(source_query text)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN format(
+    'SELECT array_agg(numbered.hash ORDER BY numbered.hash) '
+    'FROM (SELECT fresh.hash, (row_number() OVER (ORDER BY fresh.hash) - 1) / 1000000 AS part '
+    'FROM (SELECT DISTINCT ON (source.hash) source.hash, source.filed '
+    'FROM (%s) AS source (hash, filed) ORDER BY source.hash, source.filed DESC) AS fresh '
+    'WHERE fresh.hash IS NOT NULL AND NOT fresh.filed) AS numbered '
+    'GROUP BY numbered.part',
+    source_query
+);
+
+COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
+'SQL that gives the distinct hashes of (hash, filed) rows as arrays, less those that are filed.';
+
+-- Runs for whoever writes to the tracked table, hence SECURITY DEFINER: writers need no rights on
+-- the buckets. The transition table is read into an array first and the buckets are written from
+-- the array: one statement that does both cannot run on a distributed PostgreSQL.
+CREATE FUNCTION imgdb._append_hashes()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint := tg_argv[0];
+    v_column name := tg_argv[1];
+    v_source text := format('SELECT %I, false FROM new_rows', v_column);
+    v_hashes bigint[];
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_attribute AS a
+        WHERE a.attrelid = tg_relid AND a.attname = v_column AND NOT a.attisdropped
+    ) THEN
+        RAISE EXCEPTION 'imgdb tracks column "%" of %, which is dropped or renamed',
+            v_column, tg_relid::regclass USING
+            ERRCODE = 'IM004',
+            HINT = 'imgdb.untrack the old name, then imgdb.track the new one.';
+    END IF;
+    IF tg_op = 'UPDATE' THEN
+        -- What an old row held is in its buckets already.
+        v_source := v_source || format(' UNION ALL SELECT %I, true FROM old_rows', v_column);
+    END IF;
+    FOR v_hashes IN EXECUTE imgdb._hash_parts_query(v_source) LOOP
+        PERFORM imgdb._file_hashes(v_space_id, v_hashes);
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+
+-- Whoever may run this in a trigger of his own may file hashes in any space.
+REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
+
+COMMENT ON FUNCTION imgdb._append_hashes() IS
+'Trigger: files the hashes that a statement brought into the tracked column (space_id, column).';

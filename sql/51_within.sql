@@ -1,0 +1,37 @@
+-- All matches stand in the buckets of the probes, because one band at least is within its
+-- threshold (21_probe.sql). plpgsql keeps the plans, and ROWS 10 lets a join with the caller's
+-- table use the index of its hash column. unnest in the select list beats unnest in FROM.
+CREATE FUNCTION imgdb.within(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint;
+    v_probes bigint[];
+BEGIN
+    SELECT s.space_id, array_agg((query_hash & p.band_mask) # flip_mask)
+    INTO v_space_id, v_probes
+    FROM imgdb.space AS s
+    JOIN imgdb.probe AS p ON p.space_id = s.space_id
+    CROSS JOIN unnest(p.flip_masks) AS flip_mask
+    WHERE s.name = space_name AND p.radius = max_distance
+    GROUP BY s.space_id;
+    IF v_probes IS NULL THEN
+        RETURN QUERY SELECT * FROM imgdb.scan(space_name, query_hash, max_distance);
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT DISTINCT ON (candidate.hash) candidate.hash, imgdb.distance(candidate.hash, query_hash)
+    FROM (
+        SELECT unnest(bucket.hashes) AS hash
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix = ANY (v_probes)
+    ) AS candidate
+    WHERE imgdb.distance(candidate.hash, query_hash) <= max_distance
+    ORDER BY candidate.hash;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.within(text, bigint, integer) IS
+'All hashes of a space within max_distance of query_hash, by prefix buckets up to distance 12.';
