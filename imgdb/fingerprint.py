@@ -58,7 +58,8 @@ def fingerprint_source(
 ) -> Fingerprint:
     """Do as `fingerprint` for bytes that are already open: a member of an archive, stdin."""
     picture = source.picture(decode, max_pixels=max_pixels)
-    hashes = hashing.hash_grey(picture.grey, algorithms)
+    reading = hashing.read_grey(picture.grey, algorithms)
+    hashes = reading.hashes
     return Fingerprint(
         format=picture.format,
         width=picture.width,
@@ -71,6 +72,6 @@ def fingerprint_source(
         dhash=hashes.dhash,
         phash=hashes.phash,
         whash=hashes.whash,
-        flat=hashing.is_flat(hashes),
+        flat=reading.flat,
         recipe=RECIPES[decode],
     )

@@ -14,13 +14,19 @@ from PIL import Image
 
 from imgdb import dct, haar, resample
 from imgdb.errors import UsageError
-from imgdb.resample import Pixels, Size
+from imgdb.resample import Pixels, Size, Values
 
 ALGORITHMS = ("ahash", "dhash", "phash", "whash")
 
 Bits = NDArray[np.bool_]
 
 _SIGN = 1 << 63
+
+# What a solid colour gives: phash keeps the sum of the pixels as its first bit, unless black.
+_SOLID = {"ahash": (0,), "dhash": (0,), "phash": (-_SIGN, 0), "whash": (0,)}
+# A picture whose 32 x 32 reduction spans no more grey levels than this is flat (docs/hashes.md).
+_FLAT_SPAN = 8
+
 _GRIDS: dict[str, Size] = {"ahash": (8, 8), "dhash": (9, 8), "phash": (32, 32)}
 
 
@@ -34,23 +40,51 @@ class Hashes:
     whash: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the pixels of a picture say: its hashes, and whether it is flat."""
+
+    hashes: Hashes
+    flat: bool
+
+
 def hash_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Hashes:
     """Hash a picture of mode "L".
 
     Raises UsageError when `algorithms` holds a name that is none of ALGORITHMS.
     """
+    return read_grey(grey, algorithms).hashes
+
+
+def read_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading:
+    """Hash a picture of mode "L" and tell whether it is flat; UsageError as `hash_grey`."""
+    grids = {name: resample.rounded(values) for name, values in shrunk(grey, algorithms).items()}
+    bits = {name: _BITS[name](grid) for name, grid in grids.items() if name in algorithms}
+    if "whash" in algorithms:
+        bits["whash"] = haar.whash_bits(resample.resize(grey, _whash_size(grey)))
+    return reading(bits, grids["phash"])
+
+
+def shrunk(grey: Image.Image, algorithms: Collection[str]) -> dict[str, Values]:
+    """Shrink a picture to what ahash, dhash and phash look at, before the last rounding.
+
+    The grid of phash is always there, since it also tells what is flat.
+    """
     if unknown := set(algorithms) - set(ALGORITHMS):
         known = ", ".join(ALGORITHMS)
         raise UsageError(f"no such hash: {', '.join(sorted(unknown))}; choose from {known}")
-    names = [name for name in _GRIDS if name in algorithms]
-    grids = resample.shrink(grey, [_GRIDS[name] for name in names]) if names else []
-    bits = {name: _BITS[name](grid) for name, grid in zip(names, grids, strict=True)}
-    if "whash" in algorithms:
-        bits["whash"] = haar.whash_bits(resample.resize(grey, whash_size(grey)))
-    return Hashes(**{name: _pack(values) for name, values in bits.items()})
+    names = [name for name in _GRIDS if name in algorithms or name == "phash"]
+    values = resample.shrink(grey, [_GRIDS[name] for name in names])
+    return dict(zip(names, values, strict=True))
 
 
-def whash_size(grey: Image.Image) -> Size:
+def reading(bits: dict[str, Bits], grid: Pixels) -> Reading:
+    """Pack the bits of each hash; `grid` is the 32 x 32 picture that tells what is flat."""
+    hashes = Hashes(**{name: _pack(values) for name, values in bits.items()})
+    return Reading(hashes, flat=int(grid.max()) - int(grid.min()) <= _FLAT_SPAN)
+
+
+def _whash_size(grey: Image.Image) -> Size:
     """Return the largest power of two that fits into the picture, at least 8, as a square."""
     side = max(8, 1 << (min(grey.size).bit_length() - 1))
     return side, side
@@ -108,15 +142,15 @@ def distance(a: int, b: int) -> int:
     return (from_bigint(a) ^ from_bigint(b)).bit_count()
 
 
-_FLAT_BITS = 4
-# What imgdb gives for solid colours: phash keeps the sum of the pixels as its first bit.
-_SOLID = {"ahash": (0,), "dhash": (0,), "phash": (-_SIGN, 0), "whash": (0,)}
-
-
 def is_flat(hashes: Hashes) -> bool:
-    """Tell whether every hash that was made is within 4 bits of a solid colour's."""
+    """Guess from hashes alone, where the pixels are not at hand, whether a picture is flat.
+
+    With phash: all hashes that were made are within 4 bits of a solid colour's. Without it they
+    must be equal to it: ahash, dhash and whash come near it on many pictures that have structure.
+    """
+    slack = 4 if hashes.phash is not None else 0
     made = [
-        min(distance(value, solid) for solid in solids) <= _FLAT_BITS
+        min(distance(value, solid) for solid in solids) <= slack
         for name, solids in _SOLID.items()
         if (value := getattr(hashes, name)) is not None
     ]
