@@ -78,10 +78,10 @@ def open_database(
     """
     with locate(dsn) as place, connect(place) as conn:
         try:
-            if schema == "require":
-                if place.embedded and schema_files.current(conn) != schema_files.head():
-                    schema_files.upgrade(place.conninfo)
+            if schema == "require" and not place.embedded:
                 schema_files.require_head(conn)
+            elif schema == "require" and schema_files.current(conn) != schema_files.head():
+                schema_files.upgrade(place.conninfo)
             yield conn
         except psycopg.Error as error:
             raise translate(error) from error
