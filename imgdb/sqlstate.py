@@ -32,7 +32,25 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
 }
 
 # Constraint name to what it means for a person.
-BROKEN_RULES: dict[str, str] = {}
+BROKEN_RULES = {
+    "collection_name_check": "a collection needs a name",
+    "collection_name_key": "there is a collection of that name already",
+    "image_collection_id_fkey": "the collection is not there, or holds images still",
+    "image_collection_id_path_key": "the collection has that path already",
+    "image_sha256_check": "a SHA-256 has 32 bytes",
+    "image_size_check": "width, height and frames of an image are at least 1, its size at least 0",
+    "ingest_failure_collection_id_fkey": "the collection is not there, or lists failures still",
+    "not_duplicate_image_id_a_fkey": "there is no such image",
+    "not_duplicate_image_id_b_fkey": "there is no such image",
+    "not_duplicate_order_check": "a pair is two different images, the smaller image_id first",
+    "prefix_bucket_hashes_check": "a bucket row holds 1 to 200 hashes",
+    "probe_space_id_fkey": "there is no such space",
+    "space_default_max_distance_check": "a distance is between 0 and 64",
+    "space_masks_split_check": "3 to 16 band masks split 64 bits, without overlap and rest",
+    "space_name_check": "a space needs a name",
+    "space_name_key": "there is a space of that name already",
+    "tracked_column_space_id_fkey": "the space is not there, or columns are tracked into it still",
+}
 
 # SQLSTATE, or its first two characters, to what a person can do about it.
 ADVICE = {

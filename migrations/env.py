@@ -34,6 +34,8 @@ def online(place: Place) -> None:
         "postgresql+psycopg://",
         creator=lambda: connect(place, autocommit=False),
         poolclass=NullPool,
+        # Backfills must see what other writers committed: not with an older snapshot.
+        isolation_level="READ COMMITTED",
         use_native_hstore=False,
     )
     with one_at_a_time(place), engine.connect() as connection:

@@ -18,7 +18,7 @@ COMMENT ON FUNCTION imgdb._space_id(text) IS 'The identity of a space; error IM0
 
 CREATE FUNCTION imgdb._check_distance(max_distance integer)
 RETURNS void
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 BEGIN
     IF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 THEN

@@ -17,10 +17,13 @@ COLUMNS = (
 
 # Rule to the query that lists who breaks it.
 RULES = {
-    # Only a function that writes may be volatile: the planner calls it once for each row.
+    # Only a function that writes, or calls one that does, may be volatile: the planner calls it
+    # once for each row.
     "a volatile function writes": FUNCTIONS
     + "p.prokind = 'f' AND p.provolatile = 'v' AND p.prorettype <> 'trigger'::regtype"
-    f" AND {BODY} !~* '\\m(insert|update|delete|truncate|create|alter|drop|execute|lock)\\M'",
+    f" AND {BODY} !~* '\\m(insert|update|delete|truncate|create|alter|drop|lock) '"
+    " AND NOT EXISTS (SELECT FROM pg_proc w WHERE w.pronamespace = p.pronamespace"
+    f" AND w.provolatile = 'v' AND w.oid <> p.oid AND {BODY} ~ ('imgdb\\.' || w.proname || '\\M'))",
     "a function that writes is volatile": FUNCTIONS + "p.prokind = 'f' AND p.provolatile <> 'v'"
     f" AND {BODY} ~* '\\m(insert into|update imgdb|delete from|truncate|lock table)\\M'",
     "a pure function says so": FUNCTIONS
@@ -34,7 +37,7 @@ RULES = {
     + "p.pronargs > 0 AND (p.proargnames IS NULL OR '' = ANY (p.proargnames))",
     "no argument bears the name of a column": FUNCTIONS + "EXISTS (SELECT FROM"
     " unnest(p.proargnames, coalesce(p.proargmodes::text[],"
-    " array_fill('i'::text, ARRAY[cardinality(p.proargnames)]))) AS a (name, mode)"
+    " array_fill('i'::text, ARRAY[coalesce(cardinality(p.proargnames), 0)]))) AS a (name, mode)"
     f" WHERE a.mode IN ('i', 'b', 'v') AND a.name IN ({COLUMNS}))",
     "no overloads": "SELECT proname FROM pg_proc WHERE pronamespace = 'imgdb'::regnamespace"
     " GROUP BY proname HAVING count(*) > 1",
