@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from imgdb import hashing, loader
-from imgdb.hashing import ALGORITHMS
+from imgdb.hashing import ALGORITHMS, Reading
 from imgdb.loader import MAX_PIXELS, Decode
+from imgdb.reduced import read_reduced
 
 # The rules that made the hashes of a row; a change of any rule is a new name.
 RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
@@ -58,7 +59,14 @@ def fingerprint_source(
 ) -> Fingerprint:
     """Do as `fingerprint` for bytes that are already open: a member of an archive, stdin."""
     picture = source.picture(decode, max_pixels=max_pixels)
-    reading = hashing.read_grey(picture.grey, algorithms)
+    reading: Reading | None
+    if picture.grey.size == (picture.width, picture.height):
+        reading = hashing.read_grey(picture.grey, algorithms)
+    else:
+        reading = read_reduced(picture.grey, algorithms)
+        if reading is None:
+            picture = source.picture("exact", max_pixels=max_pixels)
+            reading = hashing.read_grey(picture.grey, algorithms)
     hashes = reading.hashes
     return Fingerprint(
         format=picture.format,

@@ -318,7 +318,9 @@ def _decode(
             if width * height == 0:
                 raise PictureError("broken", "no pixels")
             bits = _sample_bits(image)
-            if decode == "scaled" and source.format == "JPEG" and min(image.size) >= _SCALED_SIDE:
+            # Below twice that nothing is reduced, and the hashes shall be exact.
+            reducible = source.format == "JPEG" and min(image.size) >= 2 * _SCALED_SIDE
+            if decode == "scaled" and reducible:
                 image.draft("L", (_SCALED_SIDE, _SCALED_SIDE))
             image.load()
             if source.format == "TIFF":  # which turns itself

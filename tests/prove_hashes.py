@@ -26,7 +26,7 @@ from imgdb.hashing import ALGORITHMS, hash_grey
 
 def fashion_mnist(folder: Path) -> Iterator[Image.Image]:
     for file in sorted(folder.glob("**/*-images-idx3-ubyte.gz")):
-        pixels = np.frombuffer(gzip.open(file).read(), np.uint8, offset=16)
+        pixels = np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=16)
         yield from map(Image.fromarray, pixels.reshape(-1, 28, 28))
 
 

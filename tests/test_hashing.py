@@ -42,7 +42,7 @@ def pictures(draw: st.DrawFn) -> Image.Image:
     return Image.fromarray(rng.choice(np.array(levels, np.uint8), (height, width)))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_pictures_of_every_kind_and_size(seed):
     for grey in random_pictures(500, seed=seed, largest=300):
         assert hash_grey(grey) == hash_by_imagehash(grey), grey.size
@@ -164,7 +164,7 @@ def test_too_large_signed(number):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "12", "g" * 16, "0" * 17, "0x00000000000000", "１" * 16, " " * 16]
+    "text", ["", "12", "g" * 16, "0" * 17, "0x00000000000000", "\uff11" * 16, " " * 16]
 )
 def test_bad_hex(text):
     with pytest.raises(UsageError, match="16 hex digits"):

@@ -1,0 +1,107 @@
+"""The hashes of a picture that was decoded at reduced size, where they can be trusted.
+
+A JPEG decoded at a half, a quarter or an eighth of its size differs a little from the full picture
+once both are shrunk to what a hash looks at, so a bit may move whose value lies as near to its
+threshold. Such bits are called loose here. A picture with more than a few of them in any hash is
+refused, to be decoded in full; docs/hashes.md has the measurements behind the constants.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgdb import dct, hashing, resample
+from imgdb.hashing import ALGORITHMS, Bits, Reading
+from imgdb.resample import Pixels, Values
+
+
+class _Slack(NamedTuple):
+    """A bit within `margin` of its threshold is loose; more than `bits` of them are too many."""
+
+    margin: float
+    bits: int
+
+
+_SLACK = {
+    "ahash": _Slack(0.3, 20),  # grey levels
+    "dhash": _Slack(0.2, 15),  # grey levels
+    "phash": _Slack(80.0, 10),  # DCT units: one grey level more all over is 4096
+    "whash": _Slack(0.1, 5),  # grey levels
+}
+
+
+def read_reduced(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading | None:
+    """Hash a reduced picture of mode "L"; None when its hashes take the full one.
+
+    Raises UsageError when `algorithms` holds a name that is none of ALGORITHMS.
+    """
+    values = hashing.shrunk(grey, algorithms)
+    grids = {name: resample.rounded(grid) for name, grid in values.items()}
+    if "whash" in algorithms:
+        values["whash"] = area_means(resample.pixels_of(grey))
+    bits = {}
+    for name in algorithms:
+        bits[name], loose = _MEASURES[name](values[name], _SLACK[name].margin)
+        if np.count_nonzero(loose) > _SLACK[name].bits:
+            return None
+    return hashing.reading(bits, grids["phash"])
+
+
+def _ahash(values: Values, margin: float) -> tuple[Bits, Bits]:
+    pixels = resample.rounded(values)
+    mean = pixels.mean()
+    if_brighter = resample.rounded(values + margin) > mean - margin
+    if_darker = resample.rounded(values - margin) > mean + margin
+    return pixels > mean, if_brighter != if_darker
+
+
+def _dhash(values: Values, margin: float) -> tuple[Bits, Bits]:
+    pixels = resample.rounded(values)
+    brighter, darker = resample.rounded(values + margin), resample.rounded(values - margin)
+    if_rising = brighter[:, 1:] > darker[:, :-1]
+    if_falling = darker[:, 1:] > brighter[:, :-1]
+    return pixels[:, 1:] > pixels[:, :-1], if_rising != if_falling
+
+
+def _phash(values: Values, margin: float) -> tuple[Bits, Bits]:
+    return _against_median(dct.low_coefficients(resample.rounded(values)), margin)
+
+
+def _whash(values: Values, margin: float) -> tuple[Bits, Bits]:
+    return _against_median(values, margin)
+
+
+def _against_median(values: Values, margin: float) -> tuple[Bits, Bits]:
+    median = np.median(values)
+    return values > median, np.abs(values - median) <= margin
+
+
+_MEASURES = {"ahash": _ahash, "dhash": _dhash, "phash": _phash, "whash": _whash}
+
+
+def area_means(pixels: Pixels) -> Values:
+    """Return the mean grey of each of the 8 x 8 equal parts of a picture of any size.
+
+    These order like the block sums of `haar.whash_bits`, without a resize to a power of two.
+    """
+    height, width = pixels.shape
+    means: Values = _eighths(_eighths(pixels).T).T / (height * width)
+    return means
+
+
+def _eighths(lines: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Sum the lines of each eighth of the first axis, times 8; a line on an edge counts in part."""
+    count = len(lines)
+    sums = np.empty((8, lines.shape[1]), np.int64)
+    for part in range(8):
+        # In eighths of a line, so that every edge is an integer.
+        (first, before), (last, inside) = divmod(count * part, 8), divmod(count * (part + 1), 8)
+        sums[part] = np.add.reduce(lines[first:last], axis=0, dtype=np.int64) * 8
+        if before:
+            sums[part] -= lines[first].astype(np.int64) * before
+        if inside:
+            sums[part] += lines[last].astype(np.int64) * inside
+    return sums
