@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -20,7 +20,7 @@ from imgdb import schema as schema_files
 from imgdb.errors import ConnectionFailed, UsageError
 from imgdb.sqlstate import connection_failed, translate
 
-__all__ = ["Place", "connect", "locate", "named_place", "open_database", "translate"]
+__all__ = ["Place", "connect", "locate", "named_place", "open_database", "read_only", "translate"]
 
 OLDEST_SERVER = 14
 
@@ -110,3 +110,14 @@ def connect(place: Place, *, autocommit: bool = True) -> psycopg.Connection[Tupl
             f"imgdb needs {OLDEST_SERVER} or newer"
         )
     return conn
+
+
+@contextmanager
+def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
+    """Run a block in one transaction in which the server refuses every write."""
+    before, conn.read_only = conn.read_only, True
+    try:
+        with conn.transaction():
+            yield
+    finally:
+        conn.read_only = before

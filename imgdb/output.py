@@ -37,11 +37,14 @@ def render(
     columns: Sequence[str],
     format: Format | None = None,
     file: TextIO | None = None,
+    *,
+    shorten: str | None = None,
 ) -> None:
     """Print rows under their column names to `file`, default stdout.
 
     JSON is a list of objects with the columns as keys. Neither JSON nor CSV ever wraps, and both
-    are valid whatever a value holds.
+    are valid whatever a value holds. `shorten` names the column whose middle a table leaves out
+    where the screen is too narrow.
     """
     file = file or sys.stdout
     format = format or default_format(file)
@@ -50,7 +53,7 @@ def render(
     elif format is Format.csv:
         _render_csv(rows, columns, file)
     else:
-        _render_table(rows, columns, file)
+        _render_table(rows, columns, file, shorten)
 
 
 def render_object(value: object, file: TextIO | None = None) -> None:
@@ -74,7 +77,9 @@ def _csv_cell(value: object) -> str:
     return value if isinstance(value, str) else str(_plain(value))
 
 
-def _render_table(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> None:
+def _render_table(
+    rows: Iterable[Row], columns: Sequence[str], file: TextIO, shorten: str | None
+) -> None:
     # Half of what `imgdb --help` would take otherwise.
     from rich.console import Console
     from rich.table import Table
@@ -83,14 +88,47 @@ def _render_table(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> 
     body = [list(row) for row in rows]
     if not body:
         return
+    console = Console(file=file, highlight=False)
+    cells = [[_encodable(_table_cell(value), file) for value in row] for row in body]
+    if shorten is not None:
+        _fit_column(cells, columns, columns.index(shorten), console.width)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
         numbers = all(isinstance(row[position], int | float | None) for row in body)
-        table.add_column(name, justify="right" if body and numbers else "left", overflow="fold")
-    for row in body:
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for line in cells:
         # Text, not str: brackets in a file name are no markup.
-        table.add_row(*(Text(_encodable(_table_cell(value), file)) for value in row))
-    Console(file=file, highlight=False).print(table)
+        table.add_row(*map(Text, line))
+    console.print(table)
+
+
+_GAP = 2  # cells between two columns
+_NARROWEST = 16
+
+
+def _fit_column(cells: list[list[str]], columns: Sequence[str], position: int, screen: int) -> None:
+    """Shorten the cells of one column so that no line is wider than the screen."""
+    from rich.cells import cell_len
+
+    others = [
+        max(cell_len(text) for text in (name, *(line[place] for line in cells))) + _GAP
+        for place, name in enumerate(columns)
+        if place != position
+    ]
+    width = max(screen - sum(others), _NARROWEST)
+    for line in cells:
+        if cell_len(line[position]) > width:
+            line[position] = _without_middle(line[position], width)
+
+
+def _without_middle(text: str, width: int) -> str:
+    """Leave out the middle: the end of a path, its file name, says more than its start."""
+    from rich.cells import cell_len, chop_cells, set_cell_size
+
+    start = set_cell_size(text, width // 3).rstrip()
+    end = text[::-1]
+    end = chop_cells(end, width - cell_len(start) - 1)[0][::-1]
+    return f"{start}\N{HORIZONTAL ELLIPSIS}{end}"
 
 
 def _table_cell(value: object) -> str:
@@ -101,6 +139,20 @@ def _table_cell(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     return printable(value if isinstance(value, str) else str(_plain(value)))
+
+
+def byte_count(count: int | None) -> str:
+    """Say a number of bytes for a person: 812 B, 41 KB, 2.6 MB (powers of 1,000)."""
+    if count is None:
+        return ""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("KB", "MB", "GB"):
+        size /= 1000
+        if size < 999.5:
+            return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"
+    return f"{size / 1000:.1f} TB"
 
 
 def printable(text: str) -> str:

@@ -21,6 +21,7 @@ import typer
 from imgdb.cli.db import db_app
 from imgdb.cli.hash import hash_files
 from imgdb.cli.options import DSN_HELP
+from imgdb.cli.query import query
 from imgdb.errors import ImgdbError
 
 INTERRUPTED = 130
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(db_app, name="db")
 app.command("hash")(hash_files)
+app.command()(query)
 
 
 def _show_version(wanted: bool) -> None:

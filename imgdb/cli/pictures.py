@@ -1,0 +1,54 @@
+"""What commands that take pictures share: lists of paths, failures and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import typer
+
+from imgdb.errors import PictureError
+
+STDIN = "-"
+
+
+def listed_paths(arguments: Iterable[str], stdin: IO[bytes] | None = None) -> Iterator[str]:
+    """Yield the paths that are named; `-` stands for those on stdin, one a line.
+
+    Where stdin holds a NUL (`find -print0`), paths end with NUL, and may hold line breaks.
+    """
+    for argument in arguments:
+        if argument == STDIN:
+            yield from _read_paths(stdin or sys.stdin.buffer)
+        else:
+            yield argument
+
+
+def _read_paths(stdin: IO[bytes]) -> Iterator[str]:
+    import os
+
+    first = stdin.readline()
+    if b"\0" in first:
+        names: Iterable[bytes] = (first + stdin.read()).split(b"\0")
+    else:
+        names = (line.rstrip(b"\r\n") for line in (first, *stdin))
+    yield from (os.fsdecode(name) for name in names if name)
+
+
+class Failures:
+    """Files that could not be read: each one line on stderr, and an exit code in the end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def report(self, name: str, error: PictureError) -> None:
+        from imgdb.loader import explain
+
+        self.count += 1
+        typer.echo(f"imgdb: {name}: {explain(error)}", err=True)
+
+    def exit(self, done: int) -> None:
+        """End the command with 1 if nothing was done, 3 if only a part; else return."""
+        if self.count:
+            raise typer.Exit(3 if done else 1)

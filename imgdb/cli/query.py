@@ -1,0 +1,167 @@
+"""`imgdb query`: the images that look like a picture, or like a hash."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgdb.cli.options import Dsn, FormatOption, HashName
+from imgdb.cli.pictures import STDIN, Failures, listed_paths
+from imgdb.errors import PictureError, UsageError
+from imgdb.output import Format, Row, byte_count, default_format, printable, render
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgdb.search import Match, Query
+
+    Answer = tuple[Query, Sequence[Match]]
+
+
+def query(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE", help="Pictures to look for; - reads their paths from stdin."
+        ),
+    ] = None,
+    hex_digits: Annotated[
+        str | None,
+        typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
+    ] = None,
+    hash_name: Annotated[
+        HashName, typer.Option("--hash", help="The hash to search by.")
+    ] = HashName.phash,
+    max_distance: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BITS",
+            min=0,
+            max=64,
+            help="How many of the 64 bits may differ. Default: that of the hash's space, 8 unless "
+            "somebody changed it.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="At most N matches for each picture.")
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Search only this collection.")
+    ] = None,
+    include_flat: Annotated[
+        bool,
+        typer.Option(
+            "--include-flat", help="Search for, and among, flat pictures: solid colours, blanks."
+        ),
+    ] = False,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Show the images that look like a picture, nearest first. The database is only read.
+
+    Exit code 3 if some of the pictures cannot be read, 1 if none can.
+    """
+    from imgdb.database import open_database
+    from imgdb.search import query_by_hex, similar
+
+    if (hex_digits is None) == (not files):
+        raise UsageError("give either pictures to look for, or a hash with --hex")
+    failures = Failures()
+    if hex_digits is None:
+        queries = _read(files or [], failures)
+    else:
+        queries = [query_by_hex(hash_name, hex_digits)]
+    wanted = [query for query in queries if include_flat or not _said_flat(query)]
+    answers: list[Answer] = []
+    if wanted:
+        with open_database(dsn) as conn:
+            for query in wanted:
+                matches = similar(
+                    conn,
+                    query,
+                    space=hash_name,
+                    max_distance=max_distance,
+                    collection=collection,
+                    limit=limit,
+                    include_flat=include_flat,
+                )
+                answers.append((query, matches))
+                if not matches:
+                    typer.echo(f"imgdb: no match for {printable(query.name)}", err=True)
+    format = format or default_format()
+    if format is Format.table:
+        _show_tables(answers, hash_name)
+    else:
+        _show_rows(answers, format, named=len(files or ()) > 1 or STDIN in (files or ()))
+    failures.exit(done=len(queries))
+
+
+def _read(files: Sequence[str], failures: Failures) -> list[Query]:
+    from imgdb.paths import path_text
+    from imgdb.search import query_by_file
+
+    queries = []
+    for file in listed_paths(files):
+        try:
+            queries.append(query_by_file(file))
+        except PictureError as error:
+            failures.report(path_text(file), error)
+    return queries
+
+
+def _said_flat(query: Query) -> bool:
+    if query.flat:
+        typer.echo(
+            f"imgdb: {query.name} is flat (a solid colour, a blank page): to every hash it looks "
+            "like all flat pictures; --include-flat searches all the same",
+            err=True,
+        )
+    return query.flat
+
+
+def _show_rows(answers: Sequence[Answer], format: Format, *, named: bool) -> None:
+    from imgdb.search import Match
+
+    columns = [field.name for field in fields(Match)]
+    rows = [(query.name, *astuple(match)) for query, matches in answers for match in matches]
+    if named:
+        render(rows, ("query", *columns), format)
+    else:
+        render([row[1:] for row in rows], columns, format)
+
+
+def _show_tables(answers: Sequence[Answer], hash_name: HashName) -> None:
+    others = [name for name in sorted(HashName) if name != hash_name]
+    columns = ("path", hash_name, *others, "pixels", "size", "note")
+    for position, (query, matches) in enumerate(answers):
+        if len(answers) > 1:
+            typer.echo(("\n" if position else "") + printable(query.name) + ":")
+        rows = [_table_row(match, others) for match in matches]
+        noted = any(row[-1] for row in rows)
+        if noted:
+            render(rows, columns, Format.table, shorten="path")
+        else:
+            render([row[:-1] for row in rows], columns[:-1], Format.table, shorten="path")
+
+
+def _table_row(match: Match, others: Sequence[str]) -> Row:
+    notes = ("same bytes" if match.same_bytes else "", "missing" if match.missing_since else "")
+    return (
+        _near_path(match.path),
+        match.distance,
+        *(getattr(match, f"{name}_distance") for name in others),
+        f"{match.width}x{match.height}" if match.width else "",
+        byte_count(match.byte_size),
+        ", ".join(filter(None, notes)),
+    )
+
+
+def _near_path(path: str) -> str:
+    """Spell a path below the working directory as a person there would."""
+    from imgdb.paths import path_text
+
+    return path.removeprefix(path_text(Path.cwd()).rstrip("/") + "/")
