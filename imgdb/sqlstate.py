@@ -37,6 +37,8 @@ BROKEN_RULES = {
     "collection_name_key": "there is a collection of that name already",
     "image_collection_id_fkey": "the collection is not there, or holds images still",
     "image_collection_id_path_key": "the collection has that path already",
+    "image_file_check": "what a file says of an image is given as a whole or not at all",
+    "image_path_check": "an image needs a path",
     "image_sha256_check": "a SHA-256 has 32 bytes",
     "image_size_check": "width, height and frames of an image are at least 1, its size at least 0",
     "ingest_failure_collection_id_fkey": "the collection is not there, or lists failures still",

@@ -1,6 +1,6 @@
 CREATE TABLE imgdb.ingest_failure (
     collection_id integer NOT NULL,
-    path text NOT NULL,
+    path text COLLATE "C" NOT NULL,
     reason text NOT NULL,
     detail text NOT NULL DEFAULT '',
     byte_size bigint,

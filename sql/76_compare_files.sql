@@ -1,0 +1,37 @@
+-- Planned anew for each call: a plan made while the tables were empty would read all of them for
+-- ever after.
+CREATE FUNCTION imgdb._compare_files(
+    for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
+)
+RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
+LANGUAGE plpgsql STABLE ROWS 500
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        given.ordinal,
+        CASE
+            WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at THEN 'found'
+            WHEN f.byte_size = given.byte_size AND f.modified_at = given.modified_at THEN 'failed'
+            WHEN i.path IS NULL AND f.path IS NULL THEN 'new'
+            ELSE 'changed'
+        END,
+        f.reason,
+        f.detail
+    FROM unnest(paths, sizes, times) WITH ORDINALITY
+        AS given (path, byte_size, modified_at, ordinal)
+    LEFT JOIN imgdb.image AS i
+        ON i.collection_id = for_collection_id AND i.path = given.path
+    LEFT JOIN imgdb.ingest_failure AS f
+        ON f.collection_id = for_collection_id AND f.path = given.path
+    WHERE
+        i.missing_since IS NOT NULL
+        OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[]) IS
+'What is to do for files by size and time: new, changed, found (unchanged, was missing) or failed '
+'(unchanged since it failed); nothing is said of the others, which are unchanged.';
