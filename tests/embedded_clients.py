@@ -108,9 +108,9 @@ class Client:
 
 
 class Gate:
-    """Programs of which one, told by its first arguments, stops half way until it is let through.
+    """PostgreSQL's programs, of which one stops before or after its work until it is let through.
 
-    `before` and `after` are shell commands that run around the real program.
+    `when` is a shell pattern for the arguments of the calls that stop.
     """
 
     def __init__(self, folder: Path, program: str, *, when: str, halted_after: bool) -> None:
@@ -121,6 +121,8 @@ class Gate:
         for fifo in (self._reached, self._opened):
             os.mkfifo(fifo)
             fifo.chmod(0o666)
+        # Both ends are ours, so that letting through works before the program comes and after.
+        self._ours = os.open(self._opened, os.O_RDWR)
         for name in ("initdb", "postgres"):
             (folder / name).symlink_to(BINDIR / name)
         halt = f'echo $$ > "{self._reached}"; read line < "{self._opened}"'
@@ -136,4 +138,17 @@ class Gate:
         return int(self._reached.read_text())
 
     def open(self) -> None:
-        self._opened.write_text("go\n")
+        """Let the program through, be it there, still to come or already dead."""
+        os.write(self._ours, b"go\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.open()
+        os.close(self._ours)

@@ -65,9 +65,9 @@ class Cluster:
         return False
 
     def postmaster(self) -> int | None:
-        """Return the pid of this cluster's postmaster, None where it is not running."""
-        pid = self._written_pid()
-        return pid if pid and processes.is_postmaster(pid, self.data) else None
+        """Return the pid of the postmaster that imgdb started here, None where there is none."""
+        pid = self._written_pid() if self.alive() else None
+        return pid if pid and processes.is_postmaster(pid, self.name) else None
 
     def ready(self) -> bool:
         """Tell whether the server takes connections."""
@@ -130,7 +130,7 @@ class Cluster:
             "port": str(PORT),
             "unix_socket_directories": '"' + str(socket_folder).replace('"', '""') + '"',
             "unix_socket_permissions": "0700",
-            "cluster_name": self.name,
+            "cluster_name": self.name,  # by which it is known again
         }
         options = [f"--{name}={value}" for name, value in {**self._settings, **fixed}.items()]
         server = [str(bindir / "postgres"), "-D", str(self.data), *options]

@@ -18,7 +18,7 @@ def cluster_name(home: Path) -> str:
 
 
 def command_line(pid: int) -> list[str]:
-    """Return the arguments of a process; empty if there is none, or only a zombie."""
+    """Return the arguments of a process: none if there is no such process."""
     if sys.platform == "linux":
         try:
             return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0")
@@ -29,14 +29,13 @@ def command_line(pid: int) -> list[str]:
 
 def is_postgres(pid: int) -> bool:
     """Tell whether a process is a PostgreSQL server or a part of one."""
-    return Path(command_line(pid)[0].split(":")[0]).name in ("postgres", "postmaster")
+    program = (command_line(pid) or [""])[0].partition(":")[0]
+    return Path(program).name in ("postgres", "postmaster")
 
 
-def is_postmaster(pid: int, data: Path) -> bool:
-    """Tell whether a process is the server that works on a data directory."""
-    if sys.platform == "linux":
-        return command_line(pid)[1:3] == ["-D", str(data)]
-    return f"postgres -D {data} " in _ps("-p", str(pid), "-o", "command=")
+def is_postmaster(pid: int, name: str) -> bool:
+    """Tell whether a process is the server that was started with a cluster name."""
+    return f"--cluster_name={name}" in command_line(pid)
 
 
 def end_orphans(name: str) -> None:

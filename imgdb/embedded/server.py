@@ -190,6 +190,9 @@ class Server:
                 return
             atexit.unregister(self._leave)
             self._depth = 0
+            if not self._home.exists():  # somebody removed it, and the server ends when it notices
+                self._users.forget()
+                return
             with explained(self.home), self._home.locked():
                 self._users.sign_out()
                 if stop:

@@ -15,6 +15,7 @@ ADVICE = {
     "File name too long": "set IMGDB_HOME to a shorter path",
     "Not a directory": "set IMGDB_HOME to a folder",
     "Cannot allocate memory": "free some memory",
+    'lock file "postmaster.pid"': "if a server that imgdb did not start runs there, stop that one",
 }
 
 
