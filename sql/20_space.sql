@@ -39,6 +39,6 @@ COMMENT ON COLUMN imgdb.space.space_id IS 'Identity.';
 COMMENT ON COLUMN imgdb.space.name IS 'What the functions call it by.';
 COMMENT ON COLUMN imgdb.space.description IS 'What the hashes are and where they come from.';
 COMMENT ON COLUMN imgdb.space.band_masks IS
-'One mask per band; set them before the first hash is filed, with imgdb._prepare_probes after.';
+'One mask per band. Changing them rebuilds the space.';
 COMMENT ON COLUMN imgdb.space.default_max_distance IS
 'The largest distance that counts as alike where nobody says otherwise, 0 to 64.';

@@ -25,7 +25,7 @@ COMMENT ON COLUMN imgdb.probe.flip_masks IS
 -- (general pigeonhole principle). A band with threshold -1 is not looked up at all.
 CREATE FUNCTION imgdb._prepare_probes(for_space_id smallint)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_masks bigint[] := (SELECT band_masks FROM imgdb.space WHERE space_id = for_space_id);

@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb.create_space(space_name text, space_description text)
 RETURNS smallint
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_space_id smallint;

@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb.drop_space(space_name text)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);

@@ -3,7 +3,7 @@
 -- by the thousand, and hash aggregation of a million of them takes minutes instead of seconds.
 CREATE FUNCTION imgdb._append_buckets(for_space_id smallint, new_prefixes bigint[], new_hashes bigint[])
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     INSERT INTO imgdb.prefix_bucket (space_id, prefix, hashes)
@@ -28,7 +28,7 @@ COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
 
 CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, new_hashes bigint[])
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);

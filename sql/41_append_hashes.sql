@@ -21,7 +21,7 @@ COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
 -- the array: one statement that does both cannot run on a distributed PostgreSQL.
 CREATE FUNCTION imgdb._append_hashes()
 RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE

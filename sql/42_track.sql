@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb._drop_append_triggers(relation regclass, hash_column name)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', 'imgdb_insert_' || hash_column, relation);
@@ -16,7 +16,7 @@ COMMENT ON FUNCTION imgdb._drop_append_triggers(regclass, name) IS
 -- committed, so triggers first and backfill second miss no row; an older snapshot would.
 CREATE FUNCTION imgdb._attach(relation regclass, hash_column name, to_space_id smallint)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_hashes bigint[];
@@ -52,7 +52,7 @@ COMMENT ON FUNCTION imgdb._attach(regclass, name, smallint) IS
 
 CREATE FUNCTION imgdb.track(relation regclass, hash_column name, space_name text)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_kind "char" := (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = relation);

@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb.untrack(relation regclass, hash_column name)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     DELETE FROM imgdb.tracked_column AS t
@@ -19,7 +19,7 @@ COMMENT ON FUNCTION imgdb.untrack(regclass, name) IS
 
 CREATE FUNCTION imgdb._forget_dropped()
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     DELETE FROM imgdb.tracked_column AS t

@@ -1,5 +1,3 @@
--- Band 0 holds every hash of the space once, give or take doubles. The bucket of prefix 0 serves
--- all bands, so what it holds for the others is left out here.
 CREATE FUNCTION imgdb.scan(space_name text, query_hash bigint, max_distance integer)
 RETURNS TABLE (hash bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 100000
@@ -7,9 +5,11 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
+    -- Every hash stands in every band, so one band is enough to read.
     v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
+    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
     RETURN QUERY
     SELECT DISTINCT ON (entry.hash) entry.hash, imgdb.distance(entry.hash, query_hash)
     FROM (

@@ -1,0 +1,77 @@
+CREATE FUNCTION imgdb.check_space(space_name text, sample_count integer, max_distance integer)
+RETURNS TABLE (sampled integer, mismatches bigint)
+LANGUAGE plpgsql VOLATILE ROWS 1 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_queries bigint[];
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    IF sample_count IS NULL OR sample_count < 1 THEN
+        RAISE EXCEPTION 'sample_count is %, not 1 or more', coalesce(sample_count::text, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'Say how many hashes to try; 100 is a good start.';
+    END IF;
+    -- Some bits of each are turned, up to max_distance of them, for a query seldom is a hash itself.
+    SELECT array_agg(chosen.hash # chosen.turned)
+    INTO v_queries
+    FROM (
+        SELECT
+            drawn.hash,
+            (
+                SELECT coalesce(bit_or(1::bigint << floor(random() * 64)::integer), 0)
+                FROM generate_series(1, floor(random() * (max_distance + 1))::integer)
+                -- A bit set is drawn for each hash, not one for all.
+                WHERE drawn.hash IS NOT NULL
+            ) AS turned
+        FROM (
+            SELECT s.hash FROM imgdb.scan(space_name, 0, 64) AS s ORDER BY random() LIMIT sample_count
+        ) AS drawn
+    ) AS chosen;
+    RETURN QUERY
+    SELECT
+        coalesce(cardinality(v_queries), 0),
+        (
+            SELECT count(*)
+            FROM unnest(v_queries) AS q (query)
+            WHERE
+                ARRAY(
+                    SELECT (m.hash, m.distance)::text
+                    FROM imgdb.within(space_name, q.query, max_distance) AS m
+                    ORDER BY m.hash
+                ) <> ARRAY(
+                    SELECT (m.hash, m.distance)::text
+                    FROM imgdb.scan(space_name, q.query, max_distance) AS m
+                    ORDER BY m.hash
+                )
+        );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.check_space(text, integer, integer) IS
+'Compares within and scan on queries drawn from the space: how many were tried, how many differed.';
+
+CREATE FUNCTION imgdb.missing_hashes(space_name text)
+RETURNS TABLE (hash bigint, band integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_bands integer := (
+        SELECT cardinality(s.band_masks) FROM imgdb.space AS s WHERE s.space_id = v_space_id
+    );
+    v_tracked bigint[] := imgdb._tracked_hashes(v_space_id);
+BEGIN
+    FOR v_band IN 0..v_bands - 1 LOOP
+        RETURN QUERY
+        SELECT missing.hash, v_band
+        FROM unnest(
+            imgdb._difference(v_tracked, imgdb._filed_hashes(v_space_id, v_band))
+        ) AS missing (hash);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.missing_hashes(text) IS
+'Hashes that a tracked column holds and a band (from 0) lacks: none, or imgdb.rebuild is due.';
