@@ -11,7 +11,8 @@ CREATE INDEX tracked_column_space_id_idx ON imgdb.tracked_column (space_id);
 
 COMMENT ON TABLE imgdb.tracked_column IS
 'Which table columns feed which space; track and untrack keep it.';
-COMMENT ON COLUMN imgdb.tracked_column.table_id IS 'The table; dropped tables are forgotten by compact.';
+COMMENT ON COLUMN imgdb.tracked_column.table_id IS
+'The table; compact forgets it if it is dropped.';
 COMMENT ON COLUMN imgdb.tracked_column.column_name IS 'Its bigint column of hashes.';
 COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are filed in.';
 COMMENT ON INDEX imgdb.tracked_column_space_id_idx IS 'The columns of a space, for compact.';

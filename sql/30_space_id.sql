@@ -14,7 +14,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._space_id(text) IS 'The identity of a space; error IM001 if there is none.';
+COMMENT ON FUNCTION imgdb._space_id(text) IS
+'The identity of a space; error IM001 if there is none.';
 
 CREATE FUNCTION imgdb._check_distance(max_distance integer)
 RETURNS void
@@ -22,7 +23,8 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 BEGIN
     IF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 THEN
-        RAISE EXCEPTION 'max_distance is %, not between 0 and 64', coalesce(max_distance::text, 'NULL') USING
+        RAISE EXCEPTION 'max_distance is %, not between 0 and 64',
+            coalesce(max_distance::text, 'NULL') USING
             ERRCODE = 'IM002',
             HINT = 'It counts the differing bits of two 64-bit hashes; 8 is a usual choice.';
     END IF;

@@ -1,7 +1,11 @@
 -- The only statement that writes buckets. array_agg ... ORDER BY and DISTINCT ON make PostgreSQL
 -- sort: its hash of a bigint XORs the two halves, so prefixes and perceptual hashes collide there
 -- by the thousand, and hash aggregation of a million of them takes minutes instead of seconds.
-CREATE FUNCTION imgdb._append_buckets(for_space_id smallint, new_prefixes bigint[], new_hashes bigint[])
+CREATE FUNCTION imgdb._append_buckets(
+    for_space_id smallint,
+    new_prefixes bigint[],
+    new_hashes bigint[]
+)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$

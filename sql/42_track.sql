@@ -95,5 +95,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.track(regclass, name, text) IS
-'Files the hashes of a bigint column, those there now and all that come, into a space, which is made '
-'if there is none of that name. Writers to the table wait until the transaction ends.';
+'Files the hashes of a bigint column, those there now and all that come, into a space, which is '
+'made if there is none of that name. Writers to the table wait until the transaction ends.';

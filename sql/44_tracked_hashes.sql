@@ -67,7 +67,7 @@ COMMENT ON FUNCTION imgdb._filed_hashes(smallint, integer) IS
 
 CREATE FUNCTION imgdb._held(of_space_id smallint, doubtful_hashes bigint[])
 RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     v_source record;
@@ -86,7 +86,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._held(smallint, bigint[]) IS
-'Those of the hashes that a tracked column of the space holds now: VOLATILE, for a new snapshot.';
+'Those of the hashes that a tracked column of the space holds.';
 
 -- EXCEPT in its sorted form: the hashed one collides (40_file_hashes.sql).
 CREATE FUNCTION imgdb._difference(hashes_a bigint[], hashes_b bigint[])
@@ -95,15 +95,23 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (
     SELECT array_agg(lone.hash ORDER BY lone.hash)
     FROM (
-        SELECT DISTINCT ON (listed.hash) listed.hash, listed.other
+        SELECT DISTINCT ON (listed.hash)
+            listed.hash,
+            listed.place
         FROM (
-            SELECT a.hash, false AS other FROM unnest(hashes_a) AS a (hash)
+            SELECT
+                b.hash,
+                1 AS place
+            FROM unnest(hashes_b) AS b (hash)
             UNION ALL
-            SELECT b.hash, true AS other FROM unnest(hashes_b) AS b (hash)
+            SELECT
+                a.hash,
+                2 AS place
+            FROM unnest(hashes_a) AS a (hash)
         ) AS listed
-        ORDER BY listed.hash, listed.other DESC
+        ORDER BY listed.hash, listed.place
     ) AS lone
-    WHERE NOT lone.other
+    WHERE lone.place = 2
 );
 
 COMMENT ON FUNCTION imgdb._difference(bigint[], bigint[]) IS

@@ -25,4 +25,4 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.scan(text, bigint, integer) IS
-'All hashes of a space within max_distance of query_hash, by reading every one: the twin of within.';
+'All hashes of a space within max_distance of query_hash, by reading every one: twin of within.';

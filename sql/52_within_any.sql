@@ -3,7 +3,7 @@
 -- (40_file_hashes.sql).
 CREATE FUNCTION imgdb.within_any(space_name text, query_hashes bigint[], max_distance integer)
 RETURNS TABLE (query_hash bigint, hash bigint, distance integer)
-LANGUAGE plpgsql STABLE ROWS 1000 COST 100000
+LANGUAGE plpgsql STABLE ROWS 100 COST 100000
 AS $$
 #variable_conflict use_column
 DECLARE

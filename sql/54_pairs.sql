@@ -107,4 +107,4 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.pairs(text, integer) IS
-'All pairs of different hashes of a space within max_distance of each other, each once, hash_a < hash_b.';
+'All pairs of hashes of a space within max_distance of each other, each once, hash_a < hash_b.';

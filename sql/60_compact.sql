@@ -98,6 +98,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON PROCEDURE imgdb.compact(text) IS
+COMMENT ON PROCEDURE imgdb.compact (text) IS
 'Merges the bucket rows of each prefix of a space, drops doubles and hashes that no tracked column '
 'holds any more. Commits in batches: CALL it outside a transaction. VACUUM gives the space back.';

@@ -16,7 +16,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.rebuild(text) IS
-'Makes the probes, triggers and buckets of a space anew from its tracked columns, in one transaction.';
+'Makes probes, triggers and buckets of a space anew from its tracked columns, in one transaction.';
 
 CREATE FUNCTION imgdb._rebuild_for_masks()
 RETURNS trigger

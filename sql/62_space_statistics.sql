@@ -35,8 +35,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.space_statistics(text) IS
-'Distinct hashes, bucket rows, buckets, fragmentation (rows per row needed; 1 is compact) and bytes of '
-'a space: its share, by rows, of the table and index that all spaces share.';
+'Distinct hashes, bucket rows, buckets, fragmentation (rows per row needed; 1 is compact) and '
+'bytes of a space: its share, by rows, of the table and index that all spaces share.';
 
 CREATE FUNCTION imgdb.fullest_buckets(space_name text, bucket_limit integer)
 RETURNS TABLE (bucket_prefix bigint, hash_count bigint)

@@ -14,7 +14,7 @@ CREATE TABLE imgdb.image (
     dhash bigint,
     phash bigint,
     whash bigint,
-    flat boolean NOT NULL DEFAULT false,
+    flat boolean NOT NULL DEFAULT FALSE,
     recipe text NOT NULL,
     ingested_at timestamptz NOT NULL DEFAULT now(),
     missing_since timestamptz,

@@ -14,7 +14,8 @@ CREATE TABLE imgdb.ingest_failure (
 COMMENT ON TABLE imgdb.ingest_failure IS 'Why a file is not searchable.';
 COMMENT ON COLUMN imgdb.ingest_failure.collection_id IS 'The collection it was meant for.';
 COMMENT ON COLUMN imgdb.ingest_failure.path IS 'The file, spelled as in image.path.';
-COMMENT ON COLUMN imgdb.ingest_failure.reason IS 'The class of the reason: truncated, too-large, ...';
+COMMENT ON COLUMN imgdb.ingest_failure.reason IS
+'The class of the reason: truncated, too-large, ...';
 COMMENT ON COLUMN imgdb.ingest_failure.detail IS 'The reason in words.';
 COMMENT ON COLUMN imgdb.ingest_failure.byte_size IS
 'Size of the file in bytes: it is tried again when that changes.';

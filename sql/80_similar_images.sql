@@ -5,7 +5,7 @@ CREATE FUNCTION imgdb.similar_images(
     max_distance integer,
     collection_name text DEFAULT NULL,
     match_limit integer DEFAULT NULL,
-    include_flat boolean DEFAULT false
+    include_flat boolean DEFAULT FALSE
 )
 RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
@@ -46,4 +46,4 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.similar_images(text, bigint, integer, text, integer, boolean) IS
-'The images within max_distance of query_hash, nearest first, then by path; flat images only if asked for.';
+'The images within max_distance of query_hash, nearest first, then by path; flat if asked for.';

@@ -81,7 +81,7 @@ COMMENT ON COLUMN imgdb.space.space_id IS 'Identity.';
 COMMENT ON COLUMN imgdb.space.name IS 'What the functions call it by.';
 COMMENT ON COLUMN imgdb.space.description IS 'What the hashes are and where they come from.';
 COMMENT ON COLUMN imgdb.space.band_masks IS
-'One mask per band; set them before the first hash is filed, with imgdb._prepare_probes after.';
+'One mask per band. Changing them rebuilds the space.';
 COMMENT ON COLUMN imgdb.space.default_max_distance IS
 'The largest distance that counts as alike where nobody says otherwise, 0 to 64.';
 
@@ -114,7 +114,7 @@ COMMENT ON COLUMN imgdb.probe.flip_masks IS
 -- (general pigeonhole principle). A band with threshold -1 is not looked up at all.
 CREATE FUNCTION imgdb._prepare_probes(for_space_id smallint)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_masks bigint[] := (SELECT band_masks FROM imgdb.space WHERE space_id = for_space_id);
@@ -168,12 +168,13 @@ CREATE TABLE imgdb.prefix_bucket (
     CONSTRAINT prefix_bucket_hashes_check CHECK (cardinality(hashes) BETWEEN 1 AND 200)
 );
 
-ALTER TABLE imgdb.prefix_bucket
-ALTER COLUMN hashes SET STORAGE PLAIN,
+ALTER TABLE imgdb.prefix_bucket ALTER COLUMN hashes SET STORAGE PLAIN; -- noqa: PRS
+
 -- No plan needs statistics of the array's elements, and ANALYZE would spend seconds on them.
-ALTER COLUMN hashes SET STATISTICS 0,
+ALTER TABLE imgdb.prefix_bucket ALTER COLUMN hashes SET STATISTICS 0; -- noqa: PRS
+
 -- Without a key, moving rows between nodes of a distributed PostgreSQL needs the whole row.
-REPLICA IDENTITY FULL;
+ALTER TABLE imgdb.prefix_bucket REPLICA IDENTITY FULL;
 
 CREATE INDEX prefix_bucket_space_id_prefix_idx ON imgdb.prefix_bucket (space_id, prefix);
 
@@ -201,7 +202,8 @@ CREATE INDEX tracked_column_space_id_idx ON imgdb.tracked_column (space_id);
 
 COMMENT ON TABLE imgdb.tracked_column IS
 'Which table columns feed which space; track and untrack keep it.';
-COMMENT ON COLUMN imgdb.tracked_column.table_id IS 'The table; dropped tables are forgotten by compact.';
+COMMENT ON COLUMN imgdb.tracked_column.table_id IS
+'The table; compact forgets it if it is dropped.';
 COMMENT ON COLUMN imgdb.tracked_column.column_name IS 'Its bigint column of hashes.';
 COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are filed in.';
 COMMENT ON INDEX imgdb.tracked_column_space_id_idx IS 'The columns of a space, for compact.';
@@ -224,7 +226,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._space_id(text) IS 'The identity of a space; error IM001 if there is none.';
+COMMENT ON FUNCTION imgdb._space_id(text) IS
+'The identity of a space; error IM001 if there is none.';
 
 CREATE FUNCTION imgdb._check_distance(max_distance integer)
 RETURNS void
@@ -232,7 +235,8 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 AS $$
 BEGIN
     IF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 THEN
-        RAISE EXCEPTION 'max_distance is %, not between 0 and 64', coalesce(max_distance::text, 'NULL') USING
+        RAISE EXCEPTION 'max_distance is %, not between 0 and 64',
+            coalesce(max_distance::text, 'NULL') USING
             ERRCODE = 'IM002',
             HINT = 'It counts the differing bits of two 64-bit hashes; 8 is a usual choice.';
     END IF;
@@ -245,7 +249,7 @@ COMMENT ON FUNCTION imgdb._check_distance(integer) IS 'Error IM002 unless 0 <= m
 
 CREATE FUNCTION imgdb.create_space(space_name text, space_description text)
 RETURNS smallint
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_space_id smallint;
@@ -270,7 +274,7 @@ COMMENT ON FUNCTION imgdb.create_space(text, text) IS
 
 CREATE FUNCTION imgdb.drop_space(space_name text)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
@@ -301,9 +305,13 @@ COMMENT ON FUNCTION imgdb.drop_space(text) IS
 -- The only statement that writes buckets. array_agg ... ORDER BY and DISTINCT ON make PostgreSQL
 -- sort: its hash of a bigint XORs the two halves, so prefixes and perceptual hashes collide there
 -- by the thousand, and hash aggregation of a million of them takes minutes instead of seconds.
-CREATE FUNCTION imgdb._append_buckets(for_space_id smallint, new_prefixes bigint[], new_hashes bigint[])
+CREATE FUNCTION imgdb._append_buckets(
+    for_space_id smallint,
+    new_prefixes bigint[],
+    new_hashes bigint[]
+)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     INSERT INTO imgdb.prefix_bucket (space_id, prefix, hashes)
@@ -328,7 +336,7 @@ COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
 
 CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, new_hashes bigint[])
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
@@ -370,7 +378,7 @@ COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
 -- the array: one statement that does both cannot run on a distributed PostgreSQL.
 CREATE FUNCTION imgdb._append_hashes()
 RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -409,7 +417,7 @@ COMMENT ON FUNCTION imgdb._append_hashes() IS
 
 CREATE FUNCTION imgdb._drop_append_triggers(relation regclass, hash_column name)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', 'imgdb_insert_' || hash_column, relation);
@@ -425,7 +433,7 @@ COMMENT ON FUNCTION imgdb._drop_append_triggers(regclass, name) IS
 -- committed, so triggers first and backfill second miss no row; an older snapshot would.
 CREATE FUNCTION imgdb._attach(relation regclass, hash_column name, to_space_id smallint)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_hashes bigint[];
@@ -461,7 +469,7 @@ COMMENT ON FUNCTION imgdb._attach(regclass, name, smallint) IS
 
 CREATE FUNCTION imgdb.track(relation regclass, hash_column name, space_name text)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_kind "char" := (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = relation);
@@ -504,14 +512,14 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.track(regclass, name, text) IS
-'Files the hashes of a bigint column, those there now and all that come, into a space, which is made '
-'if there is none of that name. Writers to the table wait until the transaction ends.';
+'Files the hashes of a bigint column, those there now and all that come, into a space, which is '
+'made if there is none of that name. Writers to the table wait until the transaction ends.';
 
 -- 43_untrack.sql
 
 CREATE FUNCTION imgdb.untrack(relation regclass, hash_column name)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     DELETE FROM imgdb.tracked_column AS t
@@ -530,7 +538,7 @@ COMMENT ON FUNCTION imgdb.untrack(regclass, name) IS
 
 CREATE FUNCTION imgdb._forget_dropped()
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     DELETE FROM imgdb.tracked_column AS t
@@ -540,10 +548,129 @@ $$;
 
 COMMENT ON FUNCTION imgdb._forget_dropped() IS 'Removes tracked columns whose table is dropped.';
 
+-- 44_tracked_hashes.sql
+
+CREATE FUNCTION imgdb._sources(of_space_id smallint)
+RETURNS TABLE (relation regclass, hash_column name)
+LANGUAGE plpgsql STABLE ROWS 1
+AS $$
+BEGIN
+    -- A dropped table is no source, whether or not it is forgotten yet.
+    RETURN QUERY
+    SELECT t.table_id, t.column_name
+    FROM imgdb.tracked_column AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.table_id
+    WHERE t.space_id = of_space_id
+    ORDER BY t.table_id, t.column_name;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._sources(smallint) IS
+'The columns that feed a space, less those whose table is dropped.';
+
+CREATE FUNCTION imgdb._tracked_hashes(of_space_id smallint)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_source record;
+    v_part bigint[];
+    v_hashes bigint[];
+BEGIN
+    FOR v_source IN SELECT * FROM imgdb._sources(of_space_id) LOOP
+        FOR v_part IN EXECUTE imgdb._hash_parts_query(
+            format('SELECT %I, false FROM %s', v_source.hash_column, v_source.relation)
+        ) LOOP
+            v_hashes := v_hashes || v_part;
+        END LOOP;
+    END LOOP;
+    RETURN v_hashes;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._tracked_hashes(smallint) IS
+'All hashes that the tracked columns of a space hold, each once per column; NULL if none.';
+
+CREATE FUNCTION imgdb._filed_hashes(of_space_id smallint, of_band integer)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_mask bigint := (
+        SELECT s.band_masks[of_band + 1] FROM imgdb.space AS s WHERE s.space_id = of_space_id
+    );
+    v_hashes bigint[];
+BEGIN
+    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
+    SELECT array_agg(DISTINCT entry.hash)
+    INTO v_hashes
+    FROM (
+        SELECT bucket.prefix, unnest(bucket.hashes) AS hash
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = of_space_id AND bucket.prefix & v_mask = bucket.prefix
+    ) AS entry
+    WHERE entry.hash & v_mask = entry.prefix;
+    RETURN v_hashes;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._filed_hashes(smallint, integer) IS
+'The distinct hashes in the buckets of one band, sorted; NULL if none. Every band holds them all.';
+
+CREATE FUNCTION imgdb._held(of_space_id smallint, doubtful_hashes bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_source record;
+    v_found bigint[];
+    v_held bigint[];
+BEGIN
+    FOR v_source IN SELECT * FROM imgdb._sources(of_space_id) LOOP
+        EXECUTE format(
+            'SELECT array_agg(DISTINCT t.%1$I) FROM %2$s AS t WHERE t.%1$I = ANY ($1)',
+            v_source.hash_column, v_source.relation
+        ) INTO v_found USING doubtful_hashes;
+        v_held := v_held || v_found;
+    END LOOP;
+    RETURN v_held;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._held(smallint, bigint[]) IS
+'Those of the hashes that a tracked column of the space holds.';
+
+-- EXCEPT in its sorted form: the hashed one collides (40_file_hashes.sql).
+CREATE FUNCTION imgdb._difference(hashes_a bigint[], hashes_b bigint[])
+RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (
+    SELECT array_agg(lone.hash ORDER BY lone.hash)
+    FROM (
+        SELECT DISTINCT ON (listed.hash)
+            listed.hash,
+            listed.place
+        FROM (
+            SELECT
+                b.hash,
+                1 AS place
+            FROM unnest(hashes_b) AS b (hash)
+            UNION ALL
+            SELECT
+                a.hash,
+                2 AS place
+            FROM unnest(hashes_a) AS a (hash)
+        ) AS listed
+        ORDER BY listed.hash, listed.place
+    ) AS lone
+    WHERE lone.place = 2
+);
+
+COMMENT ON FUNCTION imgdb._difference(bigint[], bigint[]) IS
+'The hashes of the first array that the second lacks, sorted, each once; NULL if there are none.';
+
 -- 50_scan.sql
 
--- Band 0 holds every hash of the space once, give or take doubles. The bucket of prefix 0 serves
--- all bands, so what it holds for the others is left out here.
 CREATE FUNCTION imgdb.scan(space_name text, query_hash bigint, max_distance integer)
 RETURNS TABLE (hash bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 100000
@@ -551,9 +678,11 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
+    -- Every hash stands in every band, so one band is enough to read.
     v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
+    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
     RETURN QUERY
     SELECT DISTINCT ON (entry.hash) entry.hash, imgdb.distance(entry.hash, query_hash)
     FROM (
@@ -569,7 +698,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.scan(text, bigint, integer) IS
-'All hashes of a space within max_distance of query_hash, by reading every one: the twin of within.';
+'All hashes of a space within max_distance of query_hash, by reading every one: twin of within.';
 
 -- 51_within.sql
 
@@ -610,6 +739,553 @@ $$;
 
 COMMENT ON FUNCTION imgdb.within(text, bigint, integer) IS
 'All hashes of a space within max_distance of query_hash, by prefix buckets up to distance 12.';
+
+-- 52_within_any.sql
+
+-- One pass over the buckets of all queries' probes. The unnest keeps the inner select from being
+-- flattened, so that each probe is one index lookup: a hash join on prefixes would collide
+-- (40_file_hashes.sql).
+CREATE FUNCTION imgdb.within_any(space_name text, query_hashes bigint[], max_distance integer)
+RETURNS TABLE (query_hash bigint, hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 100 COST 100000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_queries bigint[] := (
+        SELECT array_agg(DISTINCT q.query) FROM unnest(query_hashes) AS q (query) WHERE q.query IS NOT NULL
+    );
+    v_prefixes bigint[];
+    v_owners bigint[];
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    -- In the order of the index, so that each of its pages is fetched once.
+    SELECT array_agg(probe.prefix), array_agg(probe.query)
+    INTO v_prefixes, v_owners
+    FROM (
+        SELECT (q.query & p.band_mask) # flip_mask AS prefix, q.query
+        FROM unnest(v_queries) AS q (query)
+        CROSS JOIN imgdb.probe AS p
+        CROSS JOIN unnest(p.flip_masks) AS flip_mask
+        WHERE p.space_id = v_space_id AND p.radius = max_distance
+        ORDER BY 1
+    ) AS probe;
+    IF v_prefixes IS NULL THEN
+        RETURN QUERY
+        SELECT q.query, found.hash, found.distance
+        FROM unnest(v_queries) AS q (query)
+        CROSS JOIN imgdb.scan(space_name, q.query, max_distance) AS found;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT DISTINCT ON (candidate.query, candidate.hash)
+        candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
+    FROM (
+        SELECT probe.query, entry.hash
+        FROM unnest(v_prefixes, v_owners) AS probe (prefix, query)
+        CROSS JOIN LATERAL (
+            SELECT unnest(bucket.hashes) AS hash
+            FROM imgdb.prefix_bucket AS bucket
+            WHERE bucket.space_id = v_space_id AND bucket.prefix = probe.prefix
+        ) AS entry
+    ) AS candidate
+    WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
+    ORDER BY candidate.query, candidate.hash;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.within_any(text, bigint[], integer) IS
+'For each of many query hashes all hashes of a space within max_distance, in one pass.';
+
+-- 53_nearest.sql
+
+-- 3, 7 and 11 are the radii at which every band has the same threshold (0, 1, 2): the largest that
+-- their probes can answer. A radius that holds match_limit hashes proves that no nearer one is
+-- missing; beyond 12 there is only the scan.
+CREATE FUNCTION imgdb.nearest(
+    space_name text,
+    query_hash bigint,
+    match_limit integer,
+    max_distance integer DEFAULT 64
+)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_radius integer;
+    v_hashes bigint[];
+BEGIN
+    PERFORM imgdb._space_id(space_name);
+    PERFORM imgdb._check_distance(max_distance);
+    IF match_limit IS NULL OR match_limit < 1 THEN
+        RAISE EXCEPTION 'match_limit is %, not 1 or more', coalesce(match_limit::text, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'Say how many of the nearest hashes you want.';
+    END IF;
+    FOREACH v_radius IN ARRAY ARRAY[3, 7, 11, 64] LOOP
+        v_radius := least(v_radius, max_distance);
+        SELECT array_agg(m.hash ORDER BY m.distance, m.hash)
+        INTO v_hashes
+        FROM imgdb.within(space_name, query_hash, v_radius) AS m;
+        EXIT WHEN v_radius = max_distance OR cardinality(v_hashes) >= match_limit;
+    END LOOP;
+    RETURN QUERY
+    SELECT found.hash, imgdb.distance(found.hash, query_hash)
+    FROM unnest(v_hashes[:match_limit]) WITH ORDINALITY AS found (hash, place)
+    ORDER BY found.place;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.nearest(text, bigint, integer, integer) IS
+'The match_limit hashes nearest to query_hash, at most max_distance away; ties by hash.';
+
+-- 54_pairs.sql
+
+-- Split 64 bits into max_distance + e bands. Two hashes within max_distance agree in e of them at
+-- least, so hashes are grouped by every choice of e bands, and only hashes of a group are compared.
+-- More bands to agree in make smaller groups, but more choices; the cheapest e is taken.
+CREATE FUNCTION imgdb._pair_masks(max_distance integer, hash_count bigint)
+RETURNS TABLE (group_mask bigint, skipped_masks bigint[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 100
+AS $$
+DECLARE
+    v_equal integer;
+    v_bands integer;
+    v_masks bigint[];
+BEGIN
+    -- The unit is one hash sorted into its group, which costs about six comparisons.
+    SELECT e.equal
+    INTO v_equal
+    FROM (
+        SELECT
+            listed.equal,
+            -- Number of ways to choose e of (max_distance + e) bands.
+            (
+                SELECT coalesce(exp(sum(ln((max_distance + i)::double precision / i))), 1)
+                FROM generate_series(1, listed.equal) AS i
+            ) AS choices,
+            64.0::double precision * listed.equal / (max_distance + listed.equal) AS bits
+        FROM generate_series(0, 5) AS listed (equal)
+        WHERE max_distance + listed.equal BETWEEN 1 AND 64
+    ) AS e
+    ORDER BY e.choices * (1 + hash_count / 12.0 / 2 ^ e.bits)
+    LIMIT 1;
+    v_bands := max_distance + v_equal;
+    -- Neighbours in the 8x8 grid are alike in real pictures: rows are turned against each other
+    -- before the bits are dealt out, so that they fall into different bands.
+    SELECT array_agg(band.mask ORDER BY band.number)
+    INTO v_masks
+    FROM (
+        SELECT
+            (8 * (i / 8) + (i % 8 + 3 * (i / 8)) % 8) % v_bands AS number,
+            bit_or(1::bigint << i) AS mask
+        FROM generate_series(0, 63) AS i
+        GROUP BY 1
+    ) AS band;
+    RETURN QUERY
+    WITH RECURSIVE choice AS (
+        SELECT 0 AS equal, 0 AS last, 0::bigint AS chosen, '{}'::bigint[] AS skipped
+        UNION ALL
+        SELECT
+            c.equal + 1,
+            next.band,
+            c.chosen | v_masks[next.band],
+            c.skipped || v_masks[c.last + 1:next.band - 1]
+        FROM choice AS c
+        CROSS JOIN LATERAL generate_series(c.last + 1, v_bands) AS next (band)
+        WHERE c.equal < v_equal
+    )
+    SELECT c.chosen, c.skipped FROM choice AS c WHERE c.equal = v_equal;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pair_masks(integer, bigint) IS
+'Masks by which pairs groups hashes, and the masks of bands before its last that each leaves out.';
+
+CREATE FUNCTION imgdb.pairs(space_name text, max_distance integer)
+RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_hashes bigint[];
+    v_group_mask bigint;
+    v_skipped_masks bigint[];
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    -- Every hash is within 64 of every other.
+    SELECT array_agg(s.hash) INTO v_hashes FROM imgdb.scan(space_name, 0, 64) AS s;
+    IF max_distance = 0 OR v_hashes IS NULL THEN
+        RETURN;
+    END IF;
+    FOR v_group_mask, v_skipped_masks IN
+        SELECT m.group_mask, m.skipped_masks
+        FROM imgdb._pair_masks(max_distance, cardinality(v_hashes)) AS m
+    LOOP
+        -- A pair that agrees in more bands than it must stands in several groups: it is given by
+        -- the choice of the first bands, so a band left out before the last must differ.
+        RETURN QUERY
+        SELECT pair.hash_a, pair.hash_b, imgdb.distance(pair.hash_a, pair.hash_b)
+        FROM (
+            SELECT first.hash_a, unnest(first.hashes) AS hash_b
+            FROM (
+                SELECT unnest(together.hashes) AS hash_a, together.hashes
+                FROM (
+                    SELECT array_agg(one.hash ORDER BY one.hash) AS hashes
+                    FROM (SELECT unnest(v_hashes) AS hash) AS one
+                    GROUP BY one.hash & v_group_mask
+                    HAVING count(*) > 1
+                ) AS together
+            ) AS first
+        ) AS pair
+        WHERE
+            pair.hash_a < pair.hash_b
+            AND imgdb.distance(pair.hash_a, pair.hash_b) <= max_distance
+            AND NOT EXISTS (
+                SELECT FROM unnest(v_skipped_masks) AS skipped (mask)
+                WHERE (pair.hash_a # pair.hash_b) & skipped.mask = 0
+            );
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.pairs(text, integer) IS
+'All pairs of hashes of a space within max_distance of each other, each once, hash_a < hash_b.';
+
+-- 55_explain.sql
+
+CREATE FUNCTION imgdb.explain(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (strategy text, probes integer, candidates bigint, matches bigint)
+LANGUAGE plpgsql STABLE ROWS 1
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_probes bigint[];
+    v_strategy text := 'prefix buckets';
+    v_candidates bigint;
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    SELECT array_agg((query_hash & p.band_mask) # flip_mask)
+    INTO v_probes
+    FROM imgdb.probe AS p
+    CROSS JOIN unnest(p.flip_masks) AS flip_mask
+    WHERE p.space_id = v_space_id AND p.radius = max_distance;
+    IF v_probes IS NULL THEN
+        v_strategy := 'scan';
+        SELECT coalesce(sum(cardinality(bucket.hashes)), 0)
+        INTO v_candidates
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE
+            bucket.space_id = v_space_id
+            AND bucket.prefix & v_mask = bucket.prefix;
+    ELSE
+        SELECT coalesce(sum(cardinality(bucket.hashes)), 0)
+        INTO v_candidates
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix = ANY (v_probes);
+    END IF;
+    RETURN QUERY
+    SELECT v_strategy, coalesce(cardinality(v_probes), 0), v_candidates, count(*)
+    FROM imgdb.within(space_name, query_hash, max_distance);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.explain(text, bigint, integer) IS
+'What within does for a query: its strategy (prefix buckets or scan), probes, candidates, matches.';
+
+-- 56_check_space.sql
+
+CREATE FUNCTION imgdb.check_space(space_name text, sample_count integer, max_distance integer)
+RETURNS TABLE (sampled integer, mismatches bigint)
+LANGUAGE plpgsql VOLATILE ROWS 1 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_queries bigint[];
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    IF sample_count IS NULL OR sample_count < 1 THEN
+        RAISE EXCEPTION 'sample_count is %, not 1 or more', coalesce(sample_count::text, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'Say how many hashes to try; 100 is a good start.';
+    END IF;
+    -- Some bits of each are turned, up to max_distance of them, for a query seldom is a hash itself.
+    SELECT array_agg(chosen.hash # chosen.turned)
+    INTO v_queries
+    FROM (
+        SELECT
+            drawn.hash,
+            (
+                SELECT coalesce(bit_or(1::bigint << floor(random() * 64)::integer), 0)
+                FROM generate_series(1, floor(random() * (max_distance + 1))::integer)
+                -- A bit set is drawn for each hash, not one for all.
+                WHERE drawn.hash IS NOT NULL
+            ) AS turned
+        FROM (
+            SELECT s.hash FROM imgdb.scan(space_name, 0, 64) AS s ORDER BY random() LIMIT sample_count
+        ) AS drawn
+    ) AS chosen;
+    RETURN QUERY
+    SELECT
+        coalesce(cardinality(v_queries), 0),
+        (
+            SELECT count(*)
+            FROM unnest(v_queries) AS q (query)
+            WHERE
+                ARRAY(
+                    SELECT (m.hash, m.distance)::text
+                    FROM imgdb.within(space_name, q.query, max_distance) AS m
+                    ORDER BY m.hash
+                ) <> ARRAY(
+                    SELECT (m.hash, m.distance)::text
+                    FROM imgdb.scan(space_name, q.query, max_distance) AS m
+                    ORDER BY m.hash
+                )
+        );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.check_space(text, integer, integer) IS
+'Compares within and scan on queries drawn from the space: how many were tried, how many differed.';
+
+CREATE FUNCTION imgdb.missing_hashes(space_name text)
+RETURNS TABLE (hash bigint, band integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_bands integer := (
+        SELECT cardinality(s.band_masks) FROM imgdb.space AS s WHERE s.space_id = v_space_id
+    );
+    v_tracked bigint[] := imgdb._tracked_hashes(v_space_id);
+BEGIN
+    FOR v_band IN 0..v_bands - 1 LOOP
+        RETURN QUERY
+        SELECT missing.hash, v_band
+        FROM unnest(
+            imgdb._difference(v_tracked, imgdb._filed_hashes(v_space_id, v_band))
+        ) AS missing (hash);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.missing_hashes(text) IS
+'Hashes that a tracked column holds and a band (from 0) lacks: none, or imgdb.rebuild is due.';
+
+-- 60_compact.sql
+
+-- Two rules keep concurrent work right without locking anyone out:
+-- * Rows that others append meanwhile are not visible to the DELETE, and stay.
+-- * Whether a stale hash is held again is asked after the DELETE took its snapshot. A hash in a
+--   visible bucket row was brought by a transaction that had committed by then, so the asking sees
+--   its holder, unless that is gone. Asked first, a hash that came back in between would be lost.
+CREATE FUNCTION imgdb._compact_prefixes(
+    of_space_id smallint,
+    old_prefixes bigint[],
+    stale_hashes bigint[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_prefixes bigint[];
+    v_hashes bigint[];
+    v_dropped bigint[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = of_space_id AND bucket.prefix = ANY (old_prefixes)
+        RETURNING bucket.prefix, bucket.hashes
+    )
+    SELECT array_agg(entry.prefix), array_agg(entry.hash)
+    INTO v_prefixes, v_hashes
+    FROM (SELECT gone.prefix, unnest(gone.hashes) AS hash FROM gone) AS entry;
+    v_dropped := imgdb._difference(stale_hashes, imgdb._held(of_space_id, stale_hashes));
+    IF v_dropped IS NOT NULL THEN
+        SELECT array_agg(entry.prefix), array_agg(entry.hash)
+        INTO v_prefixes, v_hashes
+        FROM unnest(v_prefixes, v_hashes) AS entry (prefix, hash)
+        LEFT JOIN unnest(v_dropped) AS dropped (hash) ON dropped.hash = entry.hash
+        WHERE dropped.hash IS NULL;
+    END IF;
+    PERFORM imgdb._append_buckets(of_space_id, v_prefixes, v_hashes);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._compact_prefixes(smallint, bigint[], bigint[]) IS
+'Merges the rows of each prefix; drops doubles, and those of the stale hashes that nothing holds.';
+
+-- Each batch of prefixes is one transaction: what is done stays done if the procedure is killed,
+-- and the next run does the rest. One compactor at a time works on a space, batch by batch.
+CREATE PROCEDURE imgdb.compact(space_name text)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_stale bigint[];
+    v_stale_prefixes bigint[];
+    v_stale_hashes bigint[];
+    v_next bigint := -9223372036854775808;
+    v_last bigint;
+    v_prefixes bigint[];
+    v_batch_stale_prefixes bigint[];
+    v_batch_stale bigint[];
+BEGIN
+    PERFORM imgdb._forget_dropped();
+    v_stale := imgdb._difference(
+        imgdb._filed_hashes(v_space_id, 0), imgdb._tracked_hashes(v_space_id)
+    );
+    SELECT array_agg(stale.hash & band.mask), array_agg(stale.hash)
+    INTO v_stale_prefixes, v_stale_hashes
+    FROM imgdb.space AS s
+    CROSS JOIN unnest(s.band_masks) AS band (mask)
+    CROSS JOIN unnest(v_stale) AS stale (hash)
+    WHERE s.space_id = v_space_id;
+    COMMIT;
+    LOOP
+        -- 'imgd' in ASCII, and the space.
+        PERFORM pg_advisory_xact_lock(1768777572, v_space_id);
+        -- The ordered aggregate makes this a walk along the index.
+        SELECT max(bucket.prefix), array_agg(bucket.prefix) FILTER (WHERE bucket.fragmented)
+        INTO v_last, v_prefixes
+        FROM (
+            SELECT
+                b.prefix,
+                count(*) > ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0) AS fragmented
+            FROM imgdb.prefix_bucket AS b
+            WHERE b.space_id = v_space_id AND b.prefix >= v_next
+            GROUP BY b.prefix
+            ORDER BY b.prefix
+            LIMIT 10000
+        ) AS bucket;
+        EXIT WHEN v_last IS NULL;
+        SELECT array_agg(stale.prefix), array_agg(DISTINCT stale.hash)
+        INTO v_batch_stale_prefixes, v_batch_stale
+        FROM unnest(v_stale_prefixes, v_stale_hashes) AS stale (prefix, hash)
+        WHERE stale.prefix BETWEEN v_next AND v_last;
+        v_prefixes := v_prefixes || v_batch_stale_prefixes;
+        IF v_prefixes IS NOT NULL THEN
+            PERFORM imgdb._compact_prefixes(v_space_id, v_prefixes, v_batch_stale);
+        END IF;
+        COMMIT;
+        EXIT WHEN v_last = 9223372036854775807;
+        v_next := v_last + 1;
+    END LOOP;
+END
+$$;
+
+COMMENT ON PROCEDURE imgdb.compact (text) IS
+'Merges the bucket rows of each prefix of a space, drops doubles and hashes that no tracked column '
+'holds any more. Commits in batches: CALL it outside a transaction. VACUUM gives the space back.';
+
+-- 61_rebuild.sql
+
+-- Writers wait: _attach locks their tables.
+CREATE FUNCTION imgdb.rebuild(space_name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_source record;
+BEGIN
+    PERFORM imgdb._prepare_probes(v_space_id);
+    DELETE FROM imgdb.prefix_bucket AS bucket WHERE bucket.space_id = v_space_id;
+    FOR v_source IN SELECT * FROM imgdb._sources(v_space_id) LOOP
+        PERFORM imgdb._attach(v_source.relation, v_source.hash_column, v_space_id);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.rebuild(text) IS
+'Makes probes, triggers and buckets of a space anew from its tracked columns, in one transaction.';
+
+CREATE FUNCTION imgdb._rebuild_for_masks()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb.rebuild(new.name);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._rebuild_for_masks() IS
+'Trigger: a space whose band masks change gets probes and buckets to match.';
+
+-- Buckets and probes of other masks than the space has would answer with less than all matches.
+CREATE TRIGGER space_rebuild_for_masks
+AFTER UPDATE OF band_masks ON imgdb.space
+FOR EACH ROW
+WHEN (new.band_masks IS DISTINCT FROM old.band_masks)
+EXECUTE FUNCTION imgdb._rebuild_for_masks();
+
+-- 62_space_statistics.sql
+
+CREATE FUNCTION imgdb.space_statistics(space_name text)
+RETURNS TABLE (
+    distinct_hashes bigint,
+    bucket_rows bigint,
+    buckets bigint,
+    fragmentation double precision,
+    bytes bigint
+)
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+BEGIN
+    RETURN QUERY
+    SELECT
+        coalesce(cardinality(imgdb._filed_hashes(v_space_id, 0)), 0)::bigint,
+        coalesce(sum(bucket.row_count), 0)::bigint,
+        count(*),
+        coalesce(sum(bucket.row_count) / nullif(sum(ceil(bucket.hash_count / 200.0)), 0), 1)::double precision,
+        (
+            pg_total_relation_size('imgdb.prefix_bucket')
+            * coalesce(
+                sum(bucket.row_count) / nullif((SELECT count(*) FROM imgdb.prefix_bucket), 0), 0
+            )
+        )::bigint
+    FROM (
+        -- The ordered aggregate makes PostgreSQL sort (40_file_hashes.sql).
+        SELECT count(*) AS row_count, sum(cardinality(b.hashes) ORDER BY b.prefix) AS hash_count
+        FROM imgdb.prefix_bucket AS b
+        WHERE b.space_id = v_space_id
+        GROUP BY b.prefix
+    ) AS bucket;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.space_statistics(text) IS
+'Distinct hashes, bucket rows, buckets, fragmentation (rows per row needed; 1 is compact) and '
+'bytes of a space: its share, by rows, of the table and index that all spaces share.';
+
+CREATE FUNCTION imgdb.fullest_buckets(space_name text, bucket_limit integer)
+RETURNS TABLE (bucket_prefix bigint, hash_count bigint)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000000
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+BEGIN
+    RETURN QUERY
+    SELECT b.prefix, sum(cardinality(b.hashes) ORDER BY b.prefix)
+    FROM imgdb.prefix_bucket AS b
+    WHERE b.space_id = v_space_id
+    GROUP BY b.prefix
+    ORDER BY 2 DESC, 1
+    LIMIT bucket_limit;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.fullest_buckets(text, integer) IS
+'The buckets that hold most hashes: what makes searches slow, if anything does.';
 
 -- 70_collection.sql
 
@@ -665,7 +1341,7 @@ CREATE TABLE imgdb.image (
     dhash bigint,
     phash bigint,
     whash bigint,
-    flat boolean NOT NULL DEFAULT false,
+    flat boolean NOT NULL DEFAULT FALSE,
     recipe text NOT NULL,
     ingested_at timestamptz NOT NULL DEFAULT now(),
     missing_since timestamptz,
@@ -737,7 +1413,8 @@ CREATE TABLE imgdb.ingest_failure (
 COMMENT ON TABLE imgdb.ingest_failure IS 'Why a file is not searchable.';
 COMMENT ON COLUMN imgdb.ingest_failure.collection_id IS 'The collection it was meant for.';
 COMMENT ON COLUMN imgdb.ingest_failure.path IS 'The file, spelled as in image.path.';
-COMMENT ON COLUMN imgdb.ingest_failure.reason IS 'The class of the reason: truncated, too-large, ...';
+COMMENT ON COLUMN imgdb.ingest_failure.reason IS
+'The class of the reason: truncated, too-large, ...';
 COMMENT ON COLUMN imgdb.ingest_failure.detail IS 'The reason in words.';
 COMMENT ON COLUMN imgdb.ingest_failure.byte_size IS
 'Size of the file in bytes: it is tried again when that changes.';
@@ -1058,7 +1735,7 @@ CREATE FUNCTION imgdb.similar_images(
     max_distance integer,
     collection_name text DEFAULT NULL,
     match_limit integer DEFAULT NULL,
-    include_flat boolean DEFAULT false
+    include_flat boolean DEFAULT FALSE
 )
 RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
@@ -1099,7 +1776,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.similar_images(text, bigint, integer, text, integer, boolean) IS
-'The images within max_distance of query_hash, nearest first, then by path; flat images only if asked for.';
+'The images within max_distance of query_hash, nearest first, then by path; flat if asked for.';
 
 -- 81_matches.sql
 
