@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
 from imgdb.cli.hash import hash_files
 from imgdb.cli.options import DSN_HELP
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(db_app, name="db")
 app.command("hash")(hash_files)
 app.command()(query)
+app.command("compare")(compare_files)
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def hash_files(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Pictures to hash.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Pictures to hash.")],
     format: Annotated[
         Format | None,
         typer.Option(help="Default: table on a terminal, json in a pipe."),

@@ -1,0 +1,85 @@
+"""`imgdb compare`: how far two pictures are apart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, astuple, fields
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgdb.cli.options import FormatOption, HashName
+from imgdb.cli.pictures import Failures
+from imgdb.errors import PictureError
+from imgdb.output import Format, default_format, render, render_object
+
+if TYPE_CHECKING:
+    from imgdb.compare import Comparison
+
+TROUBLE = 2
+
+
+def compare_files(
+    a: Annotated[str, typer.Argument(metavar="A", help="A picture.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    hash_name: Annotated[
+        HashName, typer.Option("--hash", help="The hash that decides whether they are alike.")
+    ] = HashName.phash,
+    max_distance: Annotated[
+        int,
+        typer.Option(metavar="BITS", min=0, max=64, help="How many of the 64 bits may differ."),
+    ] = 8,
+    exit_code: Annotated[
+        bool,
+        typer.Option(
+            "--exit-code",
+            help="Exit as diff does: 0 if they are alike, 1 if not, 2 if a file cannot be read.",
+        ),
+    ] = False,
+    format: FormatOption = None,
+) -> None:
+    """Show how far two pictures are apart in all four hashes. Needs no database.
+
+    They are alike if the hash of --hash differs in at most --max-distance bits. Flat pictures
+    (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
+    are the same.
+    """
+    from imgdb.compare import compare, look
+    from imgdb.paths import path_text
+
+    looks, failures = [], Failures()
+    for file in (a, b):
+        try:
+            looks.append(look(file))
+        except PictureError as error:
+            failures.report(path_text(file), error)
+    if failures.count:
+        raise typer.Exit(TROUBLE if exit_code else 1)
+    found = compare(*looks, hash=hash_name, max_distance=max_distance)
+    format = format or default_format()
+    if format is Format.json:
+        render_object(asdict(found))
+    elif format is Format.csv:
+        render([astuple(found)], [field.name for field in fields(found)], format)
+    else:
+        _show_table(found)
+    if exit_code and not found.alike:
+        raise typer.Exit(1)
+
+
+def _show_table(found: Comparison) -> None:
+    rows = [
+        (name, getattr(found, f"{name}_distance"), getattr(found, f"{name}_within"))
+        for name in HashName
+    ]
+    render(rows, ("hash", "distance", f"within {found.max_distance}"), Format.table)
+    typer.echo(_verdict(found))
+
+
+def _verdict(found: Comparison) -> str:
+    if found.same_bytes:
+        return "alike: same bytes"
+    if found.same_pixels:
+        return "alike: same pixels in grey, other bytes"
+    if found.flat:
+        return "different: a flat picture, whose distances say nothing"
+    return f"{'alike' if found.alike else 'different'} by {found.hash}"
