@@ -1,7 +1,7 @@
 -- Rows are only appended by writers and replaced by compact. There is no key beside the index and
 -- no foreign key (each append would lock the one row of its space): writers never wait for each
 -- other.
-CREATE TABLE imgdb.prefix_bucket (
+CREATE TABLE imgdb.prefix_bucket ( -- noqa: PRS
     space_id smallint NOT NULL,
     prefix bigint NOT NULL,
     hashes bigint[] NOT NULL,

@@ -59,25 +59,21 @@ $$;
 COMMENT ON FUNCTION imgdb._pair_masks(integer, bigint) IS
 'Masks by which pairs groups hashes, and the masks of bands before its last that each leaves out.';
 
-CREATE FUNCTION imgdb.pairs(space_name text, max_distance integer)
+CREATE FUNCTION imgdb._pairs_among(among_hashes bigint[], max_distance integer)
 RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_hashes bigint[];
     v_group_mask bigint;
     v_skipped_masks bigint[];
 BEGIN
-    PERFORM imgdb._check_distance(max_distance);
-    -- Every hash is within 64 of every other.
-    SELECT array_agg(s.hash) INTO v_hashes FROM imgdb.scan(space_name, 0, 64) AS s;
-    IF max_distance = 0 OR v_hashes IS NULL THEN
+    IF max_distance = 0 OR among_hashes IS NULL THEN
         RETURN;
     END IF;
     FOR v_group_mask, v_skipped_masks IN
         SELECT m.group_mask, m.skipped_masks
-        FROM imgdb._pair_masks(max_distance, cardinality(v_hashes)) AS m
+        FROM imgdb._pair_masks(max_distance, cardinality(among_hashes)) AS m
     LOOP
         -- A pair that agrees in more bands than it must stands in several groups: it is given by
         -- the choice of the first bands, so a band left out before the last must differ.
@@ -89,7 +85,7 @@ BEGIN
                 SELECT unnest(together.hashes) AS hash_a, together.hashes
                 FROM (
                     SELECT array_agg(one.hash ORDER BY one.hash) AS hashes
-                    FROM (SELECT unnest(v_hashes) AS hash) AS one
+                    FROM (SELECT unnest(among_hashes) AS hash) AS one
                     GROUP BY one.hash & v_group_mask
                     HAVING count(*) > 1
                 ) AS together
@@ -103,6 +99,22 @@ BEGIN
                 WHERE (pair.hash_a # pair.hash_b) & skipped.mask = 0
             );
     END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pairs_among(bigint[], integer) IS
+'All pairs of the hashes, which must be distinct, within max_distance of each other, each once.';
+
+CREATE FUNCTION imgdb.pairs(space_name text, max_distance integer)
+RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    RETURN QUERY
+    SELECT * FROM imgdb._pairs_among(imgdb._filed_hashes(v_space_id, 0), max_distance);
 END
 $$;
 

@@ -1,3 +1,27 @@
+CREATE FUNCTION imgdb._image_column(space_name text)
+RETURNS name
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_column name := (
+        SELECT t.column_name
+        FROM imgdb.tracked_column AS t
+        WHERE t.space_id = v_space_id AND t.table_id = 'imgdb.image'::regclass
+    );
+BEGIN
+    IF v_column IS NULL THEN
+        RAISE EXCEPTION 'space "%" has no column of imgdb.image', space_name USING
+            ERRCODE = 'IM009',
+            HINT = 'Images are in ahash, dhash, phash and whash; join imgdb.within with your table.';
+    END IF;
+    RETURN v_column;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._image_column(text) IS
+'The column of imgdb.image that feeds a space; error IM009 if there is none.';
+
 -- The column of imgdb.image depends on the space, so the statement is made for the column.
 CREATE FUNCTION imgdb.similar_images(
     space_name text,
@@ -12,19 +36,9 @@ LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_space_id smallint := imgdb._space_id(space_name);
-    v_column name := (
-        SELECT t.column_name
-        FROM imgdb.tracked_column AS t
-        WHERE t.space_id = v_space_id AND t.table_id = 'imgdb.image'::regclass
-    );
+    v_column name := imgdb._image_column(space_name);
     v_collection_id integer;
 BEGIN
-    IF v_column IS NULL THEN
-        RAISE EXCEPTION 'space "%" has no column of imgdb.image', space_name USING
-            ERRCODE = 'IM009',
-            HINT = 'similar_images searches ahash, dhash, phash and whash; join imgdb.within with your own table.';
-    END IF;
     IF match_limit < 1 THEN
         RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
             ERRCODE = 'IM012',

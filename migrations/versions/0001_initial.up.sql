@@ -159,7 +159,7 @@ COMMENT ON FUNCTION imgdb._prepare_probes(smallint) IS
 -- Rows are only appended by writers and replaced by compact. There is no key beside the index and
 -- no foreign key (each append would lock the one row of its space): writers never wait for each
 -- other.
-CREATE TABLE imgdb.prefix_bucket (
+CREATE TABLE imgdb.prefix_bucket ( -- noqa: PRS
     space_id smallint NOT NULL,
     prefix bigint NOT NULL,
     hashes bigint[] NOT NULL,
@@ -903,25 +903,21 @@ $$;
 COMMENT ON FUNCTION imgdb._pair_masks(integer, bigint) IS
 'Masks by which pairs groups hashes, and the masks of bands before its last that each leaves out.';
 
-CREATE FUNCTION imgdb.pairs(space_name text, max_distance integer)
+CREATE FUNCTION imgdb._pairs_among(among_hashes bigint[], max_distance integer)
 RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_hashes bigint[];
     v_group_mask bigint;
     v_skipped_masks bigint[];
 BEGIN
-    PERFORM imgdb._check_distance(max_distance);
-    -- Every hash is within 64 of every other.
-    SELECT array_agg(s.hash) INTO v_hashes FROM imgdb.scan(space_name, 0, 64) AS s;
-    IF max_distance = 0 OR v_hashes IS NULL THEN
+    IF max_distance = 0 OR among_hashes IS NULL THEN
         RETURN;
     END IF;
     FOR v_group_mask, v_skipped_masks IN
         SELECT m.group_mask, m.skipped_masks
-        FROM imgdb._pair_masks(max_distance, cardinality(v_hashes)) AS m
+        FROM imgdb._pair_masks(max_distance, cardinality(among_hashes)) AS m
     LOOP
         -- A pair that agrees in more bands than it must stands in several groups: it is given by
         -- the choice of the first bands, so a band left out before the last must differ.
@@ -933,7 +929,7 @@ BEGIN
                 SELECT unnest(together.hashes) AS hash_a, together.hashes
                 FROM (
                     SELECT array_agg(one.hash ORDER BY one.hash) AS hashes
-                    FROM (SELECT unnest(v_hashes) AS hash) AS one
+                    FROM (SELECT unnest(among_hashes) AS hash) AS one
                     GROUP BY one.hash & v_group_mask
                     HAVING count(*) > 1
                 ) AS together
@@ -947,6 +943,22 @@ BEGIN
                 WHERE (pair.hash_a # pair.hash_b) & skipped.mask = 0
             );
     END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pairs_among(bigint[], integer) IS
+'All pairs of the hashes, which must be distinct, within max_distance of each other, each once.';
+
+CREATE FUNCTION imgdb.pairs(space_name text, max_distance integer)
+RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    RETURN QUERY
+    SELECT * FROM imgdb._pairs_among(imgdb._filed_hashes(v_space_id, 0), max_distance);
 END
 $$;
 
@@ -1728,6 +1740,30 @@ COMMENT ON FUNCTION imgdb._mark_found(integer, text[]) IS
 
 -- 80_similar_images.sql
 
+CREATE FUNCTION imgdb._image_column(space_name text)
+RETURNS name
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_column name := (
+        SELECT t.column_name
+        FROM imgdb.tracked_column AS t
+        WHERE t.space_id = v_space_id AND t.table_id = 'imgdb.image'::regclass
+    );
+BEGIN
+    IF v_column IS NULL THEN
+        RAISE EXCEPTION 'space "%" has no column of imgdb.image', space_name USING
+            ERRCODE = 'IM009',
+            HINT = 'Images are in ahash, dhash, phash and whash; join imgdb.within with your table.';
+    END IF;
+    RETURN v_column;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._image_column(text) IS
+'The column of imgdb.image that feeds a space; error IM009 if there is none.';
+
 -- The column of imgdb.image depends on the space, so the statement is made for the column.
 CREATE FUNCTION imgdb.similar_images(
     space_name text,
@@ -1742,19 +1778,9 @@ LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_space_id smallint := imgdb._space_id(space_name);
-    v_column name := (
-        SELECT t.column_name
-        FROM imgdb.tracked_column AS t
-        WHERE t.space_id = v_space_id AND t.table_id = 'imgdb.image'::regclass
-    );
+    v_column name := imgdb._image_column(space_name);
     v_collection_id integer;
 BEGIN
-    IF v_column IS NULL THEN
-        RAISE EXCEPTION 'space "%" has no column of imgdb.image', space_name USING
-            ERRCODE = 'IM009',
-            HINT = 'similar_images searches ahash, dhash, phash and whash; join imgdb.within with your own table.';
-    END IF;
     IF match_limit < 1 THEN
         RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
             ERRCODE = 'IM012',
@@ -1882,6 +1908,118 @@ COMMENT ON FUNCTION imgdb._matches(
 ) IS
 'similar_images, with all four distances and what is known of each file. Files of the same bytes come '
 'first, then the nearest; NULL as max_distance stands for the default of the space.';
+
+-- 82_duplicate_groups.sql
+
+CREATE FUNCTION imgdb.duplicate_groups(
+    space_name text,
+    max_distance integer,
+    collection_name text DEFAULT NULL
+)
+RETURNS TABLE (group_id bigint, image_id bigint, path text, distance_to_first integer)
+LANGUAGE plpgsql STABLE ROWS 1000 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_column name := imgdb._image_column(space_name);
+    v_collection_id integer;
+    v_marked bigint[];
+    -- One entry per image, in step.
+    v_images bigint[];
+    v_hashes bigint[];
+    v_nodes integer[];
+    -- One entry per node: its parent in a forest whose trees are the groups (union-find).
+    v_parents integer[];
+    v_a integer;
+    v_b integer;
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    IF collection_name IS NOT NULL THEN
+        v_collection_id := imgdb._collection_id(collection_name);
+    END IF;
+    SELECT array_agg(d.image_id_a) || array_agg(d.image_id_b)
+    INTO v_marked
+    FROM imgdb.not_duplicate AS d;
+    -- A node is a hash and stands for all images that have it. But an image that somebody marked as
+    -- different from another is a node of its own, for only some of its edges hold.
+    EXECUTE format(
+        'SELECT array_agg(n.image_id), array_agg(n.hash), array_agg(n.node) FROM ('
+        'SELECT i.image_id, i.%1$I AS hash, dense_rank() OVER (ORDER BY i.%1$I, m.image_id) AS node '
+        'FROM imgdb.image AS i '
+        'LEFT JOIN (SELECT DISTINCT unnest($2)) AS m (image_id) ON m.image_id = i.image_id '
+        'WHERE i.%1$I IS NOT NULL AND NOT i.flat AND i.missing_since IS NULL '
+        'AND ($1 IS NULL OR i.collection_id = $1)) AS n',
+        v_column
+    ) INTO v_images, v_hashes, v_nodes USING v_collection_id, v_marked;
+    SELECT array_agg(n.node ORDER BY n.node)
+    INTO v_parents
+    FROM generate_series(1, (SELECT max(n.node) FROM unnest(v_nodes) AS n (node))) AS n (node);
+    FOR v_a, v_b IN
+        WITH node AS (
+            SELECT DISTINCT ON (i.node) i.node, i.hash, marked.image_id
+            FROM unnest(v_images, v_hashes, v_nodes) AS i (image_id, hash, node)
+            LEFT JOIN (SELECT DISTINCT unnest(v_marked)) AS marked (image_id)
+                ON marked.image_id = i.image_id
+            ORDER BY i.node
+        ),
+        near AS (
+            SELECT p.hash_a, p.hash_b
+            FROM imgdb._pairs_among(
+                (SELECT array_agg(DISTINCT h.hash) FROM unnest(v_hashes) AS h (hash)), max_distance
+            ) AS p
+            UNION ALL
+            SELECT n.hash, n.hash FROM node AS n WHERE n.image_id IS NOT NULL
+        )
+        SELECT a.node, b.node
+        FROM near
+        JOIN node AS a ON a.hash = near.hash_a
+        JOIN node AS b ON b.hash = near.hash_b AND b.node <> a.node
+        WHERE NOT EXISTS (
+            SELECT FROM imgdb.not_duplicate AS d
+            WHERE
+                d.image_id_a = least(a.image_id, b.image_id)
+                AND d.image_id_b = greatest(a.image_id, b.image_id)
+                AND a.image_id IS NOT NULL AND b.image_id IS NOT NULL
+        )
+    LOOP
+        -- Each step to the parent also shortens the way (path halving).
+        WHILE v_parents[v_a] <> v_a LOOP
+            v_parents[v_a] := v_parents[v_parents[v_a]];
+            v_a := v_parents[v_a];
+        END LOOP;
+        WHILE v_parents[v_b] <> v_b LOOP
+            v_parents[v_b] := v_parents[v_parents[v_b]];
+            v_b := v_parents[v_b];
+        END LOOP;
+        v_parents[greatest(v_a, v_b)] := least(v_a, v_b);
+    END LOOP;
+    -- A parent has a smaller number than its child, so it knows its root by the time it is asked.
+    FOR v_a IN 1..coalesce(cardinality(v_parents), 0) LOOP
+        v_parents[v_a] := v_parents[v_parents[v_a]];
+    END LOOP;
+    RETURN QUERY
+    SELECT
+        member.first_image, member.image_id, i.path,
+        imgdb.distance(member.hash, member.first_hash)
+    FROM (
+        SELECT
+            m.image_id,
+            m.hash,
+            first_value(m.image_id) OVER by_root AS first_image,
+            first_value(m.hash) OVER by_root AS first_hash,
+            count(*) OVER (PARTITION BY v_parents[m.node]) AS size
+        FROM unnest(v_images, v_hashes, v_nodes) AS m (image_id, hash, node)
+        WINDOW by_root AS (PARTITION BY v_parents[m.node] ORDER BY m.image_id)
+    ) AS member
+    JOIN imgdb.image AS i ON i.image_id = member.image_id
+    WHERE member.size > 1
+    ORDER BY 1, 4, 3;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.duplicate_groups(text, integer, text) IS
+'Groups of images connected by distances of at most max_distance, less pairs in not_duplicate. A '
+'group has the image_id of its first image; flat and missing images are in none.';
 
 -- 90_built_in_spaces.sql
 
