@@ -26,10 +26,10 @@ class _Slack(NamedTuple):
 
 
 _SLACK = {
-    "ahash": _Slack(0.3, 20),  # grey levels
-    "dhash": _Slack(0.2, 15),  # grey levels
-    "phash": _Slack(80.0, 10),  # DCT units: one grey level more all over is 4096
-    "whash": _Slack(0.1, 5),  # grey levels
+    "ahash": _Slack(0.2, 8),  # grey levels
+    "dhash": _Slack(0.2, 12),  # grey levels
+    "phash": _Slack(80.0, 8),  # DCT units: one grey level more all over is 4096
+    "whash": _Slack(0.15, 4),  # grey levels
 }
 
 
@@ -38,16 +38,24 @@ def read_reduced(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) ->
 
     Raises UsageError when `algorithms` holds a name that is none of ALGORITHMS.
     """
+    reading, loose = measure(grey, algorithms)
+    enough = all(loose[name] <= _SLACK[name].bits for name in algorithms)
+    return reading if enough else None
+
+
+def measure(
+    grey: Image.Image, algorithms: Collection[str] = ALGORITHMS
+) -> tuple[Reading, dict[str, int]]:
+    """Hash a reduced picture, near ties or not, and count the loose bits of each hash."""
     values = hashing.shrunk(grey, algorithms)
-    grids = {name: resample.rounded(grid) for name, grid in values.items()}
+    grid = resample.rounded(values["phash"])
     if "whash" in algorithms:
         values["whash"] = area_means(resample.pixels_of(grey))
-    bits = {}
+    bits, loose = {}, {}
     for name in algorithms:
-        bits[name], loose = _MEASURES[name](values[name], _SLACK[name].margin)
-        if np.count_nonzero(loose) > _SLACK[name].bits:
-            return None
-    return hashing.reading(bits, grids["phash"])
+        bits[name], near = _MEASURES[name](values[name], _SLACK[name].margin)
+        loose[name] = int(np.count_nonzero(near))
+    return hashing.reading(bits, grid), loose
 
 
 def _ahash(values: Values, margin: float) -> tuple[Bits, Bits]:
