@@ -1,13 +1,15 @@
 """Large JPEGs made from the small pictures that get_images.sh fetches, the same for a seed."""
 
 import re
-import warnings
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
+
+from imgdb import loader
+from imgdb.errors import PictureError
 
 # Photographs among the fetched files, by their paths; whatever else loads is called graphics.
 _PHOTO = re.compile(
@@ -34,13 +36,10 @@ def sources(folder: Path) -> dict[str, list[Path]]:
 
 
 def _is_usable(path: Path) -> bool:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path) as image:
-                return min(image.size) >= 240
-        except OSError:
-            return False
+    try:
+        return min(loader.load(path, max_pixels=20_000_000).grey.size) >= 240
+    except PictureError:
+        return False
 
 
 def _open(path: Path) -> Image.Image:
