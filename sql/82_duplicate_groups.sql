@@ -4,7 +4,7 @@ CREATE FUNCTION imgdb.duplicate_groups(
     collection_name text DEFAULT NULL
 )
 RETURNS TABLE (group_id bigint, image_id bigint, path text, distance_to_first integer)
-LANGUAGE plpgsql STABLE ROWS 1000 COST 1000000
+LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
