@@ -60,6 +60,22 @@ def place() -> Iterator[Path]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def _made_home() -> Iterator[Path]:
+    with _server_folder() as folder:
+        with Server(folder / "home", durable=False):
+            pass
+        (folder / "home" / "log").unlink()
+        yield folder / "home"
+
+
+@pytest.fixture
+def home(place: Path, _made_home: Path) -> Path:
+    """Give a stopped server of its own to a test that is not about how one is made."""
+    subprocess.run(["cp", "-a", _made_home, place / "home"], check=True)
+    return place / "home"
+
+
 @pytest.fixture(scope="session", params=BINDIRS)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """Run a server for the whole session: imgdb's own, and where installed Debian's 15."""

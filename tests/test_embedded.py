@@ -48,15 +48,15 @@ def test_programs_of_the_system(place: Path) -> None:
         assert str(value(server, "SHOW server_version")).startswith("15.")
 
 
-def test_data_survive_a_stop(place: Path) -> None:
-    with Server(place / "home", durable=False) as server:
+def test_data_survive_a_stop(home: Path) -> None:
+    with Server(home, durable=False) as server:
         run(server, "CREATE TABLE t AS SELECT 42 AS n")
-    with Server(place / "home", durable=False) as server:
+    with Server(home, durable=False) as server:
         assert value(server, "SELECT n FROM t") == 42
 
 
-def test_acquire_nests(place: Path) -> None:
-    server = Server(place / "home", durable=False)
+def test_acquire_nests(home: Path) -> None:
+    server = Server(home, durable=False)
     with server:
         with server:
             pass
@@ -66,8 +66,8 @@ def test_acquire_nests(place: Path) -> None:
     assert not server.status().running
 
 
-def test_release_may_leave_it_running(place: Path) -> None:
-    server = Server(place / "home", durable=False)
+def test_release_may_leave_it_running(home: Path) -> None:
+    server = Server(home, durable=False)
     server.acquire()
     server.release(stop=False)
     assert server.status().running
@@ -76,18 +76,18 @@ def test_release_may_leave_it_running(place: Path) -> None:
     assert not server.status().running
 
 
-def test_settings(place: Path) -> None:
+def test_settings(home: Path) -> None:
     """What the caller sets wins over ALTER SYSTEM, and that over imgdb's defaults."""
-    with Server(place / "home", durable=False) as server:
+    with Server(home, durable=False) as server:
         assert value(server, "SHOW jit") == "off"
         run(server, "ALTER SYSTEM SET work_mem = '3MB'")
         run(server, "ALTER SYSTEM SET jit = on")
-    with Server(place / "home", settings={"work_mem": "5MB"}, durable=False) as server:
+    with Server(home, settings={"work_mem": "5MB"}, durable=False) as server:
         assert (value(server, "SHOW work_mem"), value(server, "SHOW jit")) == ("5MB", "on")
 
 
-def test_no_network(place: Path) -> None:
-    with Server(place / "home", durable=False, settings={"listen_addresses": "*"}) as server:
+def test_no_network(home: Path) -> None:
+    with Server(home, durable=False, settings={"listen_addresses": "*"}) as server:
         assert value(server, "SHOW listen_addresses") == ""
 
 
@@ -183,32 +183,32 @@ def test_four_processes_at_once_on_a_fresh_home(place: Path) -> None:
             client.__exit__(None, None, None)
 
 
-def test_the_child_of_a_fork_does_not_stop_the_server(place: Path) -> None:
-    with Client(place / "home") as client:
+def test_the_child_of_a_fork_does_not_stop_the_server(home: Path) -> None:
+    with Client(home) as client:
         client.ask("server.acquire()")
         child = "os.waitpid(os.fork() or sys.exit(server.release()), 0)[1]"
         assert client.ask(child) == "0"
         assert client.query("SELECT 7") == "7"
         assert client.end() == 0
-    assert not Server(place / "home").status().running
+    assert not Server(home).status().running
 
 
-def test_a_fork_that_outlives_its_killed_parent_is_no_user(place: Path) -> None:
-    with Client(place / "home") as client:
+def test_a_fork_that_outlives_its_killed_parent_is_no_user(home: Path) -> None:
+    with Client(home) as client:
         client.ask("server.acquire()")
         orphan = int(client.ask("os.fork() or os.read(os.pipe()[0], 1)"))
         client.kill()
         try:
-            assert Server(place / "home").status().users == ()
+            assert Server(home).status().users == ()
         finally:
             os.kill(orphan, 9)
-        with Server(place / "home"):
+        with Server(home):
             pass
-    assert not Server(place / "home").status().running
+    assert not Server(home).status().running
 
 
-def test_ctrl_c_in_a_terminal_does_not_reach_the_server(place: Path) -> None:
-    with Client(place / "home") as client:
+def test_ctrl_c_in_a_terminal_does_not_reach_the_server(home: Path) -> None:
+    with Client(home) as client:
         client.ask("server.acquire()")
         client.ask("signal.signal(signal.SIGINT, signal.SIG_IGN)")
         client.interrupt()
@@ -219,10 +219,10 @@ def test_ctrl_c_in_a_terminal_does_not_reach_the_server(place: Path) -> None:
 # -- kept running --------------------------------------------------------------------------------
 
 
-def test_start_keeps_it_running_until_stop(place: Path) -> None:
-    server = Server(place / "home", durable=False)
+def test_start_keeps_it_running_until_stop(home: Path) -> None:
+    server = Server(home, durable=False)
     server.start()
-    with Server(place / "home"):
+    with Server(home):
         pass
     status = server.status()
     assert status.running and status.kept
@@ -236,10 +236,10 @@ def test_start_keeps_it_running_until_stop(place: Path) -> None:
     assert not server.stop()
 
 
-def test_stop_while_others_use_it(place: Path) -> None:
-    server = Server(place / "home", durable=False)
+def test_stop_while_others_use_it(home: Path) -> None:
+    server = Server(home, durable=False)
     server.start()
-    with Client(place / "home") as client:
+    with Client(home) as client:
         client.ask("server.acquire()")
         with pytest.raises(EmbeddedServerError, match=rf"process {client.process.pid} .*--now"):
             server.stop()
@@ -249,11 +249,11 @@ def test_stop_while_others_use_it(place: Path) -> None:
     assert not server.status().running
 
 
-def test_stop_now_closes_sessions(place: Path) -> None:
-    with Client(place / "home") as client:
+def test_stop_now_closes_sessions(home: Path) -> None:
+    with Client(home) as client:
         client.ask("server.acquire()")
         client.ask("globals().update(c=psycopg.connect(server.conninfo()))")
-        assert Server(place / "home").stop(now=True)
+        assert Server(home).stop(now=True)
         assert "terminating connection" in client.ask("c.execute('SELECT 1')")
         assert client.end() == 0
 
@@ -268,8 +268,8 @@ def test_status_makes_nothing(place: Path) -> None:
     assert not (place / "home").exists()
 
 
-def test_psql_and_the_commands(place: Path, cli) -> None:
-    environment = {"IMGDB_HOME": str(place / "home")}
+def test_psql_and_the_commands(place: Path, home: Path, cli) -> None:
+    environment = {"IMGDB_HOME": str(home)}
     assert cli("db", "url", env=environment).code == 1
     assert cli("db", "start", env=environment).code == 0
     url = cli("db", "url", env=environment).stdout.strip()

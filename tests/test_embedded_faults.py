@@ -44,44 +44,44 @@ def kill_postmaster(home: Path) -> int:
 # -- killed --------------------------------------------------------------------------------------
 
 
-def test_a_killed_client_is_not_counted(place: Path) -> None:
-    with Client(place / "home") as killed, Client(place / "home") as other:
+def test_a_killed_client_is_not_counted(home: Path) -> None:
+    with Client(home) as killed, Client(home) as other:
         killed.ask("server.acquire()")
         other.ask("server.acquire()")
         killed.kill()
-        assert Server(place / "home").status().users == (other.process.pid,)
+        assert Server(home).status().users == (other.process.pid,)
         assert other.end() == 0
-    assert not Server(place / "home").status().running
-    assert not list((place / "home" / "users").iterdir())
+    assert not Server(home).status().running
+    assert not list((home / "users").iterdir())
 
 
-def test_the_last_client_is_killed(place: Path) -> None:
-    with Client(place / "home") as client:
+def test_the_last_client_is_killed(home: Path) -> None:
+    with Client(home) as client:
         client.ask("server.acquire()")
         client.kill()
-    assert Server(place / "home").status().running
-    assert is_whole(place / "home")
+    assert Server(home).status().running
+    assert is_whole(home)
 
 
-def test_the_server_is_killed(place: Path) -> None:
-    with Server(place / "home") as server:  # durable: that is the point
+def test_the_server_is_killed(home: Path) -> None:
+    with Server(home) as server:  # durable: that is the point
         with psycopg.connect(server.conninfo(), autocommit=True) as connection:
             connection.execute("CREATE TABLE t AS SELECT 42 AS n")
-        killed = kill_postmaster(place / "home")
-        with Client(place / "home") as client:
+        killed = kill_postmaster(home)
+        with Client(home) as client:
             client.ask("server.acquire()")
             assert client.query("SELECT n FROM t") == "42"
-            assert postmaster(place / "home") != killed
+            assert postmaster(home) != killed
         with psycopg.connect(server.conninfo()) as connection:
             assert connection.execute("SELECT n FROM t").fetchone() == (42,)
     assert not server.status().running
 
 
-def test_the_server_is_killed_under_a_busy_session(place: Path) -> None:
+def test_the_server_is_killed_under_a_busy_session(home: Path) -> None:
     """A backend that computes does not notice that its server died, and holds the old memory."""
     with (
-        Server(place / "home", durable=False) as server,
-        Client(place / "home") as client,
+        Server(home, durable=False) as server,
+        Client(home) as client,
         psycopg.connect(server.conninfo(), autocommit=True) as busy,
         psycopg.connect(server.conninfo(), autocommit=True) as watcher,
     ):
@@ -89,7 +89,7 @@ def test_the_server_is_killed_under_a_busy_session(place: Path) -> None:
         active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
         while watcher.execute(active, [busy.info.backend_pid]).fetchone() == (False,):
             pass
-        kill_postmaster(place / "home")
+        kill_postmaster(home)
         client.ask("server.acquire()")
         assert client.query("SELECT 7") == "7"
         busy.pgconn.finish()
@@ -168,11 +168,11 @@ def test_ctrl_c_during_a_start(place: Path, moment: tuple[str, str, bool]) -> No
     assert is_whole(place / "home")
 
 
-def test_killed_while_the_server_starts(place: Path) -> None:
+def test_killed_while_the_server_starts(place: Path, home: Path) -> None:
     with (
         Gate(place / "bin", "postgres", when="*listen_addresses*", halted_after=False) as gate,
-        Client(place / "home", bindir=gate.bindir) as client,
-        Client(place / "home") as second,
+        Client(home, bindir=gate.bindir) as client,
+        Client(home) as second,
     ):
         client.tell("server.acquire()")
         gate.reached()
@@ -181,45 +181,45 @@ def test_killed_while_the_server_starts(place: Path) -> None:
         gate.open()
         assert second.answer() == "True"
         assert second.end() == 0
-    assert (place / "home" / "log").read_text().count("starting PostgreSQL") == 1
-    assert is_whole(place / "home")
+    assert (home / "log").read_text().count("starting PostgreSQL") == 1
+    assert is_whole(home)
 
 
 # -- pid files that lie --------------------------------------------------------------------------
 
 
-def test_the_pid_of_a_killed_server_is_reused(place: Path) -> None:
-    pid_file = place / "home" / "data" / "postmaster.pid"
-    with Server(place / "home", durable=False):
-        kill_postmaster(place / "home")
+def test_the_pid_of_a_killed_server_is_reused(home: Path) -> None:
+    pid_file = home / "data" / "postmaster.pid"
+    with Server(home, durable=False):
+        kill_postmaster(home)
         lines = pid_file.read_text().splitlines()
         with subprocess.Popen(["sleep", "1000"]) as stranger:
             pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]) + "\n")
-            assert Server(place / "home").status().pid is None
-            with Server(place / "home", durable=False):
-                assert postmaster(place / "home") != stranger.pid
+            assert Server(home).status().pid is None
+            with Server(home, durable=False):
+                assert postmaster(home) != stranger.pid
             assert stranger.poll() is None
             stranger.kill()
 
 
 @pytest.mark.parametrize("text", ["", "\n", "-1\n", "what\n", "4194305\n/x\n", "1"])
-def test_a_broken_pid_file(place: Path, text: str) -> None:
-    assert is_whole(place / "home")
-    pid_file = place / "home" / "data" / "postmaster.pid"
+def test_a_broken_pid_file(home: Path, text: str) -> None:
+    assert is_whole(home)
+    pid_file = home / "data" / "postmaster.pid"
     pid_file.write_text(text)
     try:
-        assert is_whole(place / "home")
+        assert is_whole(home)
     except EmbeddedServerError as error:
         assert "lock file" in str(error)  # PostgreSQL's own words for what it cannot read
         pid_file.unlink()
-        assert is_whole(place / "home")
+        assert is_whole(home)
 
 
-def test_a_server_that_somebody_else_started_on_our_data(place: Path) -> None:
-    assert is_whole(place / "home")
-    data = place / "home" / "data"
-    server = Server(place / "home", durable=False)
-    options = f"-c listen_addresses= -c unix_socket_directories={place}/home/run"
+def test_a_server_that_somebody_else_started_on_our_data(home: Path) -> None:
+    assert is_whole(home)
+    data = home / "data"
+    server = Server(home, durable=False)
+    options = f"-c listen_addresses= -c unix_socket_directories={home}/run"
     pg_ctl = [BINDIR / "pg_ctl", "-D", data, "-w", "-l", "/dev/null"]
     started = server.account.run([*pg_ctl, "-o", options, "start"], stdout=subprocess.PIPE)
     assert started.returncode == 0, started.stdout
@@ -229,7 +229,7 @@ def test_a_server_that_somebody_else_started_on_our_data(place: Path) -> None:
         assert not server.stop(now=True)
     finally:
         server.account.run([*pg_ctl, "-m", "fast", "stop"], stdout=subprocess.DEVNULL)
-    assert is_whole(place / "home")
+    assert is_whole(home)
 
 
 # -- disks and folders that refuse ---------------------------------------------------------------
@@ -324,17 +324,17 @@ def test_data_of_another_major_version(place: Path) -> None:
         pass
 
 
-def test_a_setting_that_postgresql_refuses(place: Path) -> None:
+def test_a_setting_that_postgresql_refuses(home: Path) -> None:
     with pytest.raises(EmbeddedServerError, match=r"did not start: .*work_memory") as raised:
-        Server(place / "home", settings={"work_memory": "4MB"}, durable=False).acquire()
-    assert str(place / "home" / "log") in one_line(raised)
-    assert is_whole(place / "home")
+        Server(home, settings={"work_memory": "4MB"}, durable=False).acquire()
+    assert str(home / "log") in one_line(raised)
+    assert is_whole(home)
 
 
-def test_a_long_log_is_set_aside(place: Path) -> None:
-    assert is_whole(place / "home")
-    log = place / "home" / "log"
+def test_a_long_log_is_set_aside(home: Path) -> None:
+    assert is_whole(home)
+    log = home / "log"
     log.write_text("x" * 5_000_000)
-    assert is_whole(place / "home")
+    assert is_whole(home)
     assert log.stat().st_size < 100_000
     assert log.with_name("log.old").stat().st_size == 5_000_000

@@ -23,6 +23,8 @@ SYSTEM_PLACES = (
     "/usr/local/opt/postgresql@*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
+# Where root's copy of the programs goes if it cannot lie in the home.
+SYSTEM_CACHE = Path("/var/cache/imgdb")
 # initdb runs its own programs through a shell, between double quotes.
 UNSAFE_IN_A_SHELL = re.compile(r'["$`\\\n]')
 NOT_NEEDED_TO_RUN = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a", "__pycache__")
@@ -54,11 +56,14 @@ def runnable_programs(bindir: Path, account: Account, home: Path) -> tuple[Path,
     under the home's lock while no server runs: copies of older wheels are removed.
     """
     version, reason = _version(bindir, account)
-    if not version and account.dropped:
-        bindir = _copy(bindir, account, home)
+    if not version and account.dropped and bindir.parent.name.startswith("pginstall"):
+        bindir = _copy(bindir, home)
         version, reason = _version(bindir, account)
     if not version:
-        raise EmbeddedServerError(f"{account.name} cannot run {bindir}/postgres: {reason}")
+        raise EmbeddedServerError(
+            f"{account.name} cannot run {bindir}/postgres: {reason}; "
+            "set IMGDB_PG_BINDIR to programs that it can run"
+        )
     if version < (OLDEST_MAJOR,):
         raise EmbeddedServerError(
             f"{bindir} is PostgreSQL {version[0]}; imgdb needs {OLDEST_MAJOR} or newer"
@@ -107,15 +112,10 @@ def _version(bindir: Path, account: Account) -> tuple[tuple[int, ...], str]:
     return tuple(int(part) for part in version.groups() if part), ""
 
 
-def _copy(bindir: Path, account: Account, home: Path) -> Path:
+def _copy(bindir: Path, home: Path) -> Path:
     """Copy a wheel's installation to where the account can read it."""
     installation, package = bindir.parent, bindir.parent.parent
-    if not installation.name.startswith("pginstall"):
-        raise EmbeddedServerError(
-            f"{account.name} cannot run {bindir}/postgres: let it read that folder, "
-            "or set IMGDB_PG_BINDIR to another"
-        )
-    place = Path("/var/cache/imgdb") if UNSAFE_IN_A_SHELL.search(str(home)) else home
+    place = SYSTEM_CACHE if UNSAFE_IN_A_SHELL.search(str(home)) else home
     make_reachable(place)
     server = (bindir / "postgres").stat()
     origin = f"{package}\0{server.st_mtime_ns}\0{server.st_size}"

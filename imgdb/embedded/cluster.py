@@ -134,7 +134,8 @@ class Cluster:
         }
         options = [f"--{name}={value}" for name, value in {**self._settings, **fixed}.items()]
         server = [str(bindir / "postgres"), "-D", str(self.data), *options]
-        with self._open_log() as log, (self.home / "server.lock").open("ab") as held:
+        self._set_long_log_aside()
+        with _opened(self.log) as log, _opened(self.home / "server.lock") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             begin = os.fstat(log).st_size
             # The shell leaves at once, so that the server is nobody's child: no zombie of ours.
@@ -144,7 +145,7 @@ class Cluster:
                 environment={"PG_GRANDPARENT_PID": str(os.getpid())},
                 stdout=log,
                 stderr=log,
-                pass_fds=(held.fileno(),),
+                pass_fds=(held,),
             )
         return begin
 
@@ -217,15 +218,9 @@ class Cluster:
             lines = [str(os.getpid()), *self._pid_file()[1:]]
             self.account.write(self.data / "postmaster.pid", "\n".join(lines) + "\n")
 
-    @contextlib.contextmanager
-    def _open_log(self) -> Iterator[int]:
+    def _set_long_log_aside(self) -> None:
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
             self.log.replace(self.home / "log.old")
-        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            yield log
-        finally:
-            os.close(log)
 
     def _did_not_start(self, begin: int) -> EmbeddedServerError:
         with self.log.open("rb") as file:
@@ -255,6 +250,16 @@ class Cluster:
                     told = pid
                 time.sleep(POLL)
         raise EmbeddedServerError(f"PostgreSQL does not stop; its log is {self.log}")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a file that only we may read, made where it is missing, to append to it."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _initdb_options(major: int) -> list[str]:
