@@ -44,7 +44,8 @@ COMMENT ON COLUMN imgdb.image.path IS
 'Where the file is, absolute; `archive.zip!/inner/name.jpg` for a member; as given where imported. '
 'A backslash is spelled \\, a newline \n, other control characters and bytes that are not UTF-8 '
 '\xNN.';
-COMMENT ON COLUMN imgdb.image.byte_size IS 'Size of the file in bytes; NULL, as all that a file says, for imported hashes.';
+COMMENT ON COLUMN imgdb.image.byte_size IS
+'Size of the file in bytes; NULL, as all that a file says, for imported hashes.';
 COMMENT ON COLUMN imgdb.image.modified_at IS 'Modification time of the file.';
 COMMENT ON COLUMN imgdb.image.sha256 IS 'SHA-256 of the bytes of the file: same bytes, same value.';
 COMMENT ON COLUMN imgdb.image.format IS 'Format by content, as Pillow names it: JPEG, PNG, ...';

@@ -98,5 +98,5 @@ $$;
 COMMENT ON FUNCTION imgdb._matches(
     text, bigint, bigint, bigint, bigint, bytea, integer, text, integer, boolean
 ) IS
-'similar_images, with all four distances and what is known of each file. Files of the same bytes come '
-'first, then the nearest; NULL as max_distance stands for the default of the space.';
+'similar_images, with all four distances and what is known of each file. Files of the same bytes '
+'come first, then the nearest; NULL as max_distance stands for the default of the space.';
