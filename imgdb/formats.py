@@ -39,6 +39,8 @@ _OTHERS = {
     b"DDS ": "DirectDraw surface (DDS)",
     b"icns": "Apple icon (ICNS)",
     b"qoif": "QOI",
+    b"P7\n": "PAM",
+    b"PF\n": "PFM with colours",
     b"gimp xcf": "GIMP (XCF)",
     b"AT&TFORM": "DjVu",
     b"FUJIFILMCCD-RAW": "Fujifilm raw",
@@ -60,7 +62,7 @@ _MAGIC = {
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _CONTAINER_BRANDS = {b"mif1", b"mif2", b"msf1"}
-_PPM = re.compile(rb"P(?:[1-6f]|y)\s(?:\s|#[^\r\n]*[\r\n])*\d")
+_PPM = re.compile(rb"P[1-6f](?:\s|#[^\r\n]*[\r\n])+\d")
 _BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 
 

@@ -1,11 +1,12 @@
 """Turn any picture that Pillow decoded into 8-bit grey, as it looks on white paper."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 # Conversions go strip by strip, so that a big picture never stands in memory three times.
 _STRIP_PIXELS = 1 << 18
@@ -13,25 +14,38 @@ _STRIP_PIXELS = 1 << 18
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def to_grey(image: Image.Image, *, bits: int = 8) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a file says of its samples that the mode of a Pillow image does not tell."""
+
+    bits: int = 16
+    unsigned: bool = False
+    white_is_zero: bool = False
+
+
+_USUAL = Samples()
+
+
+def to_grey(image: Image.Image, samples: Samples = _USUAL) -> Image.Image:
     """Give the loaded `image` as mode "L": ranges scaled, transparency on white, then convert("L").
 
-    `bits` is the depth of a sample in the file, where Pillow does not scale by it (16-bit modes,
-    transparent grey of PNG).
+    The answer is a picture of its own, that needs no open file.
     """
     mode = image.mode
     transparent = image.info.get("transparency")
-    if mode in ("I", "F"):
-        return _by_own_range(image)
-    if mode.startswith("I;16"):
-        return _by_depth(image, bits, transparent)
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        if mode in ("I", "F"):
+            grey = _by_own_range(image, unsigned=samples.unsigned and mode == "I")
+        else:
+            grey = _by_depth(image, samples.bits, transparent)
+        return ImageChops.invert(grey) if samples.white_is_zero else grey
     if mode == "LAB":
         return image.getchannel(0)
     if mode in ("L", "1") and isinstance(transparent, int):
         return _grey_with_transparent_value(image, transparent)
     if mode in _WITH_ALPHA or transparent is not None or _has_alpha_palette(image):
         return _by_strips(image, _on_white)
-    return image if mode == "L" else image.convert("L")
+    return image.copy() if mode == "L" else image.convert("L")
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -96,25 +110,28 @@ def _by_depth(image: Image.Image, bits: int, transparent: object) -> Image.Image
     return _by_strips(image, convert)
 
 
-def _by_own_range(image: Image.Image) -> Image.Image:
+def _by_own_range(image: Image.Image, *, unsigned: bool) -> Image.Image:
     """Scale floats and 32-bit integers from their lowest (black) to their highest value (white).
 
     Such files say nowhere what is white: 1.0, 255, 65535 and metres above the sea are all in use.
     Infinite values count as the lowest or highest, NaN as the lowest.
     """
+
+    def values(strip: Image.Image) -> NDArray[np.float64]:
+        samples = np.asarray(strip)
+        return (samples.view(np.uint32) if unsigned else samples).astype(np.float64)
+
     low, high = np.inf, -np.inf
     for _, strip in _strips(image):
-        samples = np.asarray(strip)
-        finite = samples[np.isfinite(samples)]
-        low = min(low, float(finite.min(initial=np.inf)))
-        high = max(high, float(finite.max(initial=-np.inf)))
+        finite = values(strip)
+        finite = finite[np.isfinite(finite)]
+        low = min(low, finite.min(initial=np.inf))
+        high = max(high, finite.max(initial=-np.inf))
     if not low < high:
         return Image.new("L", image.size)
 
     def convert(strip: Image.Image) -> Image.Image:
-        samples = np.nan_to_num(
-            np.asarray(strip, dtype=np.float64), nan=low, posinf=high, neginf=low
-        )
-        return Image.fromarray(np.rint((samples - low) * (255.0 / (high - low))).astype(np.uint8))
+        finite = np.nan_to_num(values(strip), nan=low, posinf=high, neginf=low)
+        return Image.fromarray(np.rint((finite - low) * (255.0 / (high - low))).astype(np.uint8))
 
     return _by_strips(image, convert)

@@ -29,7 +29,8 @@ _serial = itertools.count(1)
 
 # Neither the developer's databases nor settings for them reach the tests.
 for _name in [name for name in os.environ if name.startswith(("PG", "IMGDB_"))]:
-    del os.environ[_name]
+    if not _name.startswith("IMGDB_TEST_"):
+        del os.environ[_name]
 
 
 def _roomy() -> Path:

@@ -1,0 +1,198 @@
+"""Walk through the structure of a file without decoding: is it whole, how many pictures has it.
+
+Decoders are lenient: a PNG with a wrong checksum or without its end loads in silence, and so does
+an animation of which only the beginning is there. A file that is shorter than it says is refused.
+"""
+
+import zlib
+from collections.abc import Iterator
+from struct import error as struct_error
+from struct import unpack
+from typing import BinaryIO
+
+from imgdb.errors import PictureError
+
+# Counting stops here: a chain of 11 million empty pages fits into 64 MiB.
+MAX_FRAMES = 65_535
+
+_PART = 1 << 20
+
+# Deflate makes at most 258 bytes of 2 bits.
+_DEFLATE_RATIO = 1032
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def check_whole(file: BinaryIO, format_name: str, byte_size: int) -> int:
+    """Raise PictureError if the file is cut off or damaged, as far as its structure shows.
+
+    Gives the number of its pictures for GIF and TIFF, where a decoder would run through the file
+    for it; for other formats 0.
+    """
+    try:
+        if format_name == "PNG":
+            _check_png(file, byte_size)
+        elif format_name == "JPEG":
+            _check_jpeg(file, byte_size)
+        elif format_name == "WEBP":
+            _check_webp(file, byte_size)
+        elif format_name in ("AVIF", "HEIF", "JPEG2000"):
+            _check_boxes(file, format_name, byte_size)
+        elif format_name == "GIF":
+            return _count_gif_frames(file, byte_size)
+        elif format_name == "TIFF":
+            return _count_tiff_pages(file, byte_size)
+    except struct_error as exc:  # fewer bytes than a field has
+        raise PictureError("truncated", f"{format_name}: it ends within a header") from exc
+    return 0
+
+
+def _check_png(file: BinaryIO, byte_size: int) -> None:
+    position, data_size = 8, 0
+    while True:
+        file.seek(position)
+        head = file.read(8)
+        length = int.from_bytes(head[:4], "big")
+        position += 12 + length
+        if len(head) < 8 or position > byte_size:
+            raise PictureError("truncated", "PNG: it has no end (IEND)")
+        kind = head[4:]
+        checksum = zlib.crc32(kind)
+        for part in _parts(file, length):
+            checksum = zlib.crc32(part, checksum)
+        if checksum != int.from_bytes(file.read(4), "big"):
+            raise PictureError("broken", f"PNG: wrong checksum of chunk {kind!a}")
+        data_size += length if kind == b"IDAT" else 0
+        if kind == b"IEND":
+            break
+    # Where the compressed stream ends early, rows that are not there come out black.
+    if data_size * _DEFLATE_RATIO < _png_size(file):
+        raise PictureError("truncated", f"PNG: {data_size} bytes cannot hold its pixels")
+
+
+def _png_size(file: BinaryIO) -> int:
+    """Give the size of the pixels before compression, without the filter bytes."""
+    file.seek(16)
+    width, height, depth, colour = unpack(">IIBB", file.read(10))
+    return int((width * depth * _PNG_CHANNELS.get(colour, 1) + 7) // 8 * height)
+
+
+def _parts(file: BinaryIO, length: int) -> Iterator[bytes]:
+    while length > 0:
+        part = file.read(min(length, _PART))
+        if not part:
+            return
+        length -= len(part)
+        yield part
+
+
+def _check_jpeg(file: BinaryIO, byte_size: int) -> None:
+    """Look for the end marker behind the start of the scan (a thumbnail before it has its own)."""
+    position = 2
+    while True:
+        file.seek(position)
+        marker = file.read(4)
+        if len(marker) < 4 or marker[0] != 0xFF:
+            return  # not for us to judge: the decoder resynchronises or refuses
+        if marker[1] == 0xFF:
+            position += 1
+        elif marker[1] == 0xDA:
+            break
+        elif marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD8:
+            position += 2
+        else:
+            position += 2 + int.from_bytes(marker[2:], "big")
+    stop = byte_size
+    while stop > position:
+        start = max(position, stop - _PART)
+        file.seek(start)
+        # One byte more than the part: the marker may lie across.
+        if b"\xff\xd9" in file.read(stop - start + 1):
+            return
+        stop = start
+    raise PictureError("truncated", "JPEG: it has no end (EOI)")
+
+
+def _check_webp(file: BinaryIO, byte_size: int) -> None:
+    file.seek(4)
+    said = unpack("<I", file.read(4))[0] + 8
+    if said > byte_size:
+        raise PictureError("truncated", f"WEBP: {byte_size} of {said} bytes")
+
+
+def _check_boxes(file: BinaryIO, format_name: str, byte_size: int) -> None:
+    """Add up the boxes of an ISO media file; a bare JPEG 2000 codestream has none."""
+    position = 0
+    while position + 8 <= byte_size:
+        file.seek(position)
+        length, kind = unpack(">I4s", file.read(8))
+        if position == 0 and kind not in (b"ftyp", b"jP  "):
+            return
+        if length == 1:
+            length = unpack(">Q", file.read(8))[0]
+        if length < 8:  # 0: up to the end of the file
+            return
+        position += length
+    if position > byte_size:
+        raise PictureError("truncated", f"{format_name}: {byte_size} of {position} bytes")
+
+
+def _count_gif_frames(file: BinaryIO, byte_size: int) -> int:
+    file.seek(10)
+    file.seek(13 + _colour_table(file.read(1)))
+    frames = 0
+    while frames < MAX_FRAMES:
+        kind = file.read(1)
+        if kind == b"\0":  # a block terminator too many
+            continue
+        if kind == b",":
+            frames += 1
+            file.seek(_colour_table(file.read(9)[8:]) + 1, 1)
+        elif kind == b"!":
+            file.seek(1, 1)
+        else:  # the trailer, nothing (many a writer forgets it), or rubbish
+            break
+        while (length := file.read(1)) != b"\0":
+            if not length or file.seek(length[0], 1) > byte_size:
+                raise PictureError("truncated", f"GIF: it ends within frame {max(frames, 1)}")
+    return frames
+
+
+def _colour_table(flags: bytes) -> int:
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
+def _count_tiff_pages(file: BinaryIO, byte_size: int) -> int:
+    file.seek(0)
+    head = file.read(16)
+    big = b"+" in head[2:4]
+    number, entry = ("Q", 20) if big else ("I", 12)
+    order = "<" if head[:2] == b"II" else ">"
+    pages: set[int] = set()  # a chain can be a ring
+    (position,) = unpack(order + number, head[8:16] if big else head[4:8])
+    while position and position not in pages and len(pages) < MAX_FRAMES:
+        if position >= byte_size:
+            raise PictureError("truncated", f"TIFF: page {len(pages) + 1} is not there")
+        pages.add(position)
+        file.seek(position)
+        count = unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))[0]
+        position += (8 if big else 2) + entry * count
+        if position >= byte_size:
+            break  # some writers leave out the end of the chain
+        file.seek(position)
+        position = unpack(order + number, file.read(8 if big else 4))[0]
+    return len(pages)
+
+
+def targa_has_alpha(file: BinaryIO) -> bool:
+    """Tell what a Targa of version 2 says of its fourth channel; without a word it is alpha."""
+    try:
+        file.seek(-26, 2)
+        footer = file.read(26)
+        extension = int.from_bytes(footer[:4], "little")
+        if not footer.endswith(b"TRUEVISION-XFILE.\0") or extension == 0:
+            return True
+        file.seek(extension + 494)
+        # 0: no alpha; 1 and 2: undefined; 3: alpha; 4: alpha, already multiplied
+        return file.read(1) not in (b"\0", b"\1", b"\2")
+    except OSError:
+        return True
