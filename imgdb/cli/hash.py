@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgdb.cli.pictures import Failures, listed_paths
 from imgdb.errors import PictureError
 from imgdb.output import Format, Row, default_format, render
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def hash_files(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Pictures to hash.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="Pictures to hash; - reads paths from stdin."),
+    ],
     format: Annotated[
         Format | None,
         typer.Option(help="Default: table on a terminal, json in a pipe."),
@@ -22,44 +26,43 @@ def hash_files(
 ) -> None:
     """Print the four hashes of pictures, in hex as imagehash prints them and as stored."""
     from imgdb.fingerprint import fingerprint
-    from imgdb.loader import explain, path_text
+    from imgdb.hashing import ALGORITHMS
+    from imgdb.loader import path_text
 
-    format = format or default_format()
-    rows: list[Row] = []
-    failed = 0
-    for file in files:
+    found: list[tuple[str, Fingerprint]] = []
+    failures = Failures()
+    for file in listed_paths(files):
         name = path_text(file)
         try:
-            found = fingerprint(file)
+            found.append((name, fingerprint(file)))
         except PictureError as error:
-            failed += 1
-            typer.echo(f"imgdb: {name}: {explain(error)}", err=True)
-        else:
-            rows += _four_rows(name, found) if format is Format.table else [_one_row(name, found)]
-    render(rows, _FOUR_ROWS if format is Format.table else _one_row_columns(), format)
-    if failed:
-        raise typer.Exit(1 if failed == len(files) else 3)
+            failures.report(name, error)
+    format = format or default_format()
+    if format is Format.table:
+        # A screen has no room for eight hashes side by side.
+        rows = [row for name, one in found for row in _rows(name, one)]
+        render(rows, ("path", "space", "hex", "bigint", "flat"), format)
+    else:
+        columns = ("path", *ALGORITHMS, *(f"{name}_bigint" for name in ALGORITHMS), "flat")
+        render([_row(name, one) for name, one in found], columns, format)
+    failures.exit(len(found))
 
 
-# A screen has no room for eight hashes side by side; a program wants one object for each file.
-_FOUR_ROWS = ("path", "space", "hex", "bigint", "flat")
-
-
-def _four_rows(name: str, found: Fingerprint) -> list[Row]:
-    from imgdb.hashing import ALGORITHMS, to_hex
-
-    hashes = [(space, getattr(found, space)) for space in ALGORITHMS]
-    rows: list[Row] = [("", space, to_hex(value), value, "") for space, value in hashes]
-    return [(name, *rows[0][1:-1], found.flat), *rows[1:]]
-
-
-def _one_row_columns() -> tuple[str, ...]:
+def _rows(name: str, found: Fingerprint) -> list[Row]:
+    """One row for each hash; path and flat stand in the first only."""
     from imgdb.hashing import ALGORITHMS
 
-    return ("path", *ALGORITHMS, *(f"{name}_bigint" for name in ALGORITHMS), "flat")
+    path, *hashes, flat = _row(name, found)
+    count = len(ALGORITHMS)
+    rows = zip(ALGORITHMS, hashes[:count], hashes[count:], strict=True)
+    return [
+        (path if number == 0 else "", *row, flat if number == 0 else "")
+        for number, row in enumerate(rows)
+    ]
 
 
-def _one_row(name: str, found: Fingerprint) -> Row:
+def _row(name: str, found: Fingerprint) -> Row:
+    """All hashes of a file: four in hex, then four as stored."""
     from imgdb.hashing import ALGORITHMS, to_hex
 
     values = [getattr(found, space) for space in ALGORITHMS]
