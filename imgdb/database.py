@@ -114,10 +114,14 @@ def connect(place: Place, *, autocommit: bool = True) -> psycopg.Connection[Tupl
 
 @contextmanager
 def read_only(conn: psycopg.Connection[Any]) -> Iterator[None]:
-    """Run a block in one transaction in which the server refuses every write."""
-    before, conn.read_only = conn.read_only, True
+    """Run a block in one transaction that sees one snapshot and in which the server refuses writes.
+
+    The connection must be outside of a transaction.
+    """
+    before = conn.read_only, conn.isolation_level
+    conn.read_only, conn.isolation_level = True, psycopg.IsolationLevel.REPEATABLE_READ
     try:
         with conn.transaction():
             yield
     finally:
-        conn.read_only = before
+        conn.read_only, conn.isolation_level = before

@@ -34,7 +34,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_max_distance integer := coalesce(
-        max_distance, (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
     );
     v_query_hash bigint := CASE space_name
         WHEN 'ahash' THEN query_ahash

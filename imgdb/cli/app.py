@@ -21,6 +21,8 @@ import typer
 from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
 from imgdb.cli.hash import hash_files
+from imgdb.cli.inspect import explain, failures, stats
+from imgdb.cli.maintain import check, compact, rebuild
 from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
 from imgdb.errors import ImgdbError
@@ -44,6 +46,12 @@ app.add_typer(db_app, name="db")
 app.command("hash")(hash_files)
 app.command()(query)
 app.command("compare")(compare_files)
+app.command()(stats)
+app.command()(failures)
+app.command()(explain)
+app.command()(check)
+app.command()(rebuild)
+app.command()(compact)
 
 
 def _show_version(wanted: bool) -> None:

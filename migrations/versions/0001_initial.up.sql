@@ -1843,7 +1843,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_max_distance integer := coalesce(
-        max_distance, (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
     );
     v_query_hash bigint := CASE space_name
         WHEN 'ahash' THEN query_ahash
@@ -2021,6 +2022,110 @@ $$;
 COMMENT ON FUNCTION imgdb.duplicate_groups(text, integer, text) IS
 'Groups of images connected by distances of at most max_distance, less pairs in not_duplicate. A '
 'group has the image_id of its first image; flat and missing images are in none.';
+
+-- 82_statistics.sql
+
+-- Exact counts: they read whole indexes, which takes seconds at tens of millions of images.
+CREATE FUNCTION imgdb._statistics()
+RETURNS TABLE (
+    images bigint,
+    flat bigint,
+    missing bigint,
+    failures bigint,
+    failures_by_reason jsonb,
+    collections jsonb,
+    relations jsonb
+)
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT
+        (SELECT count(*) FROM imgdb.image),
+        (SELECT count(*) FROM imgdb.image AS i WHERE i.flat),
+        (SELECT count(*) FROM imgdb.image AS i WHERE i.missing_since IS NOT NULL),
+        (SELECT count(*) FROM imgdb.ingest_failure),
+        (
+            SELECT coalesce(jsonb_object_agg(f.reason, f.reason_count), '{}')
+            FROM (
+                SELECT
+                    g.reason,
+                    count(*) AS reason_count
+                FROM imgdb.ingest_failure AS g
+                GROUP BY g.reason
+            ) AS f
+        ),
+        (
+            SELECT
+                coalesce(
+                    jsonb_agg(
+                        jsonb_build_object('name', c.name, 'images', c.image_count)
+                        ORDER BY c.name
+                    ),
+                    '[]'
+                )
+            FROM (
+                SELECT
+                    d.name,
+                    (
+                        SELECT count(*)
+                        FROM imgdb.image AS i
+                        WHERE i.collection_id = d.collection_id
+                    ) AS image_count
+                FROM imgdb.collection AS d
+            ) AS c
+        ),
+        -- A table without its indexes, TOAST included, and each index by itself: they add up.
+        (
+            SELECT
+                jsonb_agg(
+                    jsonb_build_object('name', r.relname, 'kind', r.kind, 'bytes', r.bytes)
+                    ORDER BY r.bytes DESC, r.relname
+                )
+            FROM (
+                SELECT
+                    k.relname,
+                    CASE k.relkind WHEN 'i' THEN 'index' ELSE 'table' END AS kind,
+                    CASE k.relkind
+                        WHEN 'i' THEN pg_relation_size(k.oid)
+                        ELSE pg_table_size(k.oid)
+                    END AS bytes
+                FROM pg_catalog.pg_class AS k
+                WHERE k.relnamespace = 'imgdb'::regnamespace AND k.relkind IN ('r', 'm', 'i')
+            ) AS r
+        );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._statistics() IS
+'How much the schema holds: images, failures, collections, and bytes of tables and indexes.';
+
+-- 83_failures.sql
+
+CREATE FUNCTION imgdb._failures(collection_name text, reason_class text)
+RETURNS TABLE (path text, reason text, detail text, collection text, failed_at timestamptz)
+LANGUAGE plpgsql STABLE ROWS 100
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_collection_id integer;
+BEGIN
+    IF collection_name IS NOT NULL THEN
+        v_collection_id := imgdb._collection_id(collection_name);
+    END IF;
+    RETURN QUERY
+    SELECT f.path, f.reason, f.detail, c.name, f.failed_at
+    FROM imgdb.ingest_failure AS f
+    JOIN imgdb.collection AS c ON c.collection_id = f.collection_id
+    WHERE
+        (v_collection_id IS NULL OR f.collection_id = v_collection_id)
+        AND (reason_class IS NULL OR f.reason = reason_class)
+    ORDER BY f.path, c.name;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._failures(text, text) IS
+'The files that could not be ingested, by path; NULL stands for every collection, every reason.';
 
 -- 90_built_in_spaces.sql
 

@@ -1,0 +1,103 @@
+"""`imgdb check`, `rebuild` and `compact`: look after the spaces."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, fields
+from typing import Annotated
+
+import typer
+
+from imgdb.cli.options import Dsn, FormatOption
+from imgdb.output import Format, byte_count, default_format, render
+
+Space = Annotated[
+    str | None, typer.Argument(metavar="SPACE", help="The space; all of them if none is named.")
+]
+
+
+def check(
+    space: Space = None,
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many searches to try in each space.")
+    ] = 100,
+    max_distance: Annotated[
+        int, typer.Option(metavar="BITS", min=0, max=64, help="How far these searches reach.")
+    ] = 8,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Prove that searches find everything, on your own data.
+
+    Searches drawn from the space are answered twice, by the prefix buckets and by reading every
+    hash: a mismatch is a difference. Every hash of a tracked column must stand in its buckets:
+    those that do not are missing. Exit code 1 if anything is wrong.
+    """
+    from imgdb.database import open_database
+    from imgdb.maintenance import check, spaces
+
+    rows = []
+    damaged = []
+    with open_database(dsn) as conn:
+        for name in [space] if space else [known.name for known in spaces(conn)]:
+            found = check(conn, name, samples=samples, max_distance=max_distance)
+            rows.append((name, *astuple(found), found.sound))
+            if not found.sound:
+                damaged.append(name)
+    render(rows, ("space", "sampled", "mismatches", "missing", "sound"), format)
+    for name in damaged:
+        typer.echo(f"imgdb: space {name} is damaged: mend it with imgdb rebuild {name}", err=True)
+    if damaged:
+        raise typer.Exit(1)
+
+
+def rebuild(
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="The space.")], dsn: Dsn = None
+) -> None:
+    """Make a space anew from its tracked columns. Writers to their tables wait meanwhile."""
+    from imgdb.database import open_database
+    from imgdb.maintenance import rebuild
+
+    with open_database(dsn) as conn:
+        seconds = rebuild(conn, space)
+    typer.echo(f"imgdb: space {space} rebuilt in {seconds:.1f} s", err=True)
+
+
+def compact(
+    space: Space = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Give the room back to the disk (VACUUM FULL); searches and writers wait.",
+        ),
+    ] = False,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Merge what ingest appended: searches become faster, the database smaller.
+
+    Searches and writers go on meanwhile, unless --full is given. Drops hashes that no row holds
+    any more. Bytes are those of table and index.
+    """
+    from imgdb.database import open_database
+    from imgdb.maintenance import Compacted, compact, spaces
+
+    with open_database(dsn) as conn:
+        names = [space] if space else [known.name for known in spaces(conn)]
+        if full:
+            typer.echo("imgdb: searches and writers wait until VACUUM FULL is done", err=True)
+        done = compact(conn, names, full=full)
+    format = format or default_format()
+    if format is not Format.table:
+        render([astuple(one) for one in done], [f.name for f in fields(Compacted)], format)
+        return
+    rows = [
+        (
+            one.space,
+            f"{one.rows_before} -> {one.rows_after}",
+            f"{byte_count(one.bytes_before)} -> {byte_count(one.bytes_after)}",
+            one.seconds,
+        )
+        for one in done
+    ]
+    render(rows, ("space", "bucket rows", "size", "seconds"), format)

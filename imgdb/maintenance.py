@@ -1,0 +1,194 @@
+"""Look after the spaces: statistics, compact, check, rebuild, explain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from imgdb.database import read_only
+
+SPACES = "SELECT name, description, default_max_distance FROM imgdb.space ORDER BY space_id"
+STATISTICS = "SELECT * FROM imgdb.space_statistics(%(space)s)"
+FULLEST = "SELECT * FROM imgdb.fullest_buckets(%(space)s, bucket_limit => %(limit)s)"
+COMPACT = "CALL imgdb.compact(%(space)s)"
+VACUUM = "VACUUM imgdb.prefix_bucket"
+VACUUM_FULL = "VACUUM FULL imgdb.prefix_bucket"
+REBUILD = "SELECT imgdb.rebuild(%(space)s)"
+CHECK = (
+    "SELECT c.sampled, c.mismatches,"
+    " (SELECT count(DISTINCT hash) FROM imgdb.missing_hashes(%(space)s)) AS missing"
+    " FROM imgdb.check_space(%(space)s, sample_count => %(samples)s,"
+    " max_distance => %(max_distance)s) AS c"
+)
+EXPLAIN = (
+    "SELECT * FROM imgdb.explain(%(space)s, query_hash => %(hash)s,"
+    " max_distance => %(max_distance)s)"
+)
+WITHIN = (
+    "SELECT * FROM imgdb.within(%(space)s, query_hash => %(hash)s,"
+    " max_distance => %(max_distance)s)"
+)
+
+# Searches of small spaces are quick in any state; a row where 1.5 are needed is hardly felt.
+WORTH_COMPACTING_ROWS = 20_000
+WORTH_COMPACTING_FRAGMENTATION = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A set of hashes that can be compared with each other."""
+
+    name: str
+    description: str
+    default_max_distance: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceStatistics:
+    """How a space is stored; `fragmentation` is bucket rows per row needed, 1 is compact."""
+
+    distinct_hashes: int
+    bucket_rows: int
+    buckets: int
+    fragmentation: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A prefix, and how many hashes share it."""
+
+    bucket_prefix: int
+    hash_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What compacting did to a space."""
+
+    space: str
+    rows_before: int
+    rows_after: int
+    bytes_before: int
+    bytes_after: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Whether a space answers right: searches tried and wrong, hashes that it lacks."""
+
+    sampled: int
+    mismatches: int
+    missing: int
+
+    @property
+    def sound(self) -> bool:
+        return not self.mismatches and not self.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What `within` does for a query."""
+
+    strategy: str
+    probes: int
+    candidates: int
+    matches: int
+
+
+Connection = psycopg.Connection[Any]
+
+
+def spaces(conn: Connection) -> list[Space]:
+    """List the spaces, the built-in ones first."""
+    with conn.cursor(row_factory=class_row(Space)) as cursor:
+        return cursor.execute(SPACES).fetchall()
+
+
+def space_statistics(conn: Connection, space: str) -> SpaceStatistics:
+    """Tell how a space is stored; reads all of its buckets."""
+    with conn.cursor(row_factory=class_row(SpaceStatistics)) as cursor:
+        found = cursor.execute(STATISTICS, {"space": space}).fetchone()
+    assert found is not None
+    return found
+
+
+def fullest_buckets(conn: Connection, space: str, limit: int = 10) -> list[Bucket]:
+    """List the buckets that hold most hashes."""
+    with conn.cursor(row_factory=class_row(Bucket)) as cursor:
+        return cursor.execute(FULLEST, {"space": space, "limit": limit}).fetchall()
+
+
+def compact(conn: Connection, space_names: Sequence[str], *, full: bool = False) -> list[Compacted]:
+    """Merge the bucket rows of spaces, and let PostgreSQL use the room again.
+
+    `full` gives the room back to the disk; searches and writers wait meanwhile. The connection
+    must be in autocommit mode and outside of a transaction: the work is committed in batches.
+    """
+    before = {name: space_statistics(conn, name) for name in space_names}
+    seconds = {name: _timed(conn, COMPACT, {"space": name}) for name in before}
+    conn.execute(VACUUM_FULL if full else VACUUM)
+    after = {name: space_statistics(conn, name) for name in before}
+    return [
+        Compacted(
+            name,
+            before[name].bucket_rows,
+            after[name].bucket_rows,
+            before[name].bytes,
+            after[name].bytes,
+            round(seconds[name], 3),
+        )
+        for name in before
+    ]
+
+
+def compact_if_fragmented(
+    conn: Connection, *, least_rows: int = WORTH_COMPACTING_ROWS
+) -> list[Compacted]:
+    """Compact the spaces in which that pays; the connection as for `compact`."""
+    found = {space.name: space_statistics(conn, space.name) for space in spaces(conn)}
+    worth = [
+        name
+        for name, space in found.items()
+        if space.bucket_rows >= least_rows and space.fragmentation >= WORTH_COMPACTING_FRAGMENTATION
+    ]
+    return compact(conn, worth) if worth else []
+
+
+def check(conn: Connection, space: str, *, samples: int = 100, max_distance: int = 8) -> Check:
+    """Compare `within` with `scan` on samples of a space, and look for hashes that it lacks."""
+    arguments = {"space": space, "samples": samples, "max_distance": max_distance}
+    # One snapshot: what others write meanwhile must not look like a mismatch.
+    with read_only(conn), conn.cursor(row_factory=class_row(Check)) as cursor:
+        found = cursor.execute(CHECK, arguments).fetchone()
+    assert found is not None
+    return found
+
+
+def rebuild(conn: Connection, space: str) -> float:
+    """Make a space anew from its tracked columns; return the seconds. Their writers wait."""
+    return _timed(conn, REBUILD, {"space": space})
+
+
+def explain(
+    conn: Connection, space: str, hash_value: int, max_distance: int
+) -> tuple[Explanation, float]:
+    """Tell what a search does, and the milliseconds it takes as a client sees it."""
+    arguments = {"space": space, "hash": hash_value, "max_distance": max_distance}
+    with read_only(conn), conn.cursor(row_factory=class_row(Explanation)) as cursor:
+        found = cursor.execute(EXPLAIN, arguments).fetchone()
+        milliseconds = 1000 * _timed(conn, WITHIN, arguments)
+    assert found is not None
+    return found, milliseconds
+
+
+def _timed(conn: Connection, statement: str, arguments: dict[str, object]) -> float:
+    started = time.perf_counter()
+    conn.execute(statement, arguments)
+    return time.perf_counter() - started

@@ -1,0 +1,91 @@
+"""check, rebuild and compact: they find damage, mend it, and keep searches right."""
+
+import json
+
+import psycopg
+import pytest
+
+from imgdb import maintenance
+from imgdb.hashing import ALGORITHMS
+
+# Only 16 bits vary, so that prefixes are few and each statement brings some more of their hashes.
+FILL = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+    " SELECT c.collection_id, %(batch)s || '/' || n, hashint8extended(n, %(batch)s)"
+    " & x'1100110011001111'::bit(64)::bigint, 'exact-1'"
+    " FROM imgdb.collection AS c, generate_series(1, 30) AS n WHERE c.name = 'default'"
+)
+
+
+@pytest.fixture
+def fragmented(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("SELECT imgdb._make_collection('default')")
+        for batch in range(40):
+            conn.execute(FILL, {"batch": batch})
+        yield database, conn
+
+
+def checks(cli, database, *args):
+    result = cli("check", *args, "--format", "json", dsn=database)
+    return result, {row.pop("space"): row for row in json.loads(result.stdout)}
+
+
+def test_a_sound_database_passes(cli, fragmented):
+    result, found = checks(cli, fragmented[0], "--samples", "20")
+    assert (result.code, result.stderr) == (0, "")
+    assert [*found] == [*ALGORITHMS]
+    assert found["phash"] == {"sampled": 20, "mismatches": 0, "missing": 0, "sound": True}
+    assert found["ahash"]["sampled"] == 0
+
+
+def test_damage_is_found_and_mended(cli, fragmented):
+    database, conn = fragmented
+    conn.execute("DELETE FROM imgdb.prefix_bucket WHERE prefix & 1024 = 0")
+    result, found = checks(cli, database, "phash")
+    assert result.code == 1
+    assert result.stderr == ("imgdb: space phash is damaged: mend it with imgdb rebuild phash\n")
+    assert not found["phash"]["sound"] and found["phash"]["missing"] > 0
+    rebuilt = cli("rebuild", "phash", dsn=database)
+    assert (rebuilt.code, rebuilt.stdout) == (0, "")
+    assert rebuilt.stderr.startswith("imgdb: space phash rebuilt in ")
+    assert checks(cli, database, "phash")[0].code == 0
+
+
+@pytest.mark.parametrize("args", [(), ("phash",), ("--full",), ("phash", "--full")])
+def test_compact_makes_the_space_smaller_and_keeps_it_sound(cli, fragmented, args):
+    database, conn = fragmented
+    conn.execute("DELETE FROM imgdb.image WHERE image_id % 3 = 0")
+    hashes = {value for (value,) in conn.execute("SELECT DISTINCT phash FROM imgdb.image")}
+    result = cli("compact", *args, "--format", "json", dsn=database)
+    assert result.code == 0
+    found = {row["space"]: row for row in json.loads(result.stdout)}
+    assert [*found] == (["phash"] if "phash" in args else [*ALGORITHMS])
+    assert found["phash"]["rows_after"] < found["phash"]["rows_before"]
+    statistics = maintenance.space_statistics(conn, "phash")
+    assert (statistics.fragmentation, statistics.distinct_hashes) == (1, len(hashes))
+    assert checks(cli, database, "phash")[0].code == 0
+
+
+def test_compact_if_fragmented_leaves_alone_what_is_not(fragmented):
+    _, conn = fragmented
+    assert maintenance.compact_if_fragmented(conn) == []
+    (done,) = maintenance.compact_if_fragmented(conn, least_rows=1000)
+    assert (done.space, done.rows_after < done.rows_before) == ("phash", True)
+    assert maintenance.compact_if_fragmented(conn, least_rows=1000) == []
+
+
+@pytest.mark.parametrize("command", ["check", "rebuild", "compact"])
+def test_unknown_space(cli, database, command):
+    result = cli(command, "nosuch", dsn=database)
+    assert (result.code, result.stdout) == (2, "")
+    assert 'no space "nosuch"' in result.stderr
+
+
+def test_tables_for_people(cli, fragmented):
+    table = cli("compact", "phash", "--format", "table", dsn=fragmented[0]).stdout
+    assert " -> " in table.splitlines()[1]
+    table = cli("check", "--format", "table", dsn=fragmented[0]).stdout
+    assert table.splitlines()[0].split() == [
+        "space", "sampled", "mismatches", "missing", "sound"
+    ]  # fmt: skip
