@@ -28,11 +28,8 @@ def listed_paths(arguments: Iterable[str], stdin: IO[bytes] | None = None) -> It
 def _read_paths(stdin: IO[bytes]) -> Iterator[str]:
     import os
 
-    first = stdin.readline()
-    if b"\0" in first:
-        names: Iterable[bytes] = (first + stdin.read()).split(b"\0")
-    else:
-        names = (line.rstrip(b"\r\n") for line in (first, *stdin))
+    text = stdin.read()
+    names = text.split(b"\0") if b"\0" in text else text.splitlines()
     yield from (os.fsdecode(name) for name in names if name)
 
 

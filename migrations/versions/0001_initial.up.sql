@@ -2023,7 +2023,7 @@ COMMENT ON FUNCTION imgdb.duplicate_groups(text, integer, text) IS
 'Groups of images connected by distances of at most max_distance, less pairs in not_duplicate. A '
 'group has the image_id of its first image; flat and missing images are in none.';
 
--- 82_statistics.sql
+-- 84_statistics.sql
 
 -- Exact counts: they read whole indexes, which takes seconds at tens of millions of images.
 CREATE FUNCTION imgdb._statistics()
@@ -2100,7 +2100,7 @@ $$;
 COMMENT ON FUNCTION imgdb._statistics() IS
 'How much the schema holds: images, failures, collections, and bytes of tables and indexes.';
 
--- 83_failures.sql
+-- 85_failures.sql
 
 CREATE FUNCTION imgdb._failures(collection_name text, reason_class text)
 RETURNS TABLE (path text, reason text, detail text, collection text, failed_at timestamptz)
