@@ -21,6 +21,7 @@ import typer
 from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
 from imgdb.cli.hash import hash_files
+from imgdb.cli.ingest import ingest
 from imgdb.cli.inspect import explain, failures, stats
 from imgdb.cli.maintain import check, compact, rebuild
 from imgdb.cli.options import DSN_HELP
@@ -43,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(db_app, name="db")
+app.command()(ingest)
 app.command("hash")(hash_files)
 app.command()(query)
 app.command("compare")(compare_files)

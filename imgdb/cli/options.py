@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -35,3 +36,14 @@ class HashName(StrEnum):
     dhash = "dhash"
     whash = "whash"
     ahash = "ahash"
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def byte_size(text: str | int) -> int:
+    """Read a size in bytes: 2G, 512M, 1.5 GiB."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(?:i?B)?", str(text), re.IGNORECASE)
+    if not found:
+        raise typer.BadParameter(f"not a size such as 512M or 2G: {text}")
+    return int(float(found[1]) * _UNITS[found[2].upper()])

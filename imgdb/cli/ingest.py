@@ -1,0 +1,129 @@
+"""`imgdb ingest`: files and folders into the database."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from imgdb.cli.options import Dsn, FormatOption, byte_size
+from imgdb.errors import UsageError
+from imgdb.output import Format, default_format, printable, render, render_object
+
+if TYPE_CHECKING:
+    from imgdb.ingest import Summary
+
+# So many failures are told on stderr; all of them stand in the JSON and in imgdb.ingest_failure.
+TOLD = 20
+
+COUNTS = ("added", "updated", "unchanged", "failed", "skipped", "missing")
+
+
+def ingest(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files, folders, or - for a list on stdin."),
+    ],
+    collection: Annotated[str, typer.Option(help="Made if it is new.")] = "default",
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="The list on stdin is separated by NUL.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Mark files of these folders that are gone.")
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try again what failed and has not changed.")
+    ] = False,
+    decode: Annotated[
+        Literal["exact", "scaled"],
+        typer.Option(help="scaled: JPEGs at reduced size, several times faster."),
+    ] = "exact",
+    hashes: Annotated[
+        str, typer.Option(help="Which to make, separated by commas.")
+    ] = "ahash,dhash,phash,whash",
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: cores.")
+    ] = None,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Pictures with more pixels fail.")
+    ] = 300_000_000,
+    worker_memory: Annotated[
+        int, typer.Option(parser=byte_size, metavar="SIZE", help="Limit of one worker: 512M, 2G.")
+    ] = "2G",  # type: ignore[assignment]
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds after which a picture fails.")
+    ] = 60,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Hash pictures and file them, with all that is below folders; only what is new or changed."""
+    from imgdb import progress
+    from imgdb.database import open_database
+    from imgdb.ingest import Options
+    from imgdb.ingest import ingest as run
+    from imgdb.stopping import Stopping
+    from imgdb.walk import check_named, read_list
+
+    named = [path for path in paths if path != "-"]
+    if null and len(named) == len(paths):
+        raise UsageError("--null says how the list on stdin is separated: give - as a path")
+    options = Options(
+        collection=collection,
+        jobs=jobs,
+        decode=decode,
+        algorithms=tuple(dict.fromkeys(hashes.replace(",", " ").split())),
+        max_pixels=max_pixels,
+        memory=worker_memory,
+        timeout=timeout,
+        prune=prune,
+        retry=retry,
+    )
+    check_named(named)
+    listed = read_list(null=null) if len(named) < len(paths) else None
+    with (
+        open_database(dsn) as conn,
+        Stopping() as stopping,
+        progress.bar(None if listed else named) as bar,
+    ):
+        summary = run(
+            conn, named, options=options, listed=listed, stopping=stopping, watching=bar.update
+        )
+    if not summary.succeeded and not summary.failed and not summary.stopped:
+        places = ", ".join(printable(path) for path in named)
+        typer.echo(f"imgdb: no pictures found in {places}", err=True)
+    tell(summary, format)
+    finish(summary, stopping.signum)
+
+
+def tell(summary: Summary, format: Format | None) -> None:
+    """Print the counts to stdout, notes and failures to stderr."""
+    for note in summary.notes:
+        typer.echo(f"imgdb: {note}", err=True)
+    for failed in summary.failures[:TOLD]:
+        typer.echo(f"imgdb: {printable(failed.path)}: {failed.reason}", err=True)
+    if (more := len(summary.failures) - TOLD) > 0:
+        typer.echo(f"imgdb: and {more} more; see table imgdb.ingest_failure", err=True)
+    format = format or default_format()
+    counts = {name: getattr(summary, name) for name in COUNTS}
+    if format is Format.json:
+        failures = [
+            {"path": failed.path, "reason": failed.reason, "kind": failed.kind}
+            for failed in summary.failures
+        ]
+        render_object({**counts, "failures": failures})
+    elif format is Format.csv:
+        render([tuple(counts.values())], COUNTS, format)
+    else:
+        render(list(counts.items()), ("files", "count"), format)
+
+
+def finish(summary: Summary, signum: int | None = None) -> None:
+    """Leave with 3 where some files failed, 1 where all did, as a signal says where one came."""
+    if summary.stopped and signum is not None:
+        typer.echo(
+            "imgdb: interrupted; what is done is stored, the same command does the rest", err=True
+        )
+        sys.exit(128 + signum)
+    if summary.failed or summary.notes:
+        raise typer.Exit(3 if summary.succeeded or not summary.failed else 1)

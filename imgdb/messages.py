@@ -1,0 +1,75 @@
+"""What the command and its worker processes say to each other through pipes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from imgdb.errors import PictureError
+from imgdb.fingerprint import Fingerprint
+from imgdb.loader import Decode
+
+_LENGTH = struct.Struct("!I")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a worker hashes: the first message that it gets. `memory` is in bytes."""
+
+    decode: Decode
+    algorithms: tuple[str, ...]
+    max_pixels: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker has started."""
+
+
+# How a file ended.
+Outcome = Fingerprint | PictureError
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The outcome of an order and the seconds it took; answers come in the order of the orders."""
+
+    outcome: Outcome
+    seconds: float
+
+
+def pack(message: object) -> bytes:
+    """Return a message as it goes through a pipe."""
+    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(content)) + content
+
+
+class Unpacker:
+    """Bytes of a pipe, in any pieces -> messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[object]:
+        """Yield the messages that are complete with this piece."""
+        self._buffer += piece
+        at = 0
+        while len(self._buffer) - at >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, at)
+            end = at + _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            yield pickle.loads(memoryview(self._buffer)[at + _LENGTH.size : end])
+            at = end
+        del self._buffer[:at]
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write to a blocking pipe to the last byte."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]

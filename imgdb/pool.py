@@ -1,0 +1,185 @@
+"""Worker processes that hash files: all of them busy, none of them trusted.
+
+A picture may crash, hang or bloat the process that decodes it. So each worker answers its orders
+one by one and in order: whatever ends it, the first order without an answer is the culprit, the
+others go to the next worker. That is why this is no `concurrent.futures` pool, which breaks as a
+whole and cannot say of which file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import TracebackType
+from typing import Generic, Self
+
+from imgdb.errors import ImgdbError, PictureError
+from imgdb.messages import Outcome, Settings
+from imgdb.worker_process import Order, Ordered, WorkerProcess
+
+# Seconds between two looks at the clock.
+TICK = 0.1
+
+_READ_AHEAD = 512 << 10
+_READ_AHEAD_MAX = 64 << 20
+
+
+class _Fed(Enum):
+    """Why no more orders are handed out: all hands are full, none just now, or none ever again."""
+
+    FULL = auto()
+    PAUSE = auto()
+    END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Ordered]):
+    """What became of an order."""
+
+    order: Ordered
+    outcome: Outcome
+
+
+class Pool(Generic[Ordered]):
+    """`jobs` worker processes; one that takes longer than `timeout` seconds on a file is ended."""
+
+    def __init__(self, settings: Settings, *, jobs: int, timeout: float) -> None:
+        self._settings = settings
+        self._jobs = jobs
+        self._timeout = timeout
+        self._workers: list[WorkerProcess[Ordered]] = []
+        self._ended: list[WorkerProcess[Ordered]] = []
+        self._again: deque[Ordered] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.end()
+        for worker in self._ended + self._workers:
+            worker.reap()
+        self._selector.close()
+        self._stderr.close()
+
+    def run(self, orders: Iterable[Ordered | None]) -> Iterator[list[Answer[Ordered]]]:
+        """Hash the files of `orders`; yield answers as they come, an empty list now and then.
+
+        `orders` is read only as far ahead as the workers need. None in it means: nothing just now.
+        """
+        source = iter(orders)
+        more = True
+        while True:
+            state = self._feed(source if more else iter(()))
+            more = more and state is not _Fed.END
+            if not more and not self._again and not any(w.orders for w in self._workers):
+                return
+            yield self._collect(0 if state is _Fed.PAUSE else TICK)
+
+    def _feed(self, source: Iterator[Ordered | None]) -> _Fed:
+        """Hand out orders until every worker has enough, or there are none."""
+        while worker := self._hungriest():
+            if self._again:
+                worker.give(self._again.popleft())
+                continue
+            try:
+                order = next(source)
+            except StopIteration:
+                return _Fed.END
+            if order is None:
+                return _Fed.PAUSE
+            _read_ahead(order)
+            worker.give(order)
+        return _Fed.FULL
+
+    def _hungriest(self) -> WorkerProcess[Ordered] | None:
+        """Return the worker that runs dry first, None if all have enough."""
+        if len(self._workers) < self._jobs and all(w.orders for w in self._workers):
+            self._start()
+        worker = min(self._workers, key=lambda w: len(w.orders))
+        return worker if worker.wants_more() else None
+
+    def _start(self) -> None:
+        worker: WorkerProcess[Ordered] = WorkerProcess(self._settings, self._stderr)
+        self._workers.append(worker)
+        self._selector.register(worker.answers, selectors.EVENT_READ, worker)
+
+    def _collect(self, wait: float) -> list[Answer[Ordered]]:
+        answers: list[Answer[Ordered]] = []
+        for worker in self._workers:
+            worker.flush()
+        for key, _ in self._selector.select(wait):
+            worker = key.data
+            for order, outcome in worker.receive():
+                answers.append(Answer(order, outcome))
+            if worker.gone:
+                answers += self._replace(worker)
+        now = time.monotonic()
+        for worker in list(self._workers):
+            # What it has answered meanwhile is not read yet: that comes first.
+            if worker.late(now, self._timeout) and not worker.readable():
+                answers += self._replace(worker, PictureError("timeout", f"{self._timeout:g} s"))
+        return answers
+
+    def _replace(
+        self, worker: WorkerProcess[Ordered], error: PictureError | None = None
+    ) -> list[Answer[Ordered]]:
+        """Take a dead or late worker out; return the answer for the order that it died of."""
+        self._selector.unregister(worker.answers)
+        self._workers.remove(worker)
+        self._ended = [other for other in self._ended if not other.reap()] + [worker]
+        worker.end()
+        if not worker.ready and error is None:
+            raise ImgdbError(f"a worker process ended at its start: {self._last_words()}")
+        orders, culprit = worker.orders, None
+        if orders:
+            culprit = orders.popleft()
+            culprit.attempts += 1
+            if error is None and culprit.attempts < 2:
+                # Perhaps somebody killed the worker, and the picture is innocent.
+                orders.appendleft(culprit)
+                culprit = None
+        self._again.extendleft(reversed(orders))
+        if culprit is None:
+            return []
+        return [Answer(culprit, error or PictureError("crashed", worker.cause()))]
+
+    def _last_words(self) -> str:
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _read_ahead(order: Order) -> None:
+    """Have the kernel fetch a file that will be read soon, so that no core waits for the disk."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with contextlib.suppress(OSError, ValueError):
+        fd = os.open(order.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            # One call fetches no more than the disk's own read-ahead.
+            for start in range(0, min(order.byte_size, _READ_AHEAD_MAX), _READ_AHEAD):
+                os.posix_fadvise(fd, start, _READ_AHEAD, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(fd)
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

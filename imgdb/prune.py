@@ -1,0 +1,43 @@
+"""Files that the database knows and that are gone: marked, not deleted, and never by mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from imgdb import walk
+from imgdb.errors import ImgdbError
+from imgdb.paths import path_from_text, path_text
+from imgdb.stopping import Stopping
+from imgdb.store import Store
+
+
+class NotPruned(ImgdbError):
+    """A folder that cannot be told from one whose disk is not there."""
+
+
+def folders(named: Iterable[str]) -> list[str]:
+    """Return the folders among paths, each once."""
+    return walk.outermost(path for path in named if Path(path).is_dir())
+
+
+def prune(store: Store, folder: str, stopping: Stopping) -> int:
+    """Mark as missing what is gone from a folder and below; return how many images.
+
+    Raises NotPruned when the folder is empty or cannot be read: that is what a disk that is not
+    mounted looks like.
+    """
+    prefix = path_text(folder).rstrip("/") + "/"
+    missing = 0
+    for page in store.known_below(prefix):
+        if not walk.is_readable(folder):
+            raise NotPruned(
+                f"nothing was marked as missing in {path_text(folder)}: it is empty or cannot be "
+                "read, as if its disk were not mounted (to mark all of it, name the folder above)"
+            )
+        gone = [text for text in page if walk.is_gone(path_from_text(text))]
+        if gone:
+            missing += store.mark_missing(gone)
+        if stopping.asked:
+            break
+    return missing

@@ -1,0 +1,141 @@
+"""The database's side of ingest: one collection, its files and failures, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row, scalar_row
+
+from imgdb.fingerprint import Fingerprint
+
+COLUMNS = tuple(column.name for column in fields(Fingerprint))
+
+MAKE_COLLECTION = "SELECT imgdb._make_collection(%s)"
+COMPARE = "SELECT * FROM imgdb._compare_files(%s, %s::text[], %s::bigint[], %s::timestamptz[])"
+STAGE = "SELECT imgdb._stage_images()"
+COPY = f"COPY pg_temp.fresh_image (path, {', '.join(COLUMNS)}) FROM STDIN"
+STORE = "SELECT * FROM imgdb._store_images(%s)"
+FAIL = (
+    "SELECT imgdb._store_failures"
+    "(%s, %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[])"
+)
+FOUND = "SELECT imgdb._mark_found(%s, %s::text[])"
+KNOWN_BELOW = "SELECT * FROM imgdb._known_below(%s, %s, %s, %s)"
+MISSING = "SELECT imgdb._mark_missing(%s, %s::text[])"
+
+PAGE = 2000
+
+# Another session may have stored the same files in another order: one of the two begins again.
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the database knows of a file that is not simply unchanged."""
+
+    ordinal: int
+    state: Literal["new", "changed", "found", "failed"]
+    reason: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How many rows a batch added, and how many it changed."""
+
+    added: int
+    updated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a file is not searchable: a row of imgdb.ingest_failure."""
+
+    path: str
+    reason: str
+    detail: str
+    byte_size: int | None
+    modified_at: datetime | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What becomes one transaction; every path stands in it once."""
+
+    images: dict[str, Fingerprint] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    found: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.failures) + len(self.found)
+
+
+class Store:
+    """A collection, made if there is none of that name."""
+
+    def __init__(self, conn: psycopg.Connection[Any], collection: str) -> None:
+        self._conn = conn
+        self._collection_id = int(self._value(MAKE_COLLECTION, collection))
+
+    def compare(
+        self, paths: Sequence[str], sizes: Sequence[int], times: Sequence[datetime]
+    ) -> dict[int, State]:
+        """Return by position what is known of files; those left out are unchanged."""
+        with self._conn.cursor(row_factory=class_row(State)) as cursor:
+            given = (self._collection_id, list(paths), list(sizes), list(times))
+            return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
+
+    def store(self, batch: Batch) -> Stored:
+        """Write a batch: all of it or nothing."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._store(batch)
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                continue
+        return self._store(batch)
+
+    def _store(self, batch: Batch) -> Stored:
+        with self._conn.transaction():
+            stored = self._store_images(batch.images) if batch.images else Stored(0, 0)
+            if batch.failures:
+                columns = zip(*map(astuple, batch.failures.values()), strict=True)
+                self._value(FAIL, *map(list, columns))
+            if batch.found:
+                self._value(FOUND, batch.found)
+        return stored
+
+    def _store_images(self, images: dict[str, Fingerprint]) -> Stored:
+        with self._conn.cursor(row_factory=class_row(Stored)) as cursor:
+            cursor.execute(STAGE)
+            with cursor.copy(COPY) as copy:
+                for path, found in images.items():
+                    copy.write_row((path, *(getattr(found, name) for name in COLUMNS)))
+            stored = cursor.execute(STORE, (self._collection_id,)).fetchone()
+            assert stored is not None
+            return stored
+
+    def known_below(self, folder: str) -> Iterator[list[str]]:
+        """Yield pages of the paths in a folder (ends in a slash) that are taken to be there."""
+        after = ""
+        while True:
+            with self._conn.cursor(row_factory=scalar_row) as cursor:
+                given = (self._collection_id, folder, max(after, folder), PAGE)
+                page = cursor.execute(KNOWN_BELOW, given).fetchall()
+            if not page:
+                return
+            yield page
+            after = page[-1]
+
+    def mark_missing(self, paths: Iterable[str]) -> int:
+        """Note that files are gone; return how many images that were."""
+        return int(self._value(MISSING, list(paths)))
+
+    def _value(self, call: str, *arguments: object) -> Any:
+        given = arguments if call == MAKE_COLLECTION else (self._collection_id, *arguments)
+        row = self._conn.execute(call, given).fetchone()
+        assert row is not None
+        return row[0]

@@ -1,0 +1,154 @@
+"""One worker process as the command sees it: what it was given, what it said, how it ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Generic, Protocol, TypeVar
+
+from imgdb.messages import Answered, Outcome, Ready, Settings, Unpacker, pack
+
+# Seconds of work that lie ready with each worker: the command may be busy with the database.
+AHEAD_SECONDS = 0.5
+AHEAD_MIN, AHEAD_MAX = 2, 1024
+AHEAD_BYTES = 64 << 20
+
+
+class Order(Protocol):
+    """A file to hash; `attempts` counts the workers that died of it."""
+
+    path: str
+    byte_size: int
+    attempts: int
+
+
+Ordered = TypeVar("Ordered", bound=Order)
+
+
+class WorkerProcess(Generic[Ordered]):
+    """A process of `imgdb.worker`; `orders` are those that it has not answered, oldest first."""
+
+    def __init__(self, settings: Settings, stderr: IO[bytes]) -> None:
+        self.orders: deque[Ordered] = deque()
+        self.ready = False
+        self.gone = False
+        # Started as a program of its own, not forked: it inherits no connection and no lock, and
+        # in a process group of its own, so that Ctrl-C reaches the command alone. -P: a picture
+        # folder with a PIL.py in it must not become a part of imgdb.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "imgdb.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            bufsize=0,
+            env=_environment(),
+            process_group=0,
+        )
+        assert self._process.stdin and self._process.stdout
+        self._stdin = self._process.stdin
+        self._stdout = self._process.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+        os.set_blocking(self._stdout.fileno(), False)
+        self.answers = self._stdout.fileno()
+        self._unpacker = Unpacker()
+        self._unsent = bytearray(pack(settings))
+        self._bytes = 0
+        self._since = time.monotonic()
+        self._pace = AHEAD_SECONDS
+        self.flush()
+
+    def wants_more(self) -> bool:
+        """Tell whether what it has to do will soon be done."""
+        ahead = min(max(int(AHEAD_SECONDS / self._pace), AHEAD_MIN), AHEAD_MAX)
+        count = len(self.orders)
+        return count < AHEAD_MIN or (count < ahead and self._bytes < AHEAD_BYTES)
+
+    def give(self, order: Ordered) -> None:
+        """Add an order; `flush` sends it."""
+        if not self.orders:
+            self._since = time.monotonic()
+        self.orders.append(order)
+        self._bytes += order.byte_size
+        self._unsent += pack(order.path)
+
+    def flush(self) -> None:
+        """Send what the pipe takes; a worker that does not read never holds the command up."""
+        while self._unsent:
+            try:
+                sent = os.write(self._stdin.fileno(), self._unsent)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                # Its end shows when the answers are read.
+                self._unsent.clear()
+                return
+            del self._unsent[:sent]
+
+    def receive(self) -> Iterator[tuple[Ordered, Outcome]]:
+        """Yield the orders that were answered; sets `gone` where the process has ended."""
+        try:
+            piece = os.read(self.answers, 1 << 18)
+        except BlockingIOError:
+            return
+        if not piece:
+            self.gone = True
+        for message in self._unpacker.feed(piece):
+            self._since = time.monotonic()
+            if isinstance(message, Ready):
+                self.ready = True
+            elif isinstance(message, Answered):
+                order = self.orders.popleft()
+                self._bytes -= order.byte_size
+                # The last few count most, but one big picture among small ones changes little.
+                self._pace += (message.seconds - self._pace) / 4
+                yield order, message.outcome
+
+    def late(self, now: float, timeout: float) -> bool:
+        """Tell whether the first order has been in work for more than `timeout` seconds."""
+        return self.ready and bool(self.orders) and now - self._since > timeout
+
+    def readable(self) -> bool:
+        """Tell whether it has said something that was not received yet."""
+        poll = select.poll()
+        poll.register(self.answers, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def end(self) -> None:
+        """Kill it."""
+        self._process.kill()
+        self._stdin.close()
+        self._stdout.close()
+
+    def reap(self, seconds: float = 0) -> bool:
+        """Return whether the killed process is gone; one that waits for a dead disk may stay."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def cause(self) -> str:
+        """Say how the process ended."""
+        code = self._process.wait()
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return signal.Signals(-code).name
+        except ValueError:
+            return f"signal {-code}"
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, with our modules, and one thread for each worker."""
+    package = str(Path(__file__).parents[1])
+    paths = [str(Path(path).absolute()) for path in sys.path if path]
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    path = os.pathsep.join(dict.fromkeys([*paths, package]))
+    return {**os.environ, **one_thread, "PYTHONPATH": path}
