@@ -15,7 +15,7 @@ db_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look aft
 
 @db_app.command()
 def start() -> None:
-    """Start the embedded server and keep it running until `imgdb db stop`."""
+    """Start the embedded server, to run until `imgdb db stop`."""
     from imgdb import schema
     from imgdb.embedded import Server, default_home
 
@@ -46,7 +46,10 @@ def status(
         typer.Option(help="Default: table on a terminal, json in a pipe."),
     ] = None,
 ) -> None:
-    """Show whether the embedded server runs, where it is and who uses it."""
+    """Show whether the embedded server runs.
+
+    Also where it is, how big it is and which processes use it.
+    """
     from imgdb.embedded import Server, default_home
 
     found = asdict(Server(default_home()).status())
@@ -63,7 +66,10 @@ def status(
 
 @db_app.command()
 def url() -> None:
-    """Print the embedded server's connection string, while it is up."""
+    """Print the connection string of the embedded server.
+
+    psql and any driver take it. An error unless the server is up.
+    """
     from imgdb.embedded import Server, default_home
 
     typer.echo(Server(default_home()).running_url())
@@ -71,7 +77,10 @@ def url() -> None:
 
 @db_app.command()
 def current(dsn: Dsn = None) -> None:
-    """Print the schema's revision in the database, and the one that this imgdb needs."""
+    """Print the revision of the schema in the database.
+
+    Tells on stderr if this imgdb needs another one.
+    """
     from imgdb import schema
     from imgdb.database import open_database
 
@@ -109,7 +118,10 @@ def downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Drop data without asking.")] = False,
     dsn: Dsn = None,
 ) -> None:
-    """Take the schema down to an older revision, with the data of what that drops."""
+    """Take the schema down to an older revision.
+
+    The data of what that drops is dropped, too.
+    """
     from imgdb import schema
     from imgdb.database import connect, locate
 

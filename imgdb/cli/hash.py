@@ -24,7 +24,10 @@ def hash_files(
         typer.Option(help="Default: table on a terminal, json in a pipe."),
     ] = None,
 ) -> None:
-    """Print the four hashes of pictures, in hex as imagehash prints them and as stored."""
+    """Print the four hashes of pictures.
+
+    In hex as imagehash prints them, and as the signed bigint that is stored.
+    """
     from imgdb.fingerprint import fingerprint
     from imgdb.hashing import ALGORITHMS
     from imgdb.loader import path_text

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def stats(format: FormatOption = None, dsn: Dsn = None) -> None:
-    """Show what the database holds: images, hashes, failures, sizes, versions."""
+    """Show what the database holds, and where it is."""
     from imgdb.database import open_database
     from imgdb.statistics import content, space_contents, surroundings
 
@@ -106,7 +106,7 @@ def explain(
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Show how a search is carried out in each space, and how long it takes.
+    """Show how a search is done in each space, and its time.
 
     Probes are the prefixes looked up, candidates the hashes read, matches those near enough;
     milliseconds are those of the search alone, as a client sees it.

@@ -74,10 +74,10 @@ def compact(
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Merge what ingest appended: searches become faster, the database smaller.
+    """Merge what ingest appended, for faster searches.
 
-    Searches and writers go on meanwhile, unless --full is given. Drops hashes that no row holds
-    any more. Bytes are those of table and index.
+    The database becomes smaller, too: hashes that no row holds any more are dropped. Searches and
+    writers go on meanwhile, unless --full is given. Sizes are those of table and index.
     """
     from imgdb.database import open_database
     from imgdb.maintenance import Compacted, compact, spaces

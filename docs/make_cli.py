@@ -1,0 +1,65 @@
+"""Write docs/cli.md from the `--help` of every command: `python docs/make_cli.py`."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+REFERENCE = Path(__file__).with_name("cli.md")
+
+HEAD = """\
+# Command line
+
+What `--help` says, command by command. This page is made by `docs/make_cli.py`.
+
+Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 done in part (some files failed);
+130 after Ctrl-C. Data goes to stdout, everything else to stderr. `imgdb --debug COMMAND` adds
+tracebacks.
+
+`--format table` is for people, `json` and `csv` are for programs: a list of objects, or a line for
+each, with the same names. Without `--format` it is a table on a terminal and JSON in a pipe.
+"""
+
+
+def commands() -> list[list[str]]:
+    """List the words of every command, a group before what is in it."""
+    import typer.main
+
+    from imgdb.cli.app import app
+
+    return list(_walk(["imgdb"], typer.main.get_command(app)))
+
+
+def _walk(words: list[str], command: object) -> Iterator[list[str]]:
+    yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _walk([*words, name], inner)
+
+
+def help_text(words: list[str]) -> str:
+    """Return what `--help` prints on a screen of 80 columns."""
+    from imgdb.cli.app import app
+
+    # Read by both the formatter of the text and the terminal's width.
+    os.environ["COLUMNS"] = "80"
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        app([*words[1:], "--help"], prog_name=words[0])
+    return printed.getvalue().rstrip() + "\n"
+
+
+def page() -> str:
+    """Return the whole page."""
+    made_with = f"<!-- Made with typer {version('typer')}: others may lay the text out anew. -->"
+    parts = [HEAD, made_with + "\n"]
+    for words in commands():
+        parts.append(f"## {' '.join(words)}\n\n```text\n{help_text(words)}```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    REFERENCE.write_text(page(), "utf-8")
+    print(f"wrote {REFERENCE}", file=sys.stderr)
