@@ -43,6 +43,10 @@ DECLARE
         WHEN 'phash' THEN query_phash
         WHEN 'whash' THEN query_whash
     END;
+    -- Of the images that are this very file, somebody may have said which others are different.
+    v_different bigint[] := imgdb._different_from(
+        ARRAY(SELECT i.image_id FROM imgdb.image AS i WHERE i.sha256 = query_sha256)
+    );
 BEGIN
     RETURN QUERY
     WITH found AS (
@@ -66,6 +70,7 @@ BEGIN
             coalesce(i.sha256 = query_sha256, false) AS same_bytes
         FROM found AS f
         JOIN imgdb.image AS i ON i.image_id = f.image_id
+        WHERE v_different IS NULL OR f.image_id <> ALL (v_different)
     )
     SELECT
         i.path,

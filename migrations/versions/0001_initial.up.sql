@@ -1458,6 +1458,35 @@ COMMENT ON COLUMN imgdb.not_duplicate.image_id_b IS 'The image with the larger i
 COMMENT ON COLUMN imgdb.not_duplicate.marked_at IS 'When it was said.';
 COMMENT ON INDEX imgdb.not_duplicate_image_id_b_idx IS 'The pairs of an image, from either side.';
 
+-- 74_different_from.sql
+
+CREATE FUNCTION imgdb._different_from(image_ids bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (
+        SELECT array_agg(other.image_id)
+        FROM (
+            SELECT pair.image_id
+            FROM (
+                SELECT d.image_id_b AS image_id FROM imgdb.not_duplicate AS d
+                WHERE d.image_id_a = ANY (image_ids)
+                UNION ALL
+                SELECT d.image_id_a FROM imgdb.not_duplicate AS d
+                WHERE d.image_id_b = ANY (image_ids)
+            ) AS pair
+            WHERE pair.image_id <> ALL (image_ids)
+            GROUP BY pair.image_id
+            HAVING count(*) = cardinality(image_ids)
+        ) AS other
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._different_from(bigint[]) IS
+'The images that somebody marked as different from every one of these distinct images; or NULL.';
+
 -- 75_make_collection.sql
 
 CREATE FUNCTION imgdb._make_collection(collection_name text)
@@ -1765,7 +1794,9 @@ $$;
 COMMENT ON FUNCTION imgdb._image_column(text) IS
 'The column of imgdb.image that feeds a space; error IM009 if there is none.';
 
--- The column of imgdb.image depends on the space, so the statement is made for the column.
+-- The column of imgdb.image depends on the space, so the statements are made for the column. Who
+-- asks with the hash of images in the database means these: what was marked as different from all
+-- of them is no answer. (What has the very same hash cannot be told apart here, and is.)
 CREATE FUNCTION imgdb.similar_images(
     space_name text,
     query_hash bigint,
@@ -1781,6 +1812,8 @@ AS $$
 DECLARE
     v_column name := imgdb._image_column(space_name);
     v_collection_id integer;
+    v_asked_for bigint[];
+    v_different bigint[];
 BEGIN
     IF match_limit < 1 THEN
         RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
@@ -1790,15 +1823,22 @@ BEGIN
     IF collection_name IS NOT NULL THEN
         v_collection_id := imgdb._collection_id(collection_name);
     END IF;
+    IF EXISTS (SELECT FROM imgdb.not_duplicate) THEN
+        EXECUTE format('SELECT array_agg(i.image_id) FROM imgdb.image AS i WHERE i.%I = $1', v_column)
+        INTO v_asked_for USING query_hash;
+        v_different := imgdb._different_from(v_asked_for);
+    END IF;
     RETURN QUERY EXECUTE format(
         'SELECT i.image_id, c.name, i.path, m.distance '
         'FROM imgdb.within($1, $2, $3) AS m '
         'JOIN imgdb.image AS i ON i.%I = m.hash '
         'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
         'WHERE ($4 IS NULL OR i.collection_id = $4) AND ($5 OR NOT i.flat) '
+        'AND ($7 IS NULL OR i.image_id <> ALL ($7)) '
         'ORDER BY m.distance, i.path, i.image_id LIMIT $6',
         v_column
-    ) USING space_name, query_hash, max_distance, v_collection_id, include_flat, match_limit;
+    ) USING space_name, query_hash, max_distance, v_collection_id, include_flat, match_limit,
+        v_different;
 END
 $$;
 
@@ -1852,6 +1892,10 @@ DECLARE
         WHEN 'phash' THEN query_phash
         WHEN 'whash' THEN query_whash
     END;
+    -- Of the images that are this very file, somebody may have said which others are different.
+    v_different bigint[] := imgdb._different_from(
+        ARRAY(SELECT i.image_id FROM imgdb.image AS i WHERE i.sha256 = query_sha256)
+    );
 BEGIN
     RETURN QUERY
     WITH found AS (
@@ -1875,6 +1919,7 @@ BEGIN
             coalesce(i.sha256 = query_sha256, false) AS same_bytes
         FROM found AS f
         JOIN imgdb.image AS i ON i.image_id = f.image_id
+        WHERE v_different IS NULL OR f.image_id <> ALL (v_different)
     )
     SELECT
         i.path,
