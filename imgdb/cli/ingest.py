@@ -23,7 +23,7 @@ COUNTS = ("added", "updated", "unchanged", "failed", "skipped", "missing")
 def ingest(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, folders, or - for a list on stdin."),
+        typer.Argument(metavar="PATH", help="Files, folders, or - for a list on stdin."),
     ],
     collection: Annotated[str, typer.Option(help="Made if it is new.")] = "default",
     null: Annotated[
@@ -57,7 +57,10 @@ def ingest(
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Hash pictures and file them, with all that is below folders; only what is new or changed."""
+    """Hash pictures and file them in the database.
+
+    Folders with all that is below them. Only what is new or changed is read.
+    """
     from imgdb import progress
     from imgdb.database import open_database
     from imgdb.ingest import Options
@@ -103,7 +106,7 @@ def tell(summary: Summary, format: Format | None) -> None:
     for failed in summary.failures[:TOLD]:
         typer.echo(f"imgdb: {printable(failed.path)}: {failed.reason}", err=True)
     if (more := len(summary.failures) - TOLD) > 0:
-        typer.echo(f"imgdb: and {more} more; see table imgdb.ingest_failure", err=True)
+        typer.echo(f"imgdb: and {more} more: see imgdb failures", err=True)
     format = format or default_format()
     counts = {name: getattr(summary, name) for name in COUNTS}
     if format is Format.json:
