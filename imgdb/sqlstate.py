@@ -123,7 +123,7 @@ def connection_failed(error: psycopg.Error, source: str) -> ConnectionFailed:
 CONNECT_ADVICE = (
     ("password|fe_sendauth", "check the user and the password (connection string, PGPASSWORD, "
      "~/.pgpass)"),
-    ("resolve host|translate host", "check the name of the host"),
+    ("resolve host|translate host|not known", "check the name of the host"),
     ("refused|No such file", "is the server running there?"),
     ("timeout|timed out", "nobody answers there; check host and port"),
     ("database .* does not exist", "make it first, for example with `createdb`"),
@@ -134,10 +134,12 @@ CONNECT_ADVICE = (
 
 
 def _message(error: psycopg.Error) -> str:
-    diag = error.diag
+    diag, state = error.diag, error.sqlstate or ""
+    parts = [diag.message_primary or str(error)]
     # The detail of a broken dependency lists who depends; elsewhere it may quote a whole row.
-    detail = diag.message_detail if error.sqlstate == "2BP01" else None
-    parts = [diag.message_primary or str(error), detail, diag.message_hint]
+    parts += [diag.message_detail or ""] if state == "2BP01" else []
+    # PostgreSQL's own hints are for those who write SQL; imgdb's functions say what to do.
+    parts += [diag.message_hint or ""] if state.startswith("IM") else []
     return "; ".join(" ".join(part.split()).rstrip(".") for part in parts if part)
 
 

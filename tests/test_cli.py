@@ -55,7 +55,7 @@ def act(code, *options):
         (
             "import psycopg; psycopg.connect('host=nosuch.invalid')",
             1,
-            "imgdb: the connection to the database was lost: failed to resolve host",
+            "imgdb: the connection to the database was lost: ",
         ),
     ],
 )
@@ -118,10 +118,9 @@ def test_output_that_cannot_be_written_is_an_error():
 
 
 @pytest.mark.parametrize(
-    ("sent", "code", "line"),
-    [(signal.SIGINT, 130, "imgdb: interrupted\n"), (signal.SIGTERM, 143, "")],
+    "sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sent: sent.name
 )
-def test_signals_end_a_command_that_waits(empty_database, sent, code, line):
+def test_signals_end_a_command_that_waits(empty_database, sent):
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", (schema.UPGRADE_LOCK,))
         with subprocess.Popen(
@@ -134,7 +133,7 @@ def test_signals_end_a_command_that_waits(empty_database, sent, code, line):
                 assert run.poll() is None
             run.send_signal(sent)
             _, stderr = run.communicate(timeout=60)
-    assert (run.returncode, stderr) == (code, line)
+    assert (run.returncode, stderr) == (128 + sent, "imgdb: interrupted\n")
 
 
 # -- imgdb db ------------------------------------------------------------------------------------

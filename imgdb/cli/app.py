@@ -28,13 +28,14 @@ from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
 from imgdb.errors import ImgdbError
 
-INTERRUPTED = 130
-TERMINATED = 143
+# What a shell says of a command that a signal ended: 130 for Ctrl-C.
+INTERRUPTED = 128 + signal.SIGINT
 
 # typer's word for a wrong option or argument; its base class has no public name.
 _WrongUsage = typer.BadParameter.__base__ or typer.BadParameter
 
 _debug = False
+_signal: int = signal.SIGINT
 
 app = typer.Typer(
     name="imgdb",
@@ -84,7 +85,9 @@ def root(
 
 def main() -> None:
     """Run the command line: every error becomes one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, _interrupt)
     try:
         code = app(standalone_mode=False) or 0
         sys.stdout.flush()
@@ -95,12 +98,15 @@ def main() -> None:
         _give_up_stdout()
     if code == INTERRUPTED:
         _say("interrupted")
+        code = 128 + _signal
     sys.exit(code)
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    # As an exception, so that transactions are rolled back and the embedded server is released.
-    sys.exit(TERMINATED)
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # As Ctrl-C does it: transactions are rolled back and the embedded server is released.
+    global _signal
+    _signal = number
+    raise KeyboardInterrupt
 
 
 def _give_up_stdout() -> None:
