@@ -1,3 +1,16 @@
+-- 'imgd' in ASCII, and the space.
+CREATE FUNCTION imgdb._hold_off_compact(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1768777572, of_space_id);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._hold_off_compact(smallint) IS
+'Waits for the batch of a compact at work in a space, and lets no other begin until commit.';
+
 CREATE FUNCTION imgdb.drop_space(space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -18,6 +31,7 @@ BEGIN
             ERRCODE = 'IM007',
             HINT = 'imgdb.untrack these columns first.';
     END IF;
+    PERFORM imgdb._hold_off_compact(v_space_id);
     DELETE FROM imgdb.prefix_bucket WHERE space_id = v_space_id;
     DELETE FROM imgdb.space WHERE space_id = v_space_id;
 END

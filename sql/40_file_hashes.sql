@@ -30,21 +30,20 @@ $$;
 COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
 'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most 200 hashes a row.';
 
-CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, new_hashes bigint[])
+CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
     v_prefixes bigint[];
     v_hashes bigint[];
 BEGIN
     SELECT array_agg(given.hash & band.mask), array_agg(given.hash)
     INTO v_prefixes, v_hashes
-    FROM unnest(new_hashes) AS given (hash), unnest(v_masks) AS band (mask);
+    FROM unnest(new_hashes) AS given (hash), unnest(masks) AS band (mask);
     PERFORM imgdb._append_buckets(for_space_id, v_prefixes, v_hashes);
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._file_hashes(smallint, bigint[]) IS
-'Files hashes in the buckets of a space: each in one bucket per band.';
+COMMENT ON FUNCTION imgdb._file_hashes(smallint, bigint[], bigint[]) IS
+'Files hashes in the buckets of a space: each in one bucket per band, the masks being its bands.';

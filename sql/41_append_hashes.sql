@@ -19,6 +19,8 @@ COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
 -- Runs for whoever writes to the tracked table, hence SECURITY DEFINER: writers need no rights on
 -- the buckets. The transition table is read into an array first and the buckets are written from
 -- the array: one statement that does both cannot run on a distributed PostgreSQL.
+-- The band masks are an argument of the trigger, because a trigger is always seen as it is now: a
+-- REPEATABLE READ writer would look up masks that were changed since, or a space not yet made.
 CREATE FUNCTION imgdb._append_hashes()
 RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -27,24 +29,28 @@ AS $$
 DECLARE
     v_space_id smallint := tg_argv[0];
     v_column name := tg_argv[1];
+    v_masks bigint[] := tg_argv[2];
     v_source text := format('SELECT %I, false FROM new_rows', v_column);
     v_hashes bigint[];
 BEGIN
+    -- Another type would bring casts of its own, which must not run with the definer's rights.
     IF NOT EXISTS (
         SELECT FROM pg_attribute AS a
-        WHERE a.attrelid = tg_relid AND a.attname = v_column AND NOT a.attisdropped
+        WHERE
+            a.attrelid = tg_relid AND a.attname = v_column AND NOT a.attisdropped
+            AND a.atttypid = 'pg_catalog.int8'::regtype
     ) THEN
-        RAISE EXCEPTION 'imgdb tracks column "%" of %, which is dropped or renamed',
+        RAISE EXCEPTION 'imgdb tracks column "%" of %: dropped, renamed or no bigint any more',
             v_column, tg_relid::regclass USING
             ERRCODE = 'IM004',
-            HINT = 'imgdb.untrack the old name, then imgdb.track the new one.';
+            HINT = 'imgdb.untrack that column, then imgdb.track the one that holds the hashes now.';
     END IF;
     IF tg_op = 'UPDATE' THEN
         -- What an old row held is in its buckets already.
         v_source := v_source || format(' UNION ALL SELECT %I, true FROM old_rows', v_column);
     END IF;
     FOR v_hashes IN EXECUTE imgdb._hash_parts_query(v_source) LOOP
-        PERFORM imgdb._file_hashes(v_space_id, v_hashes);
+        PERFORM imgdb._file_hashes(v_space_id, v_masks, v_hashes);
     END LOOP;
     RETURN NULL;
 END
@@ -54,4 +60,4 @@ $$;
 REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
 
 COMMENT ON FUNCTION imgdb._append_hashes() IS
-'Trigger: files the hashes that a statement brought into the tracked column (space_id, column).';
+'Trigger (space_id, column, masks): files the hashes that a statement brought into the column.';

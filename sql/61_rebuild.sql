@@ -1,4 +1,5 @@
--- Writers wait: _attach locks their tables.
+-- Writers wait: their tables are locked before the buckets are emptied, so that all that was filed
+-- under old masks is there to be deleted. Held off likewise: a track into the space, and compact.
 CREATE FUNCTION imgdb.rebuild(space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -7,10 +8,15 @@ DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
     v_source record;
 BEGIN
+    PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR NO KEY UPDATE;
+    PERFORM imgdb._hold_off_compact(v_space_id);
+    FOR v_source IN SELECT * FROM imgdb._sources(v_space_id) LOOP
+        PERFORM imgdb._put_append_triggers(v_source.relation, v_source.hash_column, v_space_id);
+    END LOOP;
     PERFORM imgdb._prepare_probes(v_space_id);
     DELETE FROM imgdb.prefix_bucket AS bucket WHERE bucket.space_id = v_space_id;
     FOR v_source IN SELECT * FROM imgdb._sources(v_space_id) LOOP
-        PERFORM imgdb._attach(v_source.relation, v_source.hash_column, v_space_id);
+        PERFORM imgdb._backfill(v_source.relation, v_source.hash_column, v_space_id);
     END LOOP;
 END
 $$;

@@ -276,6 +276,19 @@ COMMENT ON FUNCTION imgdb.create_space(text, text) IS
 
 -- 32_drop_space.sql
 
+-- 'imgd' in ASCII, and the space.
+CREATE FUNCTION imgdb._hold_off_compact(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1768777572, of_space_id);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._hold_off_compact(smallint) IS
+'Waits for the batch of a compact at work in a space, and lets no other begin until commit.';
+
 CREATE FUNCTION imgdb.drop_space(space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -296,6 +309,7 @@ BEGIN
             ERRCODE = 'IM007',
             HINT = 'imgdb.untrack these columns first.';
     END IF;
+    PERFORM imgdb._hold_off_compact(v_space_id);
     DELETE FROM imgdb.prefix_bucket WHERE space_id = v_space_id;
     DELETE FROM imgdb.space WHERE space_id = v_space_id;
 END
@@ -338,24 +352,23 @@ $$;
 COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
 'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most 200 hashes a row.';
 
-CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, new_hashes bigint[])
+CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
     v_prefixes bigint[];
     v_hashes bigint[];
 BEGIN
     SELECT array_agg(given.hash & band.mask), array_agg(given.hash)
     INTO v_prefixes, v_hashes
-    FROM unnest(new_hashes) AS given (hash), unnest(v_masks) AS band (mask);
+    FROM unnest(new_hashes) AS given (hash), unnest(masks) AS band (mask);
     PERFORM imgdb._append_buckets(for_space_id, v_prefixes, v_hashes);
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._file_hashes(smallint, bigint[]) IS
-'Files hashes in the buckets of a space: each in one bucket per band.';
+COMMENT ON FUNCTION imgdb._file_hashes(smallint, bigint[], bigint[]) IS
+'Files hashes in the buckets of a space: each in one bucket per band, the masks being its bands.';
 
 -- 41_append_hashes.sql
 
@@ -380,6 +393,8 @@ COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
 -- Runs for whoever writes to the tracked table, hence SECURITY DEFINER: writers need no rights on
 -- the buckets. The transition table is read into an array first and the buckets are written from
 -- the array: one statement that does both cannot run on a distributed PostgreSQL.
+-- The band masks are an argument of the trigger, because a trigger is always seen as it is now: a
+-- REPEATABLE READ writer would look up masks that were changed since, or a space not yet made.
 CREATE FUNCTION imgdb._append_hashes()
 RETURNS trigger
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -388,24 +403,28 @@ AS $$
 DECLARE
     v_space_id smallint := tg_argv[0];
     v_column name := tg_argv[1];
+    v_masks bigint[] := tg_argv[2];
     v_source text := format('SELECT %I, false FROM new_rows', v_column);
     v_hashes bigint[];
 BEGIN
+    -- Another type would bring casts of its own, which must not run with the definer's rights.
     IF NOT EXISTS (
         SELECT FROM pg_attribute AS a
-        WHERE a.attrelid = tg_relid AND a.attname = v_column AND NOT a.attisdropped
+        WHERE
+            a.attrelid = tg_relid AND a.attname = v_column AND NOT a.attisdropped
+            AND a.atttypid = 'pg_catalog.int8'::regtype
     ) THEN
-        RAISE EXCEPTION 'imgdb tracks column "%" of %, which is dropped or renamed',
+        RAISE EXCEPTION 'imgdb tracks column "%" of %: dropped, renamed or no bigint any more',
             v_column, tg_relid::regclass USING
             ERRCODE = 'IM004',
-            HINT = 'imgdb.untrack the old name, then imgdb.track the new one.';
+            HINT = 'imgdb.untrack that column, then imgdb.track the one that holds the hashes now.';
     END IF;
     IF tg_op = 'UPDATE' THEN
         -- What an old row held is in its buckets already.
         v_source := v_source || format(' UNION ALL SELECT %I, true FROM old_rows', v_column);
     END IF;
     FOR v_hashes IN EXECUTE imgdb._hash_parts_query(v_source) LOOP
-        PERFORM imgdb._file_hashes(v_space_id, v_hashes);
+        PERFORM imgdb._file_hashes(v_space_id, v_masks, v_hashes);
     END LOOP;
     RETURN NULL;
 END
@@ -415,74 +434,151 @@ $$;
 REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
 
 COMMENT ON FUNCTION imgdb._append_hashes() IS
-'Trigger: files the hashes that a statement brought into the tracked column (space_id, column).';
+'Trigger (space_id, column, masks): files the hashes that a statement brought into the column.';
 
--- 42_track.sql
+-- 42_append_triggers.sql
 
-CREATE FUNCTION imgdb._drop_append_triggers(relation regclass, hash_column name)
-RETURNS void
-LANGUAGE plpgsql VOLATILE
+-- A statement fires the triggers of the table it names, so writes that name a partition need them
+-- there. Foreign tables cannot have them.
+CREATE FUNCTION imgdb._table_tree(relation regclass)
+RETURNS SETOF regclass
+LANGUAGE plpgsql STABLE ROWS 2
 AS $$
 BEGIN
-    EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', 'imgdb_insert_' || hash_column, relation);
-    EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', 'imgdb_update_' || hash_column, relation);
+    RETURN QUERY
+    WITH RECURSIVE tree AS (
+        SELECT relation::oid AS table_id
+        UNION
+        SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits AS i ON i.inhparent = tree.table_id
+    )
+    SELECT c.oid::regclass
+    FROM tree JOIN pg_catalog.pg_class AS c ON c.oid = tree.table_id
+    WHERE c.relkind IN ('r', 'p')
+    ORDER BY c.oid;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._drop_append_triggers(regclass, name) IS
-'Removes the triggers of a tracked column, if they are there.';
+COMMENT ON FUNCTION imgdb._table_tree(regclass) IS
+'The table itself, its partitions and the tables that inherit from it.';
 
--- CREATE TRIGGER takes a lock that waits for every writer at work and holds new ones off until the
--- transaction ends. Each later statement of a READ COMMITTED transaction sees what those writers
--- committed, so triggers first and backfill second miss no row; an older snapshot would.
-CREATE FUNCTION imgdb._attach(relation regclass, hash_column name, to_space_id smallint)
+CREATE FUNCTION imgdb._trigger_name(event text, for_space_id smallint, hash_column text)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+-- PostgreSQL would cut a long name off, and two columns could come to share a trigger.
+RETURN format(
+    'imgdb_%s_%s_%s', event, for_space_id,
+    CASE WHEN octet_length(hash_column) > 40 THEN md5(hash_column) ELSE hash_column END
+);
+
+COMMENT ON FUNCTION imgdb._trigger_name(text, smallint, text) IS
+'What the trigger of a tracked column is called.';
+
+CREATE FUNCTION imgdb._drop_append_triggers(
+    relation regclass, hash_column name, for_space_id smallint
+)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
+    v_trigger record;
+BEGIN
+    FOR v_trigger IN
+        SELECT t.tgname, tree.member
+        FROM imgdb._table_tree(relation) AS tree (member)
+        JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.member
+        WHERE
+            t.tgname IN (
+                imgdb._trigger_name('insert', for_space_id, hash_column),
+                imgdb._trigger_name('update', for_space_id, hash_column)
+            )
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_trigger.tgname, v_trigger.member);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._drop_append_triggers(regclass, name, smallint) IS
+'Removes the triggers of a tracked column.';
+
+-- CREATE TRIGGER takes a lock that waits for every writer at work and holds new ones off until the
+-- transaction ends; readers go on.
+CREATE FUNCTION imgdb._put_append_triggers(
+    relation regclass, hash_column name, for_space_id smallint
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
+    v_member regclass;
+BEGIN
+    FOR v_member IN SELECT * FROM imgdb._table_tree(relation) LOOP
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %I AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION imgdb._append_hashes(%L, %L, %L)',
+            imgdb._trigger_name('insert', for_space_id, hash_column),
+            v_member, for_space_id, hash_column, v_masks
+        );
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %I AFTER UPDATE ON %s '
+            'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION imgdb._append_hashes(%L, %L, %L)',
+            imgdb._trigger_name('update', for_space_id, hash_column),
+            v_member, for_space_id, hash_column, v_masks
+        );
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._put_append_triggers(regclass, name, smallint) IS
+'Puts the append triggers on a column, or makes them anew.';
+
+-- Run after the triggers are there: each statement of a READ COMMITTED transaction sees what the
+-- writers had committed whom the triggers waited for, so no row is missed; an older snapshot would.
+-- Row security would hide rows, hence an error where it applies.
+CREATE FUNCTION imgdb._backfill(relation regclass, hash_column name, for_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET row_security = off
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
     v_hashes bigint[];
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         RAISE EXCEPTION 'a column cannot be tracked in a % transaction',
             upper(current_setting('transaction_isolation')) USING
             ERRCODE = 'IM012',
             HINT = 'Its snapshot may lack rows that others have committed. Use READ COMMITTED.';
     END IF;
-    PERFORM imgdb._drop_append_triggers(relation, hash_column);
-    EXECUTE format(
-        'CREATE TRIGGER %I AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows '
-        'FOR EACH STATEMENT EXECUTE FUNCTION imgdb._append_hashes(%L, %L)',
-        'imgdb_insert_' || hash_column, relation, to_space_id, hash_column
-    );
-    EXECUTE format(
-        'CREATE TRIGGER %I AFTER UPDATE ON %s '
-        'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
-        'FOR EACH STATEMENT EXECUTE FUNCTION imgdb._append_hashes(%L, %L)',
-        'imgdb_update_' || hash_column, relation, to_space_id, hash_column
-    );
     FOR v_hashes IN EXECUTE
         imgdb._hash_parts_query(format('SELECT %I, false FROM %s', hash_column, relation))
     LOOP
-        PERFORM imgdb._file_hashes(to_space_id, v_hashes);
+        PERFORM imgdb._file_hashes(for_space_id, v_masks, v_hashes);
     END LOOP;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._attach(regclass, name, smallint) IS
-'Puts the append triggers on a column and files the hashes that it holds.';
+COMMENT ON FUNCTION imgdb._backfill(regclass, name, smallint) IS
+'Files the hashes that a column holds.';
+
+-- 43_track.sql
 
 CREATE FUNCTION imgdb.track(relation regclass, hash_column name, space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    v_kind "char" := (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = relation);
     v_space_id smallint;
 BEGIN
-    IF v_kind IS NULL OR v_kind NOT IN ('r', 'p') THEN
-        RAISE EXCEPTION '% is not a table', coalesce(relation::text, 'NULL') USING
+    -- Nobody else can read a temporary table, so compact could not tell what it holds.
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_class AS c
+        WHERE c.oid = relation AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+    ) THEN
+        RAISE EXCEPTION '% is not a table that can be tracked', coalesce(relation::text, 'NULL') USING
             ERRCODE = 'IM010',
-            HINT = 'Ordinary and partitioned tables can be tracked; views and foreign tables cannot.';
+            HINT = 'Ordinary and partitioned tables can be; views, foreign and temporary tables cannot.';
     END IF;
     IF NOT EXISTS (
         SELECT FROM pg_catalog.pg_attribute AS a
@@ -490,6 +586,8 @@ BEGIN
             a.attrelid = relation AND a.attname = hash_column
             AND a.attnum > 0 AND NOT a.attisdropped
             AND a.atttypid = 'pg_catalog.int8'::regtype
+            -- A trigger does not see what a virtual column would say.
+            AND a.attgenerated <> 'v'
     ) THEN
         RAISE EXCEPTION '% has no bigint column "%"', relation, hash_column USING
             ERRCODE = 'IM004',
@@ -503,6 +601,8 @@ BEGIN
     ELSE
         PERFORM imgdb._prepare_probes(v_space_id);
     END IF;
+    -- Masks that somebody is changing are waited for, and cannot change until this column is filed.
+    PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR SHARE;
     INSERT INTO imgdb.tracked_column (table_id, column_name, space_id)
     VALUES (relation, hash_column, v_space_id)
     ON CONFLICT ON CONSTRAINT tracked_column_pkey DO NOTHING;
@@ -511,7 +611,8 @@ BEGIN
             ERRCODE = 'IM005',
             HINT = 'imgdb.tracked_column says into which space; imgdb.untrack ends that.';
     END IF;
-    PERFORM imgdb._attach(relation, hash_column, v_space_id);
+    PERFORM imgdb._put_append_triggers(relation, hash_column, v_space_id);
+    PERFORM imgdb._backfill(relation, hash_column, v_space_id);
 END
 $$;
 
@@ -519,21 +620,27 @@ COMMENT ON FUNCTION imgdb.track(regclass, name, text) IS
 'Files the hashes of a bigint column, those there now and all that come, into a space, which is '
 'made if there is none of that name. Writers to the table wait until the transaction ends.';
 
--- 43_untrack.sql
+-- 44_untrack.sql
 
 CREATE FUNCTION imgdb.untrack(relation regclass, hash_column name)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+    v_space_id smallint;
 BEGIN
     DELETE FROM imgdb.tracked_column AS t
-    WHERE t.table_id = relation AND t.column_name = hash_column;
-    IF NOT FOUND THEN
+    WHERE t.table_id = relation AND t.column_name = hash_column
+    RETURNING t.space_id INTO v_space_id;
+    IF v_space_id IS NULL THEN
         RAISE EXCEPTION 'column "%" of % is not tracked', hash_column, relation USING
             ERRCODE = 'IM009',
             HINT = 'SELECT * FROM imgdb.tracked_column lists the tracked columns.';
     END IF;
-    PERFORM imgdb._drop_append_triggers(relation, hash_column);
+    -- A compact that waited for the table, which DROP TRIGGER locks, would hold what a drop_space or
+    -- a rebuild later in this transaction waits for.
+    PERFORM imgdb._hold_off_compact(v_space_id);
+    PERFORM imgdb._drop_append_triggers(relation, hash_column, v_space_id);
 END
 $$;
 
@@ -552,13 +659,32 @@ $$;
 
 COMMENT ON FUNCTION imgdb._forget_dropped() IS 'Removes tracked columns whose table is dropped.';
 
--- 44_tracked_hashes.sql
+-- 45_tracked_hashes.sql
 
 CREATE FUNCTION imgdb._sources(of_space_id smallint)
 RETURNS TABLE (relation regclass, hash_column name)
 LANGUAGE plpgsql STABLE ROWS 1
 AS $$
+DECLARE
+    v_lost text := (
+        SELECT string_agg(format('%s.%I', t.table_id, t.column_name), ', ' ORDER BY t.table_id)
+        FROM imgdb.tracked_column AS t
+        JOIN pg_catalog.pg_class AS c ON c.oid = t.table_id
+        WHERE
+            t.space_id = of_space_id
+            AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_attribute AS a
+                WHERE
+                    a.attrelid = t.table_id AND a.attname = t.column_name AND NOT a.attisdropped
+                    AND a.atttypid = 'pg_catalog.int8'::regtype
+            )
+    );
 BEGIN
+    IF v_lost IS NOT NULL THEN
+        RAISE EXCEPTION 'imgdb tracks %, dropped, renamed or no bigint any more', v_lost USING
+            ERRCODE = 'IM004',
+            HINT = 'imgdb.untrack that column, then imgdb.track the one that holds the hashes now.';
+    END IF;
     -- A dropped table is no source, whether or not it is forgotten yet.
     RETURN QUERY
     SELECT t.table_id, t.column_name
@@ -572,9 +698,11 @@ $$;
 COMMENT ON FUNCTION imgdb._sources(smallint) IS
 'The columns that feed a space, less those whose table is dropped.';
 
+-- Row security would hide rows, and compact would drop their hashes: hence an error.
 CREATE FUNCTION imgdb._tracked_hashes(of_space_id smallint)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
+SET row_security = off
 AS $$
 DECLARE
     v_source record;
@@ -624,6 +752,7 @@ COMMENT ON FUNCTION imgdb._filed_hashes(smallint, integer) IS
 CREATE FUNCTION imgdb._held(of_space_id smallint, doubtful_hashes bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
+SET row_security = off
 AS $$
 DECLARE
     v_source record;
@@ -1200,7 +1329,8 @@ COMMENT ON PROCEDURE imgdb.compact (text) IS
 
 -- 61_rebuild.sql
 
--- Writers wait: _attach locks their tables.
+-- Writers wait: their tables are locked before the buckets are emptied, so that all that was filed
+-- under old masks is there to be deleted. Held off likewise: a track into the space, and compact.
 CREATE FUNCTION imgdb.rebuild(space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -1209,10 +1339,15 @@ DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
     v_source record;
 BEGIN
+    PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR NO KEY UPDATE;
+    PERFORM imgdb._hold_off_compact(v_space_id);
+    FOR v_source IN SELECT * FROM imgdb._sources(v_space_id) LOOP
+        PERFORM imgdb._put_append_triggers(v_source.relation, v_source.hash_column, v_space_id);
+    END LOOP;
     PERFORM imgdb._prepare_probes(v_space_id);
     DELETE FROM imgdb.prefix_bucket AS bucket WHERE bucket.space_id = v_space_id;
     FOR v_source IN SELECT * FROM imgdb._sources(v_space_id) LOOP
-        PERFORM imgdb._attach(v_source.relation, v_source.hash_column, v_space_id);
+        PERFORM imgdb._backfill(v_source.relation, v_source.hash_column, v_space_id);
     END LOOP;
 END
 $$;

@@ -2,7 +2,26 @@ CREATE FUNCTION imgdb._sources(of_space_id smallint)
 RETURNS TABLE (relation regclass, hash_column name)
 LANGUAGE plpgsql STABLE ROWS 1
 AS $$
+DECLARE
+    v_lost text := (
+        SELECT string_agg(format('%s.%I', t.table_id, t.column_name), ', ' ORDER BY t.table_id)
+        FROM imgdb.tracked_column AS t
+        JOIN pg_catalog.pg_class AS c ON c.oid = t.table_id
+        WHERE
+            t.space_id = of_space_id
+            AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_attribute AS a
+                WHERE
+                    a.attrelid = t.table_id AND a.attname = t.column_name AND NOT a.attisdropped
+                    AND a.atttypid = 'pg_catalog.int8'::regtype
+            )
+    );
 BEGIN
+    IF v_lost IS NOT NULL THEN
+        RAISE EXCEPTION 'imgdb tracks %, dropped, renamed or no bigint any more', v_lost USING
+            ERRCODE = 'IM004',
+            HINT = 'imgdb.untrack that column, then imgdb.track the one that holds the hashes now.';
+    END IF;
     -- A dropped table is no source, whether or not it is forgotten yet.
     RETURN QUERY
     SELECT t.table_id, t.column_name
@@ -16,9 +35,11 @@ $$;
 COMMENT ON FUNCTION imgdb._sources(smallint) IS
 'The columns that feed a space, less those whose table is dropped.';
 
+-- Row security would hide rows, and compact would drop their hashes: hence an error.
 CREATE FUNCTION imgdb._tracked_hashes(of_space_id smallint)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
+SET row_security = off
 AS $$
 DECLARE
     v_source record;
@@ -68,6 +89,7 @@ COMMENT ON FUNCTION imgdb._filed_hashes(smallint, integer) IS
 CREATE FUNCTION imgdb._held(of_space_id smallint, doubtful_hashes bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
+SET row_security = off
 AS $$
 DECLARE
     v_source record;
