@@ -4,6 +4,7 @@ LANGUAGE plpgsql VOLATILE ROWS 1 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
     v_queries bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
@@ -34,16 +35,22 @@ BEGIN
         (
             SELECT count(*)
             FROM unnest(v_queries) AS q (query)
+            CROSS JOIN LATERAL (
+                SELECT array_agg(m.hash ORDER BY m.hash) AS hashes
+                FROM imgdb.within(space_name, q.query, max_distance) AS m
+            ) AS fast
+            CROSS JOIN LATERAL (
+                SELECT array_agg(m.hash ORDER BY m.hash) AS hashes
+                FROM imgdb.scan(space_name, q.query, max_distance) AS m
+            ) AS twin
+            -- A hash that nothing holds may be gone from some bands already: compact is at work.
             WHERE
-                ARRAY(
-                    SELECT (m.hash, m.distance)::text
-                    FROM imgdb.within(space_name, q.query, max_distance) AS m
-                    ORDER BY m.hash
-                ) <> ARRAY(
-                    SELECT (m.hash, m.distance)::text
-                    FROM imgdb.scan(space_name, q.query, max_distance) AS m
-                    ORDER BY m.hash
-                )
+                fast.hashes IS DISTINCT FROM twin.hashes
+                AND imgdb._held(
+                    v_space_id,
+                    imgdb._difference(fast.hashes, twin.hashes)
+                    || imgdb._difference(twin.hashes, fast.hashes)
+                ) IS NOT NULL
         );
 END
 $$;

@@ -1149,6 +1149,7 @@ LANGUAGE plpgsql VOLATILE ROWS 1 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
     v_queries bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
@@ -1179,16 +1180,22 @@ BEGIN
         (
             SELECT count(*)
             FROM unnest(v_queries) AS q (query)
+            CROSS JOIN LATERAL (
+                SELECT array_agg(m.hash ORDER BY m.hash) AS hashes
+                FROM imgdb.within(space_name, q.query, max_distance) AS m
+            ) AS fast
+            CROSS JOIN LATERAL (
+                SELECT array_agg(m.hash ORDER BY m.hash) AS hashes
+                FROM imgdb.scan(space_name, q.query, max_distance) AS m
+            ) AS twin
+            -- A hash that nothing holds may be gone from some bands already: compact is at work.
             WHERE
-                ARRAY(
-                    SELECT (m.hash, m.distance)::text
-                    FROM imgdb.within(space_name, q.query, max_distance) AS m
-                    ORDER BY m.hash
-                ) <> ARRAY(
-                    SELECT (m.hash, m.distance)::text
-                    FROM imgdb.scan(space_name, q.query, max_distance) AS m
-                    ORDER BY m.hash
-                )
+                fast.hashes IS DISTINCT FROM twin.hashes
+                AND imgdb._held(
+                    v_space_id,
+                    imgdb._difference(fast.hashes, twin.hashes)
+                    || imgdb._difference(twin.hashes, fast.hashes)
+                ) IS NOT NULL
         );
 END
 $$;
@@ -1280,20 +1287,28 @@ DECLARE
     v_batch_stale_prefixes bigint[];
     v_batch_stale bigint[];
 BEGIN
+    -- The rules above need a snapshot per statement. Outside a transaction there is nothing to end.
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
     PERFORM imgdb._forget_dropped();
-    v_stale := imgdb._difference(
-        imgdb._filed_hashes(v_space_id, 0), imgdb._tracked_hashes(v_space_id)
-    );
+    -- From all bands: a compact that was killed may have dropped a hash from some of them only.
+    SELECT array_agg(DISTINCT entry.hash)
+    INTO v_stale
+    FROM (
+        SELECT unnest(bucket.hashes) AS hash
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id
+    ) AS entry;
+    v_stale := imgdb._difference(v_stale, imgdb._tracked_hashes(v_space_id));
     SELECT array_agg(stale.hash & band.mask), array_agg(stale.hash)
     INTO v_stale_prefixes, v_stale_hashes
     FROM imgdb.space AS s
     CROSS JOIN unnest(s.band_masks) AS band (mask)
     CROSS JOIN unnest(v_stale) AS stale (hash)
     WHERE s.space_id = v_space_id;
-    COMMIT;
+    COMMIT AND CHAIN;
     LOOP
-        -- 'imgd' in ASCII, and the space.
-        PERFORM pg_advisory_xact_lock(1768777572, v_space_id);
+        PERFORM imgdb._hold_off_compact(v_space_id);
         -- The ordered aggregate makes this a walk along the index.
         SELECT max(bucket.prefix), array_agg(bucket.prefix) FILTER (WHERE bucket.fragmented)
         INTO v_last, v_prefixes
@@ -1316,7 +1331,7 @@ BEGIN
         IF v_prefixes IS NOT NULL THEN
             PERFORM imgdb._compact_prefixes(v_space_id, v_prefixes, v_batch_stale);
         END IF;
-        COMMIT;
+        COMMIT AND CHAIN;
         EXIT WHEN v_last = 9223372036854775807;
         v_next := v_last + 1;
     END LOOP;
