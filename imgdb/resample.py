@@ -28,11 +28,22 @@ _LANCZOS = Image.Resampling.LANCZOS
 _ROWS = 32
 _COLUMNS = 160
 _CHANNELS_FROM = 1 << 16  # pixels; below this, packing costs more than it saves
+_STRIP = 1 << 18  # pixels of each of the four strips that are packed at once
+_PIECE = 1 << 22  # bytes that are taken out of a picture at once
 
 
-def pixels_of(grey: Image.Image) -> Pixels:
-    """Return the pixels of a mode "L" picture as rows; read-only."""
-    return np.frombuffer(grey.tobytes(), np.uint8).reshape(grey.height, grey.width)
+def pixels_of(image: Image.Image) -> Pixels:
+    """Return the bytes of a picture of mode "L" or "CMYK" as rows."""
+    length = image.width * len(image.getbands())
+    rows = max(1, _PIECE // length)
+    if rows >= image.height:
+        return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, length)
+    # In pieces, since tobytes() needs twice the memory of what it returns.
+    pixels = np.empty((image.height, length), np.uint8)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        pixels[top:bottom] = pixels_of(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def resize(grey: Image.Image, size: Size) -> Pixels:
@@ -58,20 +69,28 @@ def _resize_by_channels(grey: Image.Image, size: Size) -> Pixels:
     Pillow treats channels alike and independently but is 1.6 times faster on four than on one.
     """
     width, height = size
-    if grey.width != width:
-        # The horizontal pass treats rows independently: quarter the rows. Rows past the end
-        # are black and cut off again.
-        rows = -(-grey.height // 4)
-        quarters = [grey.crop((0, i * rows, grey.width, (i + 1) * rows)) for i in range(4)]
-        packed = Image.merge("CMYK", quarters).resize((width, rows), _LANCZOS)
-        lines = b"".join(band.tobytes() for band in packed.split())[: width * grey.height]
-    else:
-        lines = grey.tobytes()
+    lines = pixels_of(grey) if grey.width == width else _narrow(grey, width)
     # The vertical pass treats columns independently: four neighbours make one pixel.
     packed = Image.frombuffer("CMYK", (width // 4, grey.height), lines, "raw", "CMYK", 0, 1)
     if grey.height != height:
         packed = packed.resize((width // 4, height), _LANCZOS)
-    return np.frombuffer(packed.tobytes(), np.uint8).reshape(height, width)
+    return pixels_of(packed)
+
+
+def _narrow(grey: Image.Image, width: int) -> Pixels:
+    """Run the horizontal pass, which treats rows independently: strips of a quarter's rows."""
+    narrow = np.empty((grey.height, width), np.uint8)
+    rows = max(1, _STRIP // grey.width)
+    for top in range(0, grey.height, 4 * rows):
+        count = min(rows, -(-(grey.height - top) // 4))
+        edges = range(top, top + 4 * count, count)
+        # Rows past the end of the picture are black, and cut off again.
+        strips = [grey.crop((0, edge, grey.width, edge + count)) for edge in edges]
+        packed = Image.merge("CMYK", strips).resize((width, count), _LANCZOS)
+        for edge, band in zip(edges, packed.split(), strict=True):
+            inside = narrow[edge : edge + count]
+            inside[:] = pixels_of(band)[: len(inside)]
+    return narrow
 
 
 def shrink(grey: Image.Image, sizes: Sequence[Size]) -> list[Values]:

@@ -1,0 +1,93 @@
+"""Render the stored results about hashes into the tables of docs/hashes.md.
+
+    python benchmarks/hash_tables.py
+"""
+
+import json
+import re
+from pathlib import Path
+
+from imgdb.hashing import ALGORITHMS
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parent.parent / "docs" / "hashes.md"
+GROUPS = {
+    "fetched": "fetched JPEGs, 1.1 to 13 Mpx",
+    "photos": "photographs, enlarged to 4 to 12 Mpx",
+    "mosaics": "mosaics of photographs, 4 to 12 Mpx",
+    "graphics": "flags, screenshots, text, 4 to 12 Mpx",
+    "hard": "faint, blurred, dark, mirrored, on white, gradients",
+}
+WAYS = {
+    "imagehash_four_times": "four calls of imagehash",
+    "exact": "imgdb, exact",
+    "scaled": "imgdb, scaled",
+    "decode_exact": "decoding alone, exact",
+    "decode_scaled": "decoding alone, scaled",
+}
+
+
+def load(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def drift_table() -> str:
+    """Show pictures, full decodes, and unchanged hashes and most bits moved of each hash."""
+    rows = []
+    for group, words in GROUPS.items():
+        found = load("scaled_drift")["groups"][group]
+        row = [words, str(found["pictures"]), f"{found['decoded_in_full'] / found['pictures']:.1%}"]
+        for name in ALGORITHMS:
+            kept = found["with_near_ties_decoded_in_full"][name]
+            trusting = found["all_reduced"][name]
+            row.append(f"{kept['unchanged']:.1%}, {kept['most_bits']} ({trusting['most_bits']})")
+        rows.append(row)
+    return table(["JPEGs", "pictures", "decoded in full", *ALGORITHMS], rows)
+
+
+def speed_table() -> str:
+    """Show images per second of each way, and its ratio to one process calling imagehash."""
+    sets = load("hashing")["sets"]
+    head = ["images per second"]
+    for name in sets:
+        head += [f"{name}: 1 process", "2 processes", "2 to the plain loop"]
+    rows = []
+    for way, words in WAYS.items():
+        row = [words]
+        for found in sets.values():
+            one, two = found["images_per_second"].values()
+            row += [f"{one[way]:,}", f"{two[way]:,}", f"{found['2 processes to the plain loop'][way]}"]
+        rows.append(row)
+    return table(head, rows)
+
+
+def machine(name: str) -> str:
+    found = load(name)["environment"]
+    packages = ", ".join(f"{package} {number}" for package, number in found["packages"].items())
+    return (
+        f"{found['processor']}, {found['cores']} cores, {found['system']}, Python "
+        f"{found['python']}, {packages}; commit {found['commit']}."
+    )
+
+
+def render(page: str) -> str:
+    """Replace what stands between the markers of each table."""
+    parts = {
+        "scaled_drift": drift_table() + "\n\n" + machine("scaled_drift"),
+        "hashing": speed_table() + "\n\n" + machine("hashing"),
+    }
+    for name, text in parts.items():
+        pattern = rf"(<!-- result {name} -->\n).*?(\n<!-- end -->)"
+        page, count = re.subn(pattern, rf"\g<1>{text}\g<2>", page, flags=re.DOTALL)
+        if count != 1:
+            raise SystemExit(f"{PAGE}: no place for {name}")
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(PAGE.read_text()))
