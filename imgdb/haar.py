@@ -149,13 +149,14 @@ def _analyse(pixels: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 def _synthesise(low: Floats, right: Floats, down: Floats, both: Floats) -> Floats:
     """Undo `_analyse`: rows first, then columns."""
-    sums = _interleave(low * _TAP, right * _TAP, axis=-1) * _TAP
-    differences = _interleave(down * _TAP, both * _TAP, axis=-1) * _TAP
-    return _interleave(sums, differences, axis=-2)
-
-
-def _interleave(half_sum: Floats, half_difference: Floats, axis: int) -> Floats:
-    pair = np.stack((half_sum + half_difference, half_sum - half_difference), axis=axis)
-    shape = list(half_sum.shape)
-    shape[axis] *= 2
-    return pair.reshape(shape)
+    height, width = low.shape[-2:]
+    rows = np.empty((2, *low.shape[:-1], 2 * width))
+    for half, (sums, differences) in zip(rows, ((low, right), (down, both)), strict=True):
+        sums, differences = sums * _TAP, differences * _TAP
+        np.add(sums, differences, out=half[..., ::2])
+        np.subtract(sums, differences, out=half[..., 1::2])
+    rows *= _TAP
+    pixels = np.empty((*low.shape[:-2], 2 * height, 2 * width))
+    np.add(rows[0], rows[1], out=pixels[..., ::2, :])
+    np.subtract(rows[0], rows[1], out=pixels[..., 1::2, :])
+    return pixels

@@ -5,6 +5,7 @@ resize, horizontal pass first. The values are for ever: a change here is a new r
 """
 
 import string
+import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -51,36 +52,43 @@ class Reading:
 def hash_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Hashes:
     """Hash a picture of mode "L".
 
-    Raises UsageError when `algorithms` holds a name that is none of ALGORITHMS.
+    Raises UsageError when `algorithms` is empty or holds a name that is none of ALGORITHMS.
     """
     return read_grey(grey, algorithms).hashes
 
 
 def read_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading:
     """Hash a picture of mode "L" and tell whether it is flat; UsageError as `hash_grey`."""
-    grids = {name: resample.rounded(values) for name, values in shrunk(grey, algorithms).items()}
-    bits = {name: _BITS[name](grid) for name, grid in grids.items() if name in algorithms}
-    if "whash" in algorithms:
-        bits["whash"] = haar.whash_bits(resample.resize(grey, _whash_size(grey)))
+    values = shrunk(grey, algorithms)
+    grids = {name: resample.rounded(grid) for name, grid in values.items()}
+    if "whash" in algorithms and "whash" not in grids:
+        grids["whash"] = resample.resize(grey, _whash_size(grey))
+    bits = {name: _BITS[name](grids[name]) for name in algorithms}
     return reading(bits, grids["phash"])
 
 
 def shrunk(grey: Image.Image, algorithms: Collection[str]) -> dict[str, Values]:
-    """Shrink a picture to what ahash, dhash and phash look at, before the last rounding.
+    """Shrink a picture to what the hashes look at, before the last rounding.
 
-    The grid of phash is always there, since it also tells what is flat.
+    The grid of phash is always there, since it also tells what is flat; that of whash only if the
+    picture is tiny.
     """
-    if unknown := set(algorithms) - set(ALGORITHMS):
-        known = ", ".join(ALGORITHMS)
-        raise UsageError(f"no such hash: {', '.join(sorted(unknown))}; choose from {known}")
-    names = [name for name in _GRIDS if name in algorithms or name == "phash"]
-    values = resample.shrink(grey, [_GRIDS[name] for name in names])
-    return dict(zip(names, values, strict=True))
+    unknown = sorted(set(algorithms) - set(ALGORITHMS))
+    if unknown or not algorithms:
+        wrong = f"no such hash: {', '.join(unknown)}" if unknown else "no hash is chosen"
+        raise UsageError(f"{wrong}; choose from {', '.join(ALGORITHMS)}")
+    sizes = {n: size for n, size in _GRIDS.items() if n in algorithms or n == "phash"}
+    if "whash" in algorithms and resample.is_tiny(grey):
+        sizes["whash"] = _whash_size(grey)
+    return dict(zip(sizes, resample.shrink(grey, list(sizes.values())), strict=True))
 
 
 def reading(bits: dict[str, Bits], grid: Pixels) -> Reading:
     """Pack the bits of each hash; `grid` is the 32 x 32 picture that tells what is flat."""
-    hashes = Hashes(**{name: _pack(values) for name, values in bits.items()})
+    # All at once: for tiny pictures the calls cost more than the work.
+    packed = np.packbits(np.concatenate([part.ravel() for part in bits.values()]))
+    numbers = struct.unpack(f">{len(bits)}q", packed.tobytes())
+    hashes = Hashes(**dict(zip(bits, numbers, strict=True)))
     return Reading(hashes, flat=int(grid.max()) - int(grid.min()) <= _FLAT_SPAN)
 
 
@@ -104,11 +112,8 @@ _BITS: dict[str, Callable[[Pixels], Bits]] = {
     "ahash": _ahash_bits,
     "dhash": _dhash_bits,
     "phash": dct.phash_bits,
+    "whash": haar.whash_bits,
 }
-
-
-def _pack(bits: Bits) -> int:
-    return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
 
 
 def to_bigint(unsigned: int) -> int:

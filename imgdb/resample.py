@@ -103,9 +103,24 @@ def shrink(grey: Image.Image, sizes: Sequence[Size]) -> list[Values]:
     return _shrink(pixels_of(grey), tuple(sizes))
 
 
+def is_tiny(grey: Image.Image) -> bool:
+    """Tell whether `shrink` makes the square of whash as well faster than `resize`.
+
+    The square has at most 32 columns there, so that a product stays below the threads' threshold.
+    """
+    return grey.width <= 96 and min(grey.size) < 64
+
+
 def rounded(values: Values) -> Pixels:
     """Round as Pillow's 8-bit resampler does: halves up, then clip to 0..255."""
-    return np.clip(np.floor(values + 0.5), 0.0, 255.0).astype(np.uint8)
+    return _round(values.copy()).astype(np.uint8)
+
+
+def _round(values: Values) -> Values:
+    values += 0.5
+    np.floor(values, out=values)
+    np.maximum(values, 0.0, out=values)
+    return np.minimum(values, 255.0, out=values)
 
 
 @functools.cache
@@ -140,8 +155,7 @@ def _shrink(pixels: Pixels, sizes: tuple[Size, ...]) -> list[Values]:
         sums = np.zeros((len(rows), len(plan.order)))
         for start, stop, first, last, weights in plan.segments:
             sums[:, first:last] += rows[:, start:stop] @ weights
-        np.floor(np.add(sums, 0.5, out=sums), out=sums)
-        swept = np.clip(sums, 0.0, 255.0, out=sums)[:, plan.order]
+        swept = _round(sums)[:, plan.order]
         left = 0
         for vertical, result in zip(verticals, results, strict=True):
             right = left + result.shape[1]

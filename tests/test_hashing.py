@@ -107,6 +107,8 @@ def test_one_hash_alone(name):
 def test_an_unknown_hash_is_named():
     with pytest.raises(UsageError, match="no such hash: xhash"):
         hash_grey(Image.new("L", (9, 9)), ["phash", "xhash"])
+    with pytest.raises(UsageError, match="no hash is chosen"):
+        hash_grey(Image.new("L", (9, 9)), [])
 
 
 def test_without_the_short_cuts_the_hashes_are_the_same(monkeypatch):
