@@ -1,17 +1,32 @@
 """Other processes that use an embedded server, led through pipes: nothing waits by the clock."""
 
+import atexit
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from imgdb.embedded import find_bindir
+from imgdb.embedded.account import choose_account
+from imgdb.embedded.binaries import runnable_programs
 
-BINDIR = find_bindir()
+
+def _runnable_by_all() -> Path:
+    """Return the programs, copied where the server's account cannot reach this folder."""
+    folder = Path(tempfile.mkdtemp(prefix="imgdb-test-programs-", dir="/tmp"))
+    folder.chmod(0o711)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    account = choose_account(None, folder / "data")
+    return runnable_programs(find_bindir(), account, folder)[0]
+
+
+BINDIR = _runnable_by_all()
 
 # The interpreter may lie in a private home, so another user cannot start it: whoever should be
 # another user starts as root, imports everything and then gives root up for good.

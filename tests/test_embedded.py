@@ -113,7 +113,7 @@ ODD_NAMES = {
 
 @pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
 def test_odd_paths(place: Path, name: str) -> None:
-    with Server(place / name, durable=False) as server:
+    with Server(place / name, bindir=BINDIR, durable=False) as server:
         with psycopg.connect(server.conninfo()) as connection:
             assert connection.info.dbname == "imgdb"
         with psycopg.connect(server.url()) as connection:

@@ -35,7 +35,7 @@ def test_what_the_caller_says_comes_first(place: Path, monkeypatch: pytest.Monke
     assert find_bindir(argument) == argument
     assert find_bindir() == variable
     monkeypatch.delenv("IMGDB_PG_BINDIR")
-    assert find_bindir() == BINDIR
+    assert find_bindir().parts[-3:] == BINDIR.parts[-3:]
 
 
 def test_what_the_caller_says_must_be_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ SYSTEM_PLACES = (
 )
 # Where root's copy of the programs goes if it cannot lie in the home.
 SYSTEM_CACHE = Path("/var/cache/imgdb")
-# initdb runs its own programs through a shell, between double quotes.
-UNSAFE_IN_A_SHELL = re.compile(r'["$`\\\n]')
+# initdb runs its own programs through a shell, between double quotes, and reads their path as text.
+HARD_FOR_INITDB = re.compile(r'["$`\\\n\ud800-\udfff]')
 NOT_NEEDED_TO_RUN = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a", "__pycache__")
 
 
@@ -68,10 +68,10 @@ def runnable_programs(bindir: Path, account: Account, home: Path) -> tuple[Path,
         raise EmbeddedServerError(
             f"{bindir} is PostgreSQL {version[0]}; imgdb needs {OLDEST_MAJOR} or newer"
         )
-    if UNSAFE_IN_A_SHELL.search(str(bindir)):
+    if HARD_FOR_INITDB.search(str(bindir)):
         raise EmbeddedServerError(
-            f"PostgreSQL cannot be run from {bindir}: its path has a quote, backslash, dollar sign "
-            "or line break; install imgdb elsewhere or set IMGDB_PG_BINDIR"
+            f"PostgreSQL cannot be run from {bindir}: its path has a quote, backslash, dollar "
+            "sign or what is not text; install imgdb elsewhere or set IMGDB_PG_BINDIR"
         )
     return bindir, version[0]
 
@@ -115,7 +115,7 @@ def _version(bindir: Path, account: Account) -> tuple[tuple[int, ...], str]:
 def _copy(bindir: Path, home: Path) -> Path:
     """Copy a wheel's installation to where the account can read it."""
     installation, package = bindir.parent, bindir.parent.parent
-    place = SYSTEM_CACHE if UNSAFE_IN_A_SHELL.search(str(home)) else home
+    place = SYSTEM_CACHE if HARD_FOR_INITDB.search(str(home)) else home
     make_reachable(place)
     server = (bindir / "postgres").stat()
     origin = f"{package}\0{server.st_mtime_ns}\0{server.st_size}"

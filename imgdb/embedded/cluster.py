@@ -26,7 +26,8 @@ from imgdb.errors import EmbeddedServerError
 
 LOG_LIMIT = 4_000_000  # bytes; a longer log is set aside at the next start
 POLL = 0.005  # seconds between two looks at a server that is starting or stopping
-ORPHANS_LIMIT = 60.0  # seconds until processes of a dead server must be gone
+UNSEEN_LIMIT = 30.0  # seconds until a server that lives must show itself, or its remains be gone
+UNSEEN_POLL = 0.05
 # Each way to end the server, and the seconds it gets: fast shutdown writes a checkpoint first.
 SHUTDOWNS = ((signal.SIGINT, 300.0), (signal.SIGQUIT, 30.0))
 
@@ -94,21 +95,29 @@ class Cluster:
         There is no time limit while the server lives: recovery after a crash takes what it takes.
         """
         launched_at: int | None = None
-        orphans_until = time.monotonic() + ORPHANS_LIMIT
+        unseen_until = time.monotonic() + UNSEEN_LIMIT
         while not self.ready():
             if not self.alive():
                 if launched_at is not None:
                     raise self._did_not_start(launched_at)
                 launched_at = self._launch(lock)
             elif launched_at is None and self.postmaster() is None:
-                # Backends of a killed postmaster finish their statement before they notice.
-                processes.end_orphans(self.name)
-                if time.monotonic() > orphans_until:
-                    raise EmbeddedServerError(
-                        f"a server that cannot be seen from here holds {self.home} "
-                        "(in another container?): stop it there, or set IMGDB_HOME to another one"
-                    )
+                self._look_for_it(unseen_until)
             time.sleep(POLL)
+
+    def _look_for_it(self, until: float) -> None:
+        """Wait a little where processes live, but no postmaster of ours; raise from `until` on.
+
+        It was launched just now by somebody who was killed, or it was itself killed: backends
+        finish their statement before they notice.
+        """
+        processes.end_orphans(self.name)
+        if time.monotonic() > until:
+            raise EmbeddedServerError(
+                f"a server that cannot be seen from here holds {self.home} (in another container, "
+                "or the folder was moved?): stop it there, or set IMGDB_HOME to another folder"
+            )
+        time.sleep(UNSEEN_POLL)
 
     def _launch(self, lock: int) -> int:
         """Start the server in the background; return where its part of the log begins."""
@@ -226,28 +235,24 @@ class Cluster:
         with self.log.open("rb") as file:
             file.seek(begin)
             complaint = last_complaint(file.read().decode(errors="replace"))
-        return EmbeddedServerError(
-            f"PostgreSQL did not start: {explain(complaint or 'it says nothing', self.home)} "
-            f"(its log: {self.log})"
-        )
+        why = explain(complaint, self.home) if complaint else "it was killed; try again"
+        return EmbeddedServerError(f"PostgreSQL did not start: {why} (its log: {self.log})")
 
     # -- stopping -------------------------------------------------------------------------------
 
     def stop(self) -> None:
         """Close all sessions, write everything down and end the server."""
+        unseen_until = time.monotonic() + UNSEEN_LIMIT
+        while self.alive() and self.postmaster() is None:
+            self._look_for_it(unseen_until)
         for how, seconds in SHUTDOWNS:
-            told = None
+            if pid := self.postmaster():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, how)
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 if not self.alive():
                     return
-                pid = self.postmaster()  # none yet, where it was launched just now
-                if pid is None:
-                    processes.end_orphans(self.name)
-                elif pid != told:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, how)
-                    told = pid
                 time.sleep(POLL)
         raise EmbeddedServerError(f"PostgreSQL does not stop; its log is {self.log}")
 

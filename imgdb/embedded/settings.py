@@ -4,17 +4,20 @@ DATABASE = "imgdb"
 SUPERUSER = "postgres"
 PORT = 5432  # names the socket file only: there is no TCP
 
-# The planner's settings stay PostgreSQL's own, so that a plan seen here is a plan on any server.
+# The planner's costs stay PostgreSQL's own, so that a plan seen here is a plan on any server.
 DEFAULTS = {
     # Taken only as it is used; holds the buckets of a few million images.
     "shared_buffers": "256MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "128MB",
+    # Containers often have but 64 MB of /dev/shm: parallel queries find room here first.
+    "min_dynamic_shared_memory": "64MB",
     # A search takes a millisecond; compiling it would take a hundred.
     "jit": "off",
     # Nobody replicates from here: bulk loads and index builds write less.
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
     "logging_collector": "off",
     "log_destination": "stderr",
     "log_checkpoints": "off",
