@@ -179,13 +179,13 @@ def rebuild(conn: Connection, space: str) -> float:
 def explain(
     conn: Connection, space: str, hash_value: int, max_distance: int
 ) -> tuple[Explanation, float]:
-    """Tell what a search does, and the milliseconds it takes as a client sees it."""
+    """Tell what a search does, and its milliseconds as a client sees them, the best of three."""
     arguments = {"space": space, "hash": hash_value, "max_distance": max_distance}
     with read_only(conn), conn.cursor(row_factory=class_row(Explanation)) as cursor:
         found = cursor.execute(EXPLAIN, arguments).fetchone()
-        milliseconds = 1000 * _timed(conn, WITHIN, arguments)
+        seconds = min(_timed(conn, WITHIN, arguments) for _ in range(3))
     assert found is not None
-    return found, milliseconds
+    return found, 1000 * seconds
 
 
 def _timed(conn: Connection, statement: str, arguments: dict[str, object]) -> float:

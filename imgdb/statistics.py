@@ -21,7 +21,10 @@ FAILURES = (
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """How much the schema holds; `relations` are its tables and indexes, biggest first."""
+    """How much the schema holds.
+
+    `tables`, biggest first, have their bytes without indexes, and those of each index by name.
+    """
 
     images: int
     flat: int
@@ -29,7 +32,7 @@ class Content:
     failures: int
     failures_by_reason: dict[str, int]
     collections: list[dict[str, Any]]
-    relations: list[dict[str, Any]]
+    tables: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,10 @@ def test_stats_count_what_is_there(cli, filled):
             " WHERE relnamespace = 'imgdb'::regnamespace AND relkind = 'r'"
         ).fetchone()
     assert [space["name"] for space in found["spaces"]] == [*ALGORITHMS]
-    assert sum(relation["bytes"] for relation in found["relations"]) == size
+    sizes = [table["bytes"] + sum(table["indexes"].values()) for table in found["tables"]]
+    assert sum(sizes) == size and sizes == sorted(sizes, reverse=True)
+    (image,) = (table for table in found["tables"] if table["name"] == "image")
+    assert "image_phash_idx" in image["indexes"]
 
 
 def test_stats_never_tell_a_password(cli, filled):

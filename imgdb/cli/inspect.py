@@ -50,7 +50,14 @@ def _stats_rows(found: dict[str, Any], sizes: Any) -> list[Row]:
                 ("fragmentation", str(space["fragmentation"])),
             )
         ),
-        *((f"{r['kind']} {r['name']}", sizes(r["bytes"])) for r in found["relations"]),
+        *(
+            (f"table {table['name']}: {part}", sizes(count))
+            for table in found["tables"]
+            for part, count in (
+                ("size", table["bytes"]),
+                ("indexes", sum(table["indexes"].values())),
+            )
+        ),
         *((name.replace("_", " "), found[name]) for name in SURROUNDINGS),
     ]
 
@@ -109,7 +116,7 @@ def explain(
     """Show how a search is done in each space, and its time.
 
     Probes are the prefixes looked up, candidates the hashes read, matches those near enough;
-    milliseconds are those of the search alone, as a client sees it.
+    milliseconds are those of the search alone as a client sees them, the best of three.
     """
     from imgdb.database import open_database
     from imgdb.maintenance import explain, spaces

@@ -2233,7 +2233,7 @@ RETURNS TABLE (
     failures bigint,
     failures_by_reason jsonb,
     collections jsonb,
-    relations jsonb
+    tables jsonb
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
 AS $$
@@ -2274,24 +2274,26 @@ BEGIN
                 FROM imgdb.collection AS d
             ) AS c
         ),
-        -- A table without its indexes, TOAST included, and each index by itself: they add up.
         (
             SELECT
                 jsonb_agg(
-                    jsonb_build_object('name', r.relname, 'kind', r.kind, 'bytes', r.bytes)
-                    ORDER BY r.bytes DESC, r.relname
+                    jsonb_build_object(
+                        'name', k.relname,
+                        'bytes', pg_table_size(k.oid),
+                        'indexes', (
+                            SELECT
+                                coalesce(
+                                    jsonb_object_agg(n.relname, pg_relation_size(n.oid)), '{}'
+                                )
+                            FROM pg_catalog.pg_index AS x
+                            JOIN pg_catalog.pg_class AS n ON n.oid = x.indexrelid
+                            WHERE x.indrelid = k.oid
+                        )
+                    )
+                    ORDER BY pg_total_relation_size(k.oid) DESC, k.relname
                 )
-            FROM (
-                SELECT
-                    k.relname,
-                    CASE k.relkind WHEN 'i' THEN 'index' ELSE 'table' END AS kind,
-                    CASE k.relkind
-                        WHEN 'i' THEN pg_relation_size(k.oid)
-                        ELSE pg_table_size(k.oid)
-                    END AS bytes
-                FROM pg_catalog.pg_class AS k
-                WHERE k.relnamespace = 'imgdb'::regnamespace AND k.relkind IN ('r', 'm', 'i')
-            ) AS r
+            FROM pg_catalog.pg_class AS k
+            WHERE k.relnamespace = 'imgdb'::regnamespace AND k.relkind IN ('r', 'p')
         );
 END
 $$;
