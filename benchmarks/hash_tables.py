@@ -1,6 +1,6 @@
 """Render the stored results about hashes into the tables of docs/hashes.md.
 
-    python benchmarks/hash_tables.py
+python benchmarks/hash_tables.py
 """
 
 import json
@@ -61,7 +61,11 @@ def speed_table() -> str:
         row = [words]
         for found in sets.values():
             one, two = found["images_per_second"].values()
-            row += [f"{one[way]:,}", f"{two[way]:,}", f"{found['2 processes to the plain loop'][way]}"]
+            row += [
+                f"{one[way]:,}",
+                f"{two[way]:,}",
+                f"{found['2 processes to the plain loop'][way]}",
+            ]
         rows.append(row)
     return table(head, rows)
 

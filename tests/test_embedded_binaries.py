@@ -39,10 +39,10 @@ def test_what_the_caller_says_comes_first(place: Path, monkeypatch: pytest.Monke
 
 
 def test_what_the_caller_says_must_be_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EmbeddedServerError, match=r"bindir names .*, which has no initdb"):
+    with pytest.raises(EmbeddedServerError, match=r"bindir names .*, where initdb"):
         find_bindir(place)
     monkeypatch.setenv("IMGDB_PG_BINDIR", str(place))
-    with pytest.raises(EmbeddedServerError, match=r"IMGDB_PG_BINDIR names .*, which has no initdb"):
+    with pytest.raises(EmbeddedServerError, match=r"IMGDB_PG_BINDIR names .*, where initdb"):
         find_bindir()
 
 

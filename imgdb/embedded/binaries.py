@@ -38,7 +38,10 @@ def find_bindir(bindir: str | os.PathLike[str] | None = None) -> Path:
     for told, by in ((bindir, "bindir"), (os.environ.get("IMGDB_PG_BINDIR"), "IMGDB_PG_BINDIR")):
         if told:
             if not _has_programs(Path(told)):
-                raise EmbeddedServerError(f"{by} names {told}, which has no initdb and postgres")
+                raise EmbeddedServerError(
+                    f"{by} names {told}, where initdb and postgres are not both to be found: "
+                    "name another folder, or none to use what is installed"
+                )
             return Path(told).absolute()
     if found := next(_wheel_bindirs(), None) or next(iter(_system_bindirs()), None):
         return found

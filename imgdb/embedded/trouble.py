@@ -14,6 +14,7 @@ ADVICE = {
     "Permission denied": "set IMGDB_HOME to a folder of your own",
     "File name too long": "set IMGDB_HOME to a shorter path",
     "Not a directory": "set IMGDB_HOME to a folder",
+    "No such file or directory": "set IMGDB_HOME to another folder",
     "Cannot allocate memory": "free some memory",
     'lock file "postmaster.pid"': "if a server that imgdb did not start runs there, stop that one",
 }
