@@ -73,10 +73,9 @@ class Account:
 
     def make_private(self, directory: Path) -> None:
         """Make a directory that only this account can look into, or check that it is one."""
-        with contextlib.suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
-            if self.dropped:
-                os.chown(directory, self.uid, self.gid)
+        if not directory.exists():
+            made = self.make_temporary(prefix=f".{directory.name}-", parent=directory.parent)
+            made.rename(directory)
         self.check_private(directory)
 
     def check_private(self, directory: Path) -> None:

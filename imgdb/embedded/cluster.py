@@ -11,13 +11,14 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from imgdb.embedded import processes
-from imgdb.embedded.account import Account
+from imgdb.embedded.account import Account, user_name
 from imgdb.embedded.binaries import find_bindir, runnable_programs
 from imgdb.embedded.settings import DATABASE, NOT_DURABLE, PORT, SUPERUSER, configuration, quoted
 from imgdb.embedded.sockets import SocketFolder
@@ -145,7 +146,7 @@ class Cluster:
         server = [str(bindir / "postgres"), "-D", str(self.data), *options]
         self._set_long_log_aside()
         with _opened(self.log) as log, _opened(self.home / "server.lock") as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX)
             begin = os.fstat(log).st_size
             # The shell leaves at once, so that the server is nobody's child: no zombie of ours.
             self.account.run(
@@ -173,7 +174,7 @@ class Cluster:
         The programs inherit the home's lock: if we are killed, the next process waits for them.
         """
         for leftover in self.home.glob(".data-*"):
-            processes.remove_tree(leftover)
+            shutil.rmtree(leftover, ignore_errors=True)
         partial = self.account.make_temporary(prefix=".data-", parent=self.home)
         try:
             initdb = [str(bindir / "initdb"), "-D", str(partial), *_initdb_options(major)]
@@ -183,7 +184,7 @@ class Cluster:
             self._run_to_end(single, lock, sql=f"CREATE DATABASE {DATABASE}\n")
             partial.rename(self.data)
         except BaseException:
-            processes.remove_tree(partial)
+            shutil.rmtree(partial, ignore_errors=True)
             raise
         if self._durable:
             directory = os.open(self.home, os.O_RDONLY)
@@ -197,7 +198,7 @@ class Cluster:
         if done.returncode:
             complaint = last_complaint(done.stderr + done.stdout) or f"exit {done.returncode}"
             raise EmbeddedServerError(
-                f"cannot make a database in {self.home}: {explain(complaint, self.home)}"
+                f"cannot make a database in {self.home}: {explain(complaint)}"
             )
 
     def _configure(self) -> None:
@@ -205,7 +206,7 @@ class Cluster:
         folder = self.home / "conf"
         folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
-        caller = processes.current_user_name()
+        caller = user_name(os.geteuid())
         for name, text in {
             "postgresql.conf": configuration(),
             "pg_hba.conf": "local all all peer map=imgdb\n",
@@ -235,7 +236,7 @@ class Cluster:
         with self.log.open("rb") as file:
             file.seek(begin)
             complaint = last_complaint(file.read().decode(errors="replace"))
-        why = explain(complaint, self.home) if complaint else "it was killed; try again"
+        why = explain(complaint) if complaint else "it was killed; try again"
         return EmbeddedServerError(f"PostgreSQL did not start: {why} (its log: {self.log})")
 
     # -- stopping -------------------------------------------------------------------------------

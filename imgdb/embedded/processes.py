@@ -3,13 +3,11 @@
 import contextlib
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-
-from imgdb.embedded.account import user_name
 
 
 def cluster_name(home: Path) -> str:
@@ -41,26 +39,20 @@ def is_postmaster(pid: int, name: str) -> bool:
 def end_orphans(name: str) -> None:
     """Ask the processes that outlived their server to end; they can commit nothing any more."""
     title = f"postgres: {name}: "
-    for pid in _all_pids():
-        if " ".join(command_line(pid)).startswith(title):
+    for pid, command in _all_processes():
+        if command.startswith(title):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGTERM)
 
 
-def current_user_name() -> str:
-    """Return the name under which the kernel knows us."""
-    return user_name(os.geteuid())
-
-
-def remove_tree(directory: Path) -> None:
-    """Remove a directory as far as possible."""
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-def _all_pids() -> list[int]:
+def _all_processes() -> Iterator[tuple[int, str]]:
     if sys.platform == "linux":
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return [int(pid) for pid in _ps("-ax", "-o", "pid=").split()]
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        yield from ((pid, " ".join(command_line(pid))) for pid in pids)
+        return
+    for line in _ps("-ax", "-o", "pid=,command=").splitlines():
+        pid, _, command = line.strip().partition(" ")
+        yield int(pid), command
 
 
 def _ps(*options: str) -> str:

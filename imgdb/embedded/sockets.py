@@ -20,9 +20,6 @@ class SocketFolder:
         """Return the folder as a client names it."""
         return self._run.readlink() if self._run.is_symlink() else self._run
 
-    def socket(self) -> Path:
-        return self.path() / f".s.PGSQL.{PORT}"
-
     def prepare(self) -> Path:
         """Make or check the folder, before a server starts in it; return it."""
         if _usable(self._run):

@@ -20,7 +20,7 @@ ADVICE = {
 }
 
 
-def explain(complaint: str, home: Path) -> str:
+def explain(complaint: str) -> str:
     """Return a complaint of PostgreSQL or the system with what to do about it."""
     for words, advice in ADVICE.items():
         if words in complaint:
@@ -41,5 +41,5 @@ def explained(home: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or home
-        complaint = explain(f"{error.strerror or error}", home)
+        complaint = explain(error.strerror or str(error))
         raise EmbeddedServerError(f"cannot use {where}: {complaint}") from error

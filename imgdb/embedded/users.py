@@ -42,11 +42,20 @@ class Users:
         for path in self._folder.glob("*"):
             if self._own and path == self._own[0]:
                 continue
-            with path.open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    pids.append(int(path.name.partition("-")[0]))
-                else:
-                    path.unlink(missing_ok=True)
+            if _locked(path):
+                pids.append(int(path.name.partition("-")[0]))
+            else:
+                path.unlink(missing_ok=True)
         return tuple(sorted(pids))
+
+
+def _locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            # Shared: two that look at once must not take each other for the user.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:  # cleared away by somebody else who looks
+        return False
+    return False
