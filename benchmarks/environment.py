@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGES = ("pillow", "numpy", "scipy", "imagehash", "pywavelets")
 
 
-def environment() -> dict[str, object]:
+def environment(packages: tuple[str, ...] = PACKAGES) -> dict[str, object]:
     """Describe the machine, the libraries and the commit."""
     return {
         "commit": _commit(),
@@ -17,7 +17,7 @@ def environment() -> dict[str, object]:
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in packages},
     }
 
 

@@ -1,0 +1,114 @@
+"""How fast hashes get in, how fast they are compacted, and what room they take."""
+
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from benchmarks import dataset, servers
+from benchmarks.contest import Contestant
+from benchmarks.progress import say
+from benchmarks.searches import Effort
+from benchmarks.store import Store, copy_hashes, database, sizes, timed
+from imgdb.embedded import Server
+
+BATCHES = 100  # that a table is filled in, one transaction each
+LEAST_BATCH = 1000
+IMAGES_BATCH = 1000
+RADIUS = 8
+VACUUM = "VACUUM imgdb.prefix_bucket"
+FULL = "VACUUM (FULL, ANALYZE) imgdb.prefix_bucket"
+COPY_IMAGES = (
+    "COPY imgdb.image (collection_id, path, byte_size, modified_at, sha256, format, width, height,"
+    " frames, ahash, dhash, phash, whash, flat, recipe) FROM STDIN"
+)
+
+
+def load(
+    server: Server, name: str, hashes: dataset.Hashes, store: Store, effort: Effort
+) -> dict[str, Any]:
+    """Fill a tracked table in batches, compact, VACUUM; `store` was filled first, tracked later.
+
+    The search is timed in each state, for what compacting gains.
+    """
+    batch = max(LEAST_BATCH, len(hashes) // BATCHES)
+    found: dict[str, Any] = {"batch": batch, "distinct": len(np.unique(hashes))}
+    with database(server, name) as conninfo, Store(conninfo, hashes).connect() as conn:
+        conn.execute("CREATE TABLE photo (hash bigint)")
+        conn.execute("SELECT imgdb.track('photo', 'hash', 'bench')")
+        started = time.perf_counter()
+        for part in parts(hashes, batch):
+            copy_hashes(conn, "COPY photo FROM STDIN (FORMAT binary)", part)
+        found["copy_s"] = round(time.perf_counter() - started, 3)
+        conn.execute("VACUUM (ANALYZE) imgdb.prefix_bucket")
+        found["fragmented"] = sizes(conn) | search_time(conninfo, hashes, effort)
+        found["compact_s"] = timed(conn, "CALL imgdb.compact('bench')")
+        found["vacuum_s"] = timed(conn, VACUUM)
+        found["compacted"] = sizes(conn) | search_time(conninfo, hashes, effort)
+        found["vacuum_full_s"] = timed(conn, FULL)
+        found["vacuum_full"] = sizes(conn) | search_time(conninfo, hashes, effort)
+    found["build"] = store.build
+    for state in ("fragmented", "compacted", "vacuum_full"):
+        each = (found[state]["table"] + found[state]["index"]) / found["distinct"]
+        say(f"    {state}: {each:.1f} bytes a hash, r=8 p50 {found[state]['p50_ms']:.3f} ms")
+    return found
+
+
+def parts(hashes: dataset.Hashes, batch: int) -> list[dataset.Hashes]:
+    return [hashes[start : start + batch] for start in range(0, len(hashes), batch)]
+
+
+def search_time(conninfo: str, hashes: dataset.Hashes, effort: Effort) -> dict[str, Any]:
+    peer = servers.imgdb(Store(conninfo, hashes))
+    asked = dataset.queries(hashes, effort.queries, RADIUS, effort.seed)
+    one = Contestant({}, lambda query: peer.within(query, RADIUS), asked)
+    effort.hold([one])
+    peer.close()
+    return one.latency()
+
+
+def append(server: Server, name: str, images: Any) -> dict[str, Any]:
+    """COPY rows of imgdb.image in batches of 1,000, as ingest commits them; then compact all four.
+
+    The rows are complete, with their btree indexes; the four triggers file the hashes.
+    """
+    batches = []
+    with database(server, name) as conninfo, psycopg.connect(conninfo, autocommit=True) as conn:
+        collection = conn.execute("SELECT imgdb._make_collection('bench')").fetchone()[0]
+        for start in range(0, len(images), IMAGES_BATCH):
+            text = image_rows(images[start : start + IMAGES_BATCH], start, collection)
+            started = time.perf_counter()
+            with conn.cursor() as cursor, cursor.copy(COPY_IMAGES) as copy:
+                copy.write(text)
+            batches.append(time.perf_counter() - started)
+        compact = 0.0
+        for kind in dataset.PHOTO_KINDS:
+            compact += timed(conn, f"CALL imgdb.compact('{kind}')")
+    total = sum(batches)
+    rate = len(images) / total
+    with_compact = len(images) / (total + compact)
+    say(f"    {rate:.0f} images/s, {with_compact:.0f} with compacting")
+    return {
+        "images": len(images),
+        "batch": IMAGES_BATCH,
+        "images_per_s": round(rate),
+        "images_per_s_with_compact": round(with_compact),
+        "batch_p50_ms": round(statistics.median(batches) * 1000, 2),
+        "batch_max_ms": round(max(batches) * 1000, 2),
+        "compact_s": round(compact, 3),
+    }
+
+
+def image_rows(images: Any, first: int, collection: int) -> str:
+    """Spell rows of imgdb.image as COPY's text; SHA-256 differs, as it does among real files."""
+    lines = []
+    for number, (phash, ahash, dhash, whash) in enumerate(images.tolist(), first):
+        sha256 = f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" * 4
+        lines.append(
+            f"{collection}\t/photos/{number // 1000:04}/IMG_{number:08}.jpg\t{3_000_000 + number}"
+            f"\t2024-05-01 12:00:00+00\t\\\\x{sha256}\tJPEG\t4000\t3000\t1"
+            f"\t{ahash}\t{dhash}\t{phash}\t{whash}\tf\texact-1\n"
+        )
+    return "".join(lines)

@@ -1,0 +1,260 @@
+"""The tables of docs/benchmarks.md, from stored results alone."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.charts import names, percent
+from benchmarks.results import Group, Results, measure
+from benchmarks.targets import MILLION, TARGETS, hash_bytes
+
+PHOTOS = {"uniform": "uniform random", "photos": "photos"}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def milliseconds(number: float) -> str:
+    """Keep three digits."""
+    return f"{number:.3f}" if number < 1 else f"{number:.3g}" if number < 1000 else f"{number:,.0f}"
+
+
+def data_name(group: Group) -> str:
+    return PHOTOS.get(group["data"], f"photos, {group['data']}")
+
+
+def page(results: Results) -> str:
+    sections = [
+        environment(results),
+        targets(results),
+        within(results),
+        hnsw(results),
+        nearest(results),
+        many(results),
+        pairs(results),
+        loading(results),
+        append(results),
+    ]
+    return "\n\n".join(section for section in sections if section)
+
+
+def environment(results: Results) -> str:
+    found = results.environment
+    durable = "waits for the disk at commit" if found["durable"] else "does not wait for the disk"
+    settings = ", ".join(f"`{name} = {value}`" for name, value in found["settings"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    lines = [
+        "## Environment",
+        "",
+        f"- {found['cores']} x {found['processor']}, {found['memory_gib']} GiB, {found['system']},"
+        f" Python {found['python']}",
+        f"- {found['postgresql']}; it {durable}",
+        f"- settings that differ from PostgreSQL's own: {settings}",
+        f"- pgvector {found['pgvector']}, {versions}",
+        f"- seed {found['seed']}"
+        + (
+            f"; photo hashes with SHA-256 `{found['photo_hashes_sha256'][:16]}...`"
+            if found["photo_hashes_sha256"]
+            else ""
+        ),
+    ]
+    for number in results.used_runs():
+        run = results.runs[number]
+        loads = [
+            g["load_average"]
+            for g in results.groups.values()
+            if g["run"] == number and "load_average" in g
+        ]
+        lines.append(
+            f"- measured {run['date']} at commit `{run['commit']}`, {run['rounds']} rounds; load"
+            f" average when parts began: {min(loads, default=0)} to {max(loads, default=0)}"
+        )
+    return "\n".join(lines)
+
+
+def targets(results: Results) -> str:
+    rows = []
+    for target in TARGETS:
+        figure = target.measured(results)
+        bound = f"{'at most ' if target.most else ''}{target.bound:,g} {target.unit}".strip()
+        if figure is None:
+            rows.append([target.wish, bound, "not in these results", ""])
+            continue
+        shown = f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+        verdict = "met" if target.met(figure) else f"missed by {abs(figure / target.bound - 1):.0%}"
+        if not target.met(figure) and target.held_back_by:
+            verdict += f": {target.held_back_by}"
+        if target.rows and target.rows(results) != MILLION:
+            verdict += f" (with {target.rows(results):,} rows)"
+        rows.append([target.wish, bound, f"{shown} {target.unit}".strip(), verdict])
+    return "## Targets\n\n" + table(["target", "wanted", "measured", ""], rows)
+
+
+def within(results: Results) -> str:
+    groups = results.of("within")
+    if not groups:
+        return ""
+    parts = [
+        "## Search by radius",
+        "Median / 95th percentile in milliseconds; recall is the part of all matches that was"
+        " found, over all queries, lowest to highest of the radii.",
+    ]
+    parts += [
+        f"![{kind}, r = {radius}: latency against rows]({file})"
+        for file, kind, radius in names(results)
+    ]
+    for group in groups:
+        scan = group["scan_workers"]
+        parts.append(f"### {data_name(group)}, {group['size']:,} rows")
+        parts.append(radius_table(group))
+        if scan:
+            parts.append(f"PostgreSQL gives the sequential scan {scan} parallel workers.")
+    return "\n\n".join(parts)
+
+
+def radius_table(group: Group) -> str:
+    radii = sorted({one["radius"] for one in group["measures"]})
+    rows = []
+    for peer in dict.fromkeys(one["peer"] for one in group["measures"]):
+        found = [measure(group, peer=peer, radius=radius) for radius in radii]
+        known = [one for one in found if one]
+        low, high = (pick(one["recall"] for one in known) for pick in (min, max))
+        recall = percent(low) if low == high else f"{percent(low)} to {percent(high)}"
+        cells = [f"{milliseconds(o['p50_ms'])} / {milliseconds(o['p95_ms'])}" for o in known]
+        rows.append([bold(peer), *cells, recall])
+    return table(["", *(f"r = {radius}" for radius in radii), "recall"], rows)
+
+
+def bold(peer: str) -> str:
+    return f"**{peer}**" if peer == "imgdb" else peer
+
+
+def hnsw(results: Results) -> str:
+    parts = []
+    for group in results.of("hnsw"):
+        ours, theirs = group["builds"]["imgdb"], group["builds"]["pgvector HNSW"]
+        rows = [
+            ["**imgdb** (`track`)", f"{ours['track_s']:.1f} s",
+             f"{sum(ours['after_vacuum'].values()) / 1e6:.0f} MB"],
+            ["pgvector HNSW", f"{theirs['seconds']:.1f} s", f"{theirs['bytes'] / 1e6:.0f} MB"],
+        ]  # fmt: skip
+        parts += [
+            f"### {data_name(group)}, {group['size']:,} rows",
+            table(["", "built in", "size"], rows),
+            radius_table(group),
+        ]
+    if not parts:
+        return ""
+    text = (
+        "`m` and `ef_construction` are pgvector's defaults; the build gets 2 GB of"
+        " `maintenance_work_mem`, so that the graph stays in memory."
+    )
+    return "\n\n".join(["## pgvector HNSW", text, *parts])
+
+
+def nearest(results: Results) -> str:
+    rows = [
+        [bold(one["peer"]), data_name(group), f"{group['size']:,}", milliseconds(one["p50_ms"]),
+         milliseconds(one["p95_ms"]), percent(one["recall"])]
+        for part, key in (("nearest", "measures"), ("hnsw", "nearest"))
+        for group in results.of(part)
+        for one in group[key]
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    text = (
+        "The ten nearest of all. Hashes that have ten neighbours within 11 are rare in these data:"
+        " an exact answer then needs every hash to be read, and `max_distance` avoids that."
+    )
+    head = ["", "data", "rows", "median, ms", "95 %, ms", "recall"]
+    return "\n\n".join(["## Nearest", text, table(head, rows)])
+
+
+def many(results: Results) -> str:
+    rows = [
+        [f"{data_name(group)}, {group['size']:,} rows, r = {one['radius']}",
+         milliseconds(one["loop_ms"]), milliseconds(one["any_ms"]),
+         f"{one['loop_ms'] / one['any_ms']:.1f} x"]
+        for group in results.of("within_any")
+        for one in group["measures"]
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    head = ["milliseconds a query, of 1,000", "`within` in a loop", "`within_any`", "gain"]
+    return "## Many queries at once\n\n" + table(head, rows)
+
+
+def pairs(results: Results) -> str:
+    rows = []
+    for group in results.of("pairs"):
+        for one in group["measures"]:
+            ours = one["seconds"]
+            shown = f"{ours:,.1f} s" if ours else f"more than {one['limit_s']:,.0f} s"
+            gain = f"{one['faiss_seconds'] / ours:.1f} x" if ours else ""
+            rows.append(
+                [f"{data_name(group)}, {group['size']:,} rows, r = {one['radius']}", shown,
+                 f"{one['pairs']:,}" if ours else "", f"{one['faiss_seconds']:,.1f} s", gain]
+            )  # fmt: skip
+    if not rows:
+        return ""
+    text = (
+        "FAISS range search of all against all, one thread, is reckoned from a sample of 1,000"
+        " queries in one call (the better of two): each query costs the same. It finds each pair"
+        " twice. The pairs of the sample are compared with FAISS's."
+    )
+    head = ["", "`pairs`", "pairs found", "FAISS, all against all", "gain"]
+    return "\n\n".join(["## All pairs", text, table(head, rows)])
+
+
+def loading(results: Results) -> str:
+    groups = results.of("load")
+    if not groups:
+        return ""
+    speed, room = [], []
+    for group in groups:
+        name = f"{data_name(group)}, {group['size']:,} rows"
+        rate = [group["size"] / seconds for seconds in (group["build"]["track_s"],
+                group["copy_s"], group["compact_s"])]  # fmt: skip
+        speed.append([name, *(f"{one:,.0f}" for one in rate), f"{group['vacuum_s']:.2f} s"])
+        states = ("after_track", "fragmented", "compacted", "vacuum_full")
+        each = [f"{hash_bytes(group, state):.1f}" for state in states]
+        medians = [milliseconds(group[s]["p50_ms"]) for s in states[1:]]
+        room.append([name, *each, " / ".join(medians)])
+    return "\n\n".join(
+        [
+            "## Loading",
+            "Rows a second: `track` of a filled table; COPY into a tracked one, in 100 batches"
+            " that each commit (at least 1,000 rows each); `compact` after that.",
+            table(["", "`track`", "COPY in batches", "`compact`", "VACUUM"], speed),
+            "Bytes for each distinct hash, table and index. `compact` leaves dead rows, whose room"
+            " the next appends use after VACUUM; only VACUUM FULL gives it back to the disk.",
+            table(
+                [
+                    "",
+                    "after `track`",
+                    "after batches",
+                    "after `compact`, VACUUM",
+                    "VACUUM FULL",
+                    "`within` r = 8, ms, in the last three",
+                ],
+                room,
+            ),
+        ]
+    )
+
+
+def append(results: Results) -> str:
+    rows = [
+        [f"{data_name(group)}, {group['images']:,} images", f"{group['images_per_s']:,}",
+         f"{group['images_per_s_with_compact']:,}", f"{group['batch_p50_ms']:.0f} ms",
+         f"{group['batch_max_ms']:.0f} ms"]
+        for group in results.of("append")
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    text = (
+        "COPY into `imgdb.image` with all four hashes, 1,000 rows a transaction: with its six"
+        " indexes, and the four triggers that file the hashes."
+    )
+    head = ["images a second", "appended", "compacting included", "median batch", "longest batch"]
+    return "\n\n".join(["## Appending images", text, table(head, rows)])
