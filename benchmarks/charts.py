@@ -75,7 +75,7 @@ def chart(results: Results, kind: str, radius: int) -> str:
     title = f"Search within distance {radius}: {what}"
     body = [
         f'<text x="{LEFT}" y="22" class="title">{title}</text>',
-        f'<text x="{LEFT}" y="{TOP - 6}" class="small">median, ms</text>',
+        f'<text x="{LEFT}" y="{TOP - 6}" class="small">median, ms; percentages: recall</text>',
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" class="small middle">'
         "rows stored</text>",
     ]
@@ -102,7 +102,7 @@ def chart(results: Results, kind: str, radius: int) -> str:
         body.append(f'<path class="lead c{number}" d="M{last_x + 5},{last_y} L{end},{label_y}"/>')
         body.append(
             f'<text class="name c{number}" x="{end + 4}" y="{label_y + 4}">{escape(line.peer)}'
-            f'<tspan class="recall">  {percent(line.recall)}</tspan></text>'
+            f'<tspan class="recall" dx="6">{percent(line.recall)}</tspan></text>'
         )
     summary = f"{title}. Median milliseconds against rows; the percentage is the recall."
     return page(title, summary, body)
