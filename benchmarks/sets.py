@@ -18,7 +18,7 @@ PAIR_RADII = (3, 4, 8)
 SAMPLE = 1000  # of FAISS's queries; each costs the same, so the rest need not be asked
 ANY = "SELECT query_hash, hash FROM imgdb.within_any('bench', %s::bigint[], %s::integer)"
 PAIRS = "CREATE TEMPORARY TABLE found AS SELECT * FROM imgdb.pairs('bench', {radius})"
-# As arrays and sorted: joins of hashes by hashing take minutes (docs/search.md).
+# Looked up one by one in both columns: no hash table of hashes (docs/benchmarks.md).
 NEIGHBOURS = (
     "SELECT hash_a, hash_b FROM found WHERE hash_a = ANY (%(some)s::bigint[])"
     " UNION ALL SELECT hash_b, hash_a FROM found WHERE hash_b = ANY (%(some)s::bigint[])"

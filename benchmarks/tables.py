@@ -65,9 +65,11 @@ def environment(results: Results) -> str:
             for g in results.groups.values()
             if g["run"] == number and "load_average" in g
         ]
+        low, high = min(loads, default=0), max(loads, default=0)
         lines.append(
             f"- measured {run['date']} at commit `{run['commit']}`, {run['rounds']} rounds; load"
-            f" average when parts began: {min(loads, default=0)} to {max(loads, default=0)}"
+            f" average when parts began: {low} to {high}"
+            + ("; others used the machine too" if high > found["cores"] + 1 else "")
         )
     return "\n".join(lines)
 

@@ -142,8 +142,9 @@ TARGETS = (
            hnsw_build, rows=hnsw_rows),
     Target("1 M uniform: times smaller than the index of pgvector HNSW", 4, "x",
            hnsw_size, rows=hnsw_rows,
-           held_back_by="a row header and an index entry serve one or two hashes here; in a"
-           " million, 15"),
+           held_back_by="at a million a bucket row and its index entry serve 15 hashes,"
+        " with fewer rows fewer",
+    ),
     Target("1 M uniform, bytes a hash: batches, compact, VACUUM FULL", 60, "bytes",
            bytes_per_hash("uniform", MILLION, "vacuum_full"), most=True),
     Target("1 M photos, bytes a hash: batches, compact, VACUUM FULL", 60, "bytes",
