@@ -22,7 +22,6 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
     "IM003": UsageError,  # bad hex
     "IM004": UsageError,  # no such column, or not bigint
     "IM005": DatabaseFailure,  # already tracked
-    "IM006": UsageError,  # band masks do not split 64 bits
     "IM007": DatabaseFailure,  # space still in use
     "IM008": DatabaseFailure,  # space exists
     "IM009": UnknownName,  # not tracked
