@@ -18,7 +18,7 @@ FORMATS = {
     "PNG": "PNG: 1 to 16 bits, palette, alpha, interlaced; of an APNG the default picture",
     "GIF": "GIF: the first frame",
     "WEBP": "WebP: lossy, lossless, alpha; the first frame of an animation",
-    "TIFF": "TIFF and BigTIFF: the first page; 1 to 16 bits, 32-bit integers, floats, CMYK, LAB",
+    "TIFF": "TIFF and BigTIFF: the first page; 1 to 16 bits, CMYK, LAB, grey of 32 bits or floats",
     "BMP": "BMP: 1 to 32 bits, run-length coded too",
     "ICO": "ICO: the largest icon",
     "PPM": "PBM, PGM, PPM, PFM: plain and binary, up to 16 bits, grey floats",
