@@ -145,6 +145,12 @@ TARGETS = (
            held_back_by="at a million a bucket row and its index entry serve 15 hashes,"
         " with fewer rows fewer",
     ),
+    Target("1 M uniform, bytes a hash: track of a filled table", 60, "bytes",
+           bytes_per_hash("uniform", MILLION, "after_track"), most=True),
+    Target("1 M uniform, bytes a hash: batches, compact, VACUUM", 60, "bytes",
+           bytes_per_hash("uniform", MILLION, "compacted"), most=True,
+           held_back_by="the files keep the room of the rows that were merged, for the next"
+           " appends; VACUUM FULL gives it back"),
     Target("1 M uniform, bytes a hash: batches, compact, VACUUM FULL", 60, "bytes",
            bytes_per_hash("uniform", MILLION, "vacuum_full"), most=True),
     Target("1 M photos, bytes a hash: batches, compact, VACUUM FULL", 60, "bytes",
