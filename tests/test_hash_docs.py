@@ -1,0 +1,41 @@
+"""docs/hashes.md says what the stored results and the code say."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from imgdb import hashing, reduced
+from imgdb.fingerprint import RECIPES
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "hashes.md").read_text()
+
+
+def test_tables_are_rendered_from_the_stored_results():
+    place = ROOT / "benchmarks" / "hash_tables.py"
+    spec = importlib.util.spec_from_file_location("hash_tables", place)
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert tables.render(PAGE) == PAGE, "run: python benchmarks/hash_tables.py"
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values())
+def test_recipes_are_described(recipe):
+    assert f"**`{recipe}`**" in PAGE
+
+
+@pytest.mark.parametrize("name", hashing.ALGORITHMS)
+def test_constants_are_those_of_the_code(name):
+    margin, bits = reduced._SLACK[name]
+    rows = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}` |")]
+    assert any(f" {margin:g} " in row and row.endswith(f"| {bits} |") for row in rows)
+    assert f"at most {hashing._FLAT_SPAN} of the 256 grey levels" in PAGE
+
+
+def test_the_number_of_vectors():
+    vectors = json.loads((ROOT / "tests" / "data" / "hashes" / "vectors.json").read_text())
+    assert f"holds {len(vectors)} tiny pictures" in PAGE
+    for vector in vectors:
+        assert (ROOT / "tests" / "data" / "hashes" / vector["file"]).is_file()
