@@ -13,6 +13,10 @@ from imgdb.resample import Pixels
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
+# The bands of one level: sums and differences along the rows, each of the sums [0] and of the
+# differences [1] along the columns; sums[0] is the low band.
+_Bands = tuple[Floats, Floats]
+
 _SIDE = 8
 _LEVELS = 3  # from 8 x 8 blocks up to the whole picture
 _TAP = 0.7071067811865476  # both taps of the Haar filter, as PyWavelets spells them
@@ -56,16 +60,11 @@ def _bits_at_tie(pixels: Pixels, sums: NDArray[np.int64], middle: int) -> Bits:
     """
     levels = (len(pixels) // _SIDE).bit_length() - 1
     blocks = _blocks(pixels)
-    whole = _decompose_blocks(blocks, levels).reshape(_SIDE, _SIDE)
-    details = []
-    for _ in range(_LEVELS):
-        whole, *detail = _analyse(whole)
-        details.append(detail)
-    whole = whole * 0.0
-    for detail in reversed(details):
-        whole = _synthesise(whole, *detail)
+    coefficients = _decompose_blocks(blocks, levels).reshape(_SIDE, _SIDE)
+    top, bands = _decompose(coefficients, _LEVELS)
+    rebuilt = _rebuild(top * 0.0, bands)
     tied = sums == middle
-    values = _through_blocks(blocks[tied.ravel()], whole[tied], levels)
+    values = _through_blocks(blocks[tied.ravel()], rebuilt[tied], levels)
     below = int((sums < middle).sum())
     ordered = np.sort(values)
     bits = sums > middle
@@ -107,13 +106,8 @@ def _through_blocks(blocks: Pixels, rebuilt: Floats, levels: int) -> Floats:
 
 
 def _through(pixels: Floats, rebuilt: Floats, levels: int) -> Floats:
-    details = []
-    for _ in range(levels):
-        pixels, *detail = _analyse(pixels)
-        details.append(detail)
-    pixels = rebuilt.reshape(-1, 1, 1)
-    for detail in reversed(details):
-        pixels = _synthesise(pixels, *detail)
+    _, bands = _decompose(pixels, levels)
+    pixels = _rebuild(rebuilt.reshape(-1, 1, 1), bands)
     for _ in range(levels):
         pixels = _low(pixels)
     return pixels[:, 0, 0]
@@ -135,28 +129,37 @@ def _low(pixels: Floats) -> Floats:
     return scaled[..., 1::2] + scaled[..., ::2]
 
 
-def _analyse(pixels: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """One level: the low band and its three details."""
-    scaled = pixels * _TAP
-    later, earlier = scaled[..., 1::2, :], scaled[..., ::2, :]
+def _decompose(pixels: Floats, levels: int) -> tuple[Floats, list[_Bands]]:
+    """Return the low band of the last level and the bands of every level."""
     bands = []
-    for rows in (later + earlier, earlier - later):
-        rows = rows * _TAP
+    for _ in range(levels):
+        scaled = pixels * _TAP
+        later, earlier = scaled[..., 1::2, :], scaled[..., ::2, :]
+        rows = np.empty((2, *later.shape))
+        np.add(later, earlier, out=rows[0])
+        np.subtract(earlier, later, out=rows[1])
+        rows *= _TAP
         later, earlier = rows[..., 1::2], rows[..., ::2]
-        bands += [later + earlier, earlier - later]
-    return bands[0], bands[1], bands[2], bands[3]
+        bands.append((later + earlier, earlier - later))
+        pixels = bands[-1][0][0]
+    return pixels, bands
 
 
-def _synthesise(low: Floats, right: Floats, down: Floats, both: Floats) -> Floats:
-    """Undo `_analyse`: rows first, then columns."""
-    height, width = low.shape[-2:]
-    rows = np.empty((2, *low.shape[:-1], 2 * width))
-    for half, (sums, differences) in zip(rows, ((low, right), (down, both)), strict=True):
-        sums, differences = sums * _TAP, differences * _TAP
-        np.add(sums, differences, out=half[..., ::2])
-        np.subtract(sums, differences, out=half[..., 1::2])
-    rows *= _TAP
-    pixels = np.empty((*low.shape[:-2], 2 * height, 2 * width))
-    np.add(rows[0], rows[1], out=pixels[..., ::2, :])
-    np.subtract(rows[0], rows[1], out=pixels[..., 1::2, :])
-    return pixels
+def _rebuild(low: Floats, bands: list[_Bands]) -> Floats:
+    """Undo `_decompose` with another low band at its end: rows first, then columns."""
+    for sums, differences in reversed(bands):
+        sums[0] = low
+        sums *= _TAP
+        differences *= _TAP
+        rows = _interleaved(sums, differences)
+        rows *= _TAP
+        # Columns are rows of the transpose.
+        low = _interleaved(rows[0].swapaxes(-1, -2), rows[1].swapaxes(-1, -2)).swapaxes(-1, -2)
+    return low
+
+
+def _interleaved(sums: Floats, differences: Floats) -> Floats:
+    pairs = np.empty((*sums.shape, 2))
+    np.add(sums, differences, out=pairs[..., 0])
+    np.subtract(sums, differences, out=pairs[..., 1])
+    return pairs.reshape(*sums.shape[:-1], -1)
