@@ -29,6 +29,9 @@ BATCH_ROWS = 5000
 COMPARE_SECONDS = 0.5
 BATCH_SECONDS = 2.0
 
+# An idle worker has half of this resident.
+LEAST_MEMORY = 128 << 20
+
 # Reasons that a second look at the same bytes would find again, after as much work. The others
 # cost little to try again, or depend on more than the file: rights, options, the disk.
 LASTING = frozenset({"truncated", "broken", "crashed", "timeout", "no-memory"})
@@ -59,6 +62,9 @@ class Options:
             raise UsageError("no hash to make; choose from " + ", ".join(ALGORITHMS))
         if not self.collection.strip():
             raise UsageError("a collection needs a name")
+        if self.memory < LEAST_MEMORY:
+            least = LEAST_MEMORY >> 20
+            raise UsageError(f"--worker-memory is at least {least}M: an idle worker takes half")
 
     def pool(self) -> Pool[Task]:
         """Return the workers for these options."""
