@@ -7,8 +7,9 @@ RETURN format(
     'SELECT array_agg(numbered.hash ORDER BY numbered.hash) '
     'FROM (SELECT fresh.hash, (row_number() OVER (ORDER BY fresh.hash) - 1) / 1000000 AS part '
     'FROM (SELECT DISTINCT ON (source.hash) source.hash, source.filed '
-    'FROM (%s) AS source (hash, filed) ORDER BY source.hash, source.filed DESC) AS fresh '
-    'WHERE fresh.hash IS NOT NULL AND NOT fresh.filed) AS numbered '
+    'FROM (%s) AS source (hash, filed) WHERE source.hash IS NOT NULL '
+    'ORDER BY source.hash, source.filed DESC) AS fresh '
+    'WHERE NOT fresh.filed) AS numbered '
     'GROUP BY numbered.part',
     source_query
 );

@@ -31,11 +31,12 @@ CREATE TABLE imgdb.image (
     CONSTRAINT image_size_check CHECK (byte_size >= 0 AND width > 0 AND height > 0 AND frames > 0)
 );
 
-CREATE INDEX image_ahash_idx ON imgdb.image (ahash);
-CREATE INDEX image_dhash_idx ON imgdb.image (dhash);
-CREATE INDEX image_phash_idx ON imgdb.image (phash);
-CREATE INDEX image_whash_idx ON imgdb.image (whash);
-CREATE INDEX image_sha256_idx ON imgdb.image (sha256);
+-- Nobody looks for what is not known, and many have one or two of the hashes only.
+CREATE INDEX image_ahash_idx ON imgdb.image (ahash) WHERE ahash IS NOT NULL;
+CREATE INDEX image_dhash_idx ON imgdb.image (dhash) WHERE dhash IS NOT NULL;
+CREATE INDEX image_phash_idx ON imgdb.image (phash) WHERE phash IS NOT NULL;
+CREATE INDEX image_whash_idx ON imgdb.image (whash) WHERE whash IS NOT NULL;
+CREATE INDEX image_sha256_idx ON imgdb.image (sha256) WHERE sha256 IS NOT NULL;
 
 COMMENT ON TABLE imgdb.image IS 'One row per picture file: what it is and its hashes.';
 COMMENT ON COLUMN imgdb.image.image_id IS 'Identity.';

@@ -26,6 +26,7 @@ from imgdb.cli.inspect import explain, failures, stats
 from imgdb.cli.maintain import check, compact, rebuild
 from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
+from imgdb.cli.transfer import export, import_file
 from imgdb.errors import ImgdbError
 
 # What a shell says of a command that a signal ended: 130 for Ctrl-C.
@@ -46,6 +47,8 @@ app = typer.Typer(
 )
 app.add_typer(db_app, name="db")
 app.command()(ingest)
+app.command("import")(import_file)
+app.command()(export)
 app.command("hash")(hash_files)
 app.command()(query)
 app.command("compare")(compare_files)

@@ -38,6 +38,31 @@ $$;
 COMMENT ON FUNCTION imgdb.from_hex(text) IS
 'The hash that 16 hex digits spell; anything else is error IM003.';
 
+-- 13_is_flat.sql
+
+-- The same rule as hashing.is_flat, for hashes that come without their picture: a solid colour has
+-- hashes of zeros, but for the first bit of its phash, the sum of the pixels.
+CREATE FUNCTION imgdb._is_flat(average bigint, difference bigint, perceptual bigint, wavelet bigint)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN perceptual IS NULL
+        THEN
+            num_nonnulls(average, difference, wavelet) > 0
+            AND coalesce(average, 0) = 0
+            AND coalesce(difference, 0) = 0
+            AND coalesce(wavelet, 0) = 0
+    ELSE
+        imgdb.distance(perceptual & 9223372036854775807, 0) <= 4
+        AND imgdb.distance(coalesce(average, 0), 0) <= 4
+        AND imgdb.distance(coalesce(difference, 0), 0) <= 4
+        AND imgdb.distance(coalesce(wavelet, 0), 0) <= 4
+END;
+
+COMMENT ON FUNCTION imgdb._is_flat(bigint, bigint, bigint, bigint) IS
+'Whether hashes are those of a picture without structure: with a phash all within 4 bits of a '
+'solid colour''s, else equal to them.';
+
 -- 20_space.sql
 
 -- 64 bits in all and every bit present: so no bit is in two bands. A band without a bit would be
@@ -381,8 +406,9 @@ RETURN format(
     'SELECT array_agg(numbered.hash ORDER BY numbered.hash) '
     'FROM (SELECT fresh.hash, (row_number() OVER (ORDER BY fresh.hash) - 1) / 1000000 AS part '
     'FROM (SELECT DISTINCT ON (source.hash) source.hash, source.filed '
-    'FROM (%s) AS source (hash, filed) ORDER BY source.hash, source.filed DESC) AS fresh '
-    'WHERE fresh.hash IS NOT NULL AND NOT fresh.filed) AS numbered '
+    'FROM (%s) AS source (hash, filed) WHERE source.hash IS NOT NULL '
+    'ORDER BY source.hash, source.filed DESC) AS fresh '
+    'WHERE NOT fresh.filed) AS numbered '
     'GROUP BY numbered.part',
     source_query
 );
@@ -1553,11 +1579,12 @@ CREATE TABLE imgdb.image (
     CONSTRAINT image_size_check CHECK (byte_size >= 0 AND width > 0 AND height > 0 AND frames > 0)
 );
 
-CREATE INDEX image_ahash_idx ON imgdb.image (ahash);
-CREATE INDEX image_dhash_idx ON imgdb.image (dhash);
-CREATE INDEX image_phash_idx ON imgdb.image (phash);
-CREATE INDEX image_whash_idx ON imgdb.image (whash);
-CREATE INDEX image_sha256_idx ON imgdb.image (sha256);
+-- Nobody looks for what is not known, and many have one or two of the hashes only.
+CREATE INDEX image_ahash_idx ON imgdb.image (ahash) WHERE ahash IS NOT NULL;
+CREATE INDEX image_dhash_idx ON imgdb.image (dhash) WHERE dhash IS NOT NULL;
+CREATE INDEX image_phash_idx ON imgdb.image (phash) WHERE phash IS NOT NULL;
+CREATE INDEX image_whash_idx ON imgdb.image (whash) WHERE whash IS NOT NULL;
+CREATE INDEX image_sha256_idx ON imgdb.image (sha256) WHERE sha256 IS NOT NULL;
 
 COMMENT ON TABLE imgdb.image IS 'One row per picture file: what it is and its hashes.';
 COMMENT ON COLUMN imgdb.image.image_id IS 'Identity.';
@@ -2356,6 +2383,117 @@ $$;
 
 COMMENT ON FUNCTION imgdb._failures(text, text) IS
 'The files that could not be ingested, by path; NULL stands for every collection, every reason.';
+
+-- 86_store_import.sql
+
+CREATE FUNCTION imgdb._stage_import()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    CREATE TEMPORARY TABLE fresh_hash (
+        line bigint NOT NULL,
+        path text COLLATE "C" NOT NULL,
+        ahash bigint,
+        dhash bigint,
+        phash bigint,
+        whash bigint
+    ) ON COMMIT DROP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._stage_import() IS
+'Makes the transaction''s table pg_temp.fresh_hash, which is copied into and then stored.';
+
+CREATE FUNCTION imgdb._repeated_imports(line_limit integer)
+RETURNS TABLE (line bigint, first_line bigint, line_count bigint)
+LANGUAGE plpgsql STABLE ROWS 20
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT numbered.line, numbered.first_line, count(*) OVER ()
+    FROM (
+        SELECT n.line, min(n.line) OVER (PARTITION BY n.path) AS first_line
+        FROM pg_temp.fresh_hash AS n
+    ) AS numbered
+    WHERE numbered.line > numbered.first_line
+    ORDER BY numbered.line
+    LIMIT line_limit;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._repeated_imports(integer) IS
+'The first lines whose path stands in an earlier line, and how many there are.';
+
+-- Hashes that imgdb made from a file are better than what somebody says of them, and stay.
+CREATE FUNCTION imgdb._store_import(for_collection_id integer)
+RETURNS TABLE (added bigint, updated bigint)
+LANGUAGE plpgsql VOLATILE ROWS 1
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH stored AS (
+        INSERT INTO imgdb.image AS i (
+            collection_id, path, ahash, dhash, phash, whash, flat, recipe
+        )
+        SELECT
+            for_collection_id, n.path, n.ahash, n.dhash, n.phash, n.whash,
+            imgdb._is_flat(n.ahash, n.dhash, n.phash, n.whash), 'imported'
+        FROM pg_temp.fresh_hash AS n
+        -- What is to stay is left out here already: a conflict would lock the row, which writes it.
+        LEFT JOIN imgdb.image AS known
+            ON known.collection_id = for_collection_id AND known.path = n.path
+        WHERE
+            known.image_id IS NULL
+            OR known.sha256 IS NULL
+            AND (known.ahash, known.dhash, known.phash, known.whash)
+            IS DISTINCT FROM (n.ahash, n.dhash, n.phash, n.whash)
+        ORDER BY n.path
+        ON CONFLICT ON CONSTRAINT image_collection_id_path_key DO UPDATE SET
+            ahash = excluded.ahash,
+            dhash = excluded.dhash,
+            phash = excluded.phash,
+            whash = excluded.whash,
+            flat = excluded.flat,
+            ingested_at = excluded.ingested_at
+        WHERE i.sha256 IS NULL
+        -- A row that is new has never been locked by anybody.
+        RETURNING i.xmax = 0 AS is_new
+    )
+    SELECT
+        count(*) FILTER (WHERE stored.is_new),
+        count(*) FILTER (WHERE NOT stored.is_new)
+    FROM stored;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._store_import(integer) IS
+'Files the rows of pg_temp.fresh_hash in imgdb.image; rows that were made from a file stay.';
+
+-- 87_exported_images.sql
+
+-- SQL and inlined, so that rows stream instead of being gathered first.
+CREATE FUNCTION imgdb._exported_images(of_collection text)
+RETURNS TABLE (
+    path text, collection text, ahash text, dhash text, phash text, whash text, flat boolean,
+    recipe text, byte_size bigint, modified_at timestamptz, sha256 text, format text,
+    width integer, height integer, frames integer, missing_since timestamptz
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
+AS $$
+    SELECT
+        i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
+        imgdb.to_hex(i.whash), i.flat, i.recipe, i.byte_size, i.modified_at,
+        encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
+    FROM imgdb.image AS i
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    WHERE of_collection IS NULL OR c.name = of_collection
+$$;
+
+COMMENT ON FUNCTION imgdb._exported_images(text) IS
+'What is known of the images of a collection, or of all: what imgdb export writes.';
 
 -- 90_built_in_spaces.sql
 

@@ -1,0 +1,103 @@
+"""`imgdb import` and `imgdb export`: hashes in bulk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgdb.cli.options import Dsn, FormatOption
+from imgdb.errors import UsageError
+from imgdb.output import Format, default_format, printable, render, render_object
+
+COUNTS = ("added", "updated", "unchanged")
+
+
+class TableFormat(StrEnum):
+    """The shapes that `imgdb export` writes."""
+
+    csv = "csv"
+    parquet = "parquet"
+
+
+def import_file(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="CSV, or Parquet by its suffix: a column path or id, and any of the four hashes.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    collection: Annotated[str, typer.Option(help="Made if it is new.")],
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """File hashes that are made already, from CSV or Parquet.
+
+    Hashes are 16 hex digits or 64-bit numbers. A file with a bad line is not imported at all.
+    """
+    from imgdb import progress
+    from imgdb.database import open_database
+    from imgdb.importing import BadLines, import_hashes
+    from imgdb.stopping import Stopping
+
+    try:
+        with open_database(dsn) as conn, Stopping() as stopping, progress.bar() as bar:
+            done = import_hashes(
+                conn, file, collection=collection, stopping=stopping, watching=bar.update
+            )
+    except BadLines as error:
+        for line in error.told:
+            typer.echo(f"imgdb: {printable(line)}", err=True)
+        raise
+    counts = {name: getattr(done, name) for name in COUNTS}
+    format = format or default_format()
+    if format is Format.json:
+        render_object(counts)
+    elif format is Format.csv:
+        render([tuple(counts.values())], COUNTS, format)
+    else:
+        render(list(counts.items()), ("hashes", "count"), format)
+
+
+def export(
+    collection: Annotated[
+        str | None, typer.Option(help="Default: all collections.", show_default=False)
+    ] = None,
+    format: Annotated[
+        TableFormat, typer.Option(help="csv has hashes in hex, parquet as integers.")
+    ] = TableFormat.csv,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.", dir_okay=False),
+    ] = None,
+    dsn: Dsn = None,
+) -> None:
+    """Write what is known of the images as CSV or Parquet.
+
+    `imgdb import` reads it.
+    """
+    from imgdb.database import open_database
+    from imgdb.exporting import export_csv, export_parquet
+
+    write = export_parquet if format is TableFormat.parquet else export_csv
+    if output is None:
+        if format is TableFormat.parquet and sys.stdout.isatty():
+            raise UsageError("Parquet is nothing for a terminal: give --output FILE")
+        with open_database(dsn) as conn:
+            write(conn, sys.stdout.buffer, collection)
+        return
+    # Whoever reads FILE finds the old one or the whole new one.
+    part = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with open_database(dsn) as conn, part.open("wb") as file:
+            write(conn, file, collection)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
