@@ -19,7 +19,7 @@ from imgdb.grey import Samples, to_grey
 from imgdb.limits import MAX_PIXELS, check_size
 from imgdb.pnm import read_pnm
 from imgdb.reasons import explained
-from imgdb.whole import check_whole, targa_has_alpha
+from imgdb.whole import check_whole, targa_has_alpha, webp_size
 
 Decode = Literal["exact", "scaled"]
 
@@ -96,6 +96,8 @@ def decode_grey(encoded: Encoded, decode: Decode, max_pixels: int) -> Decoded:
         image = reader(file, encoded.head, max_pixels) if reader else None
         if image is not None:
             return Decoded(to_grey(_without_void_alpha(image, encoded)), *image.size)
+        if format_name == "WEBP" and (size := webp_size(encoded.head)):
+            check_size(format_name, *size, max_pixels)
         with _open(encoded) as image_file:
             check_size(format_name, *image_file.size, max_pixels)
             position = file.tell()

@@ -183,6 +183,20 @@ def _count_tiff_pages(file: BinaryIO, byte_size: int) -> int:
     return len(pages)
 
 
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """Read width and height from a WebP's header: its decoder takes memory for them when opened."""
+    kind, frame = head[12:16], head[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return int.from_bytes(frame[4:7], "little") + 1, int.from_bytes(frame[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(frame[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = unpack("<HH", frame[6:10])
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
 def targa_has_alpha(file: BinaryIO) -> bool:
     """Tell what a Targa of version 2 says of its fourth channel; without a word it is alpha."""
     try:

@@ -19,6 +19,7 @@ from test_loader_formats import load
 from imgdb import loader
 from imgdb.errors import PictureError
 from imgdb.reasons import explained
+from imgdb.whole import webp_size
 
 FILES = every_format()
 PIXELS = SIZE[0] * SIZE[1]
@@ -162,7 +163,7 @@ BOMBS = {
     "targa": struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 30_000, 30_000, 24, 0),
     "targa of runs": struct.pack("<BBBHHBHHHHBB", 0, 0, 10, 0, 0, 0, 0, 0, 30_000, 30_000, 24, 0),
     "webp": b"RIFF" + struct.pack("<I", 30) + b"WEBPVP8X" + struct.pack("<I", 10) + b"\2\0\0\0"
-    + b"\x6f\x3e\0" * 2 + b"VP8L" + struct.pack("<I", 0),
+    + b"\x5f\xea\0" * 2 + b"VP8L" + struct.pack("<I", 0),
     "jpeg": swollen("baseline.jpg", ">HH", SIZE[::-1]),
     "jpeg 2000": swollen("rgb.jp2", ">II", SIZE[::-1]),
     "jpeg 2000 codestream": swollen("rgb.jp2", ">II", SIZE),
@@ -173,8 +174,13 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_by_their_headers(name: str) -> None:
     # A header that contradicts another is enough to refuse them, as long as nothing is decoded.
-    contradicts = name in ("webp", "jpeg 2000 codestream")
+    contradicts = name == "jpeg 2000 codestream"
     assert reason(BOMBS[name]) == ("broken" if contradicts else "too-large")
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0"}])
+def test_the_size_of_a_webp_is_known_before_it_is_opened(options: dict) -> None:
+    assert webp_size(encode(scene(), "WEBP", **options)) == SIZE
 
 
 def test_a_huge_tiff_is_refused_by_its_header() -> None:
