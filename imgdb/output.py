@@ -122,13 +122,17 @@ def _fit_column(cells: list[list[str]], columns: Sequence[str], position: int, s
 
 
 def _without_middle(text: str, width: int) -> str:
-    """Leave out the middle: the end of a path, its file name, says more than its start."""
+    """Leave out the middle: of a path the file name is kept whole if it fits."""
     from rich.cells import cell_len, chop_cells, set_cell_size
 
+    gap = "\N{HORIZONTAL ELLIPSIS}"
+    name = text[text.rfind("/") :]
+    room = width - cell_len(gap + name)
+    if name[0] == "/" and room >= 0:
+        return f"{set_cell_size(text, room).rstrip()}{gap}{name}"
     start = set_cell_size(text, width // 3).rstrip()
-    end = text[::-1]
-    end = chop_cells(end, width - cell_len(start) - 1)[0][::-1]
-    return f"{start}\N{HORIZONTAL ELLIPSIS}{end}"
+    end = chop_cells(text[::-1], width - cell_len(start + gap))[0][::-1]
+    return f"{start}{gap}{end}"
 
 
 def _table_cell(value: object) -> str:

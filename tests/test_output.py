@@ -89,3 +89,19 @@ def test_default_is_a_table_on_a_terminal_and_json_elsewhere(file, format):
 def test_printable_leaves_ordinary_text_alone():
     assert printable("a b é 日本 🏳️‍🌈") == "a b é 日本 🏳️‍🌈"
     assert printable("a\nb\u2028c") == "a\\nb\\u2028c"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("photos/2024/lake.jpg", "photos/2024/lake.jpg"),
+        ("photos/2024/summer/lake.jpg", "photos/202…/lake.jpg"),
+        ("photos/2024/a-long-name-of-a-file.jpg", "photos…of-a-file.jpg"),
+        ("写真/二〇二四年/夏休み/湖と山.jpg", "写真/二…/湖と山.jpg"),
+    ],
+)
+def test_the_middle_of_a_long_cell_is_left_out(monkeypatch, text, shown):
+    monkeypatch.setenv("COLUMNS", "80")
+    file = io.StringIO()
+    render([(text, "x" * 58)], ("path", "rest"), Format.table, file, shorten="path")
+    assert file.getvalue().splitlines()[1].split()[0] == shown
