@@ -91,7 +91,8 @@ def _render_table(
     console = Console(file=file, highlight=False)
     cells = [[_encodable(_table_cell(value), file) for value in row] for row in body]
     if shorten is not None:
-        _fit_column(cells, columns, columns.index(shorten), console.width)
+        # Folding every cell on a narrow screen would leave nothing to be read.
+        console.width = _fit_column(cells, columns, columns.index(shorten), console.width)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position, name in enumerate(columns):
         numbers = all(isinstance(row[position], int | float | None) for row in body)
@@ -106,8 +107,8 @@ _GAP = 2  # cells between two columns
 _NARROWEST = 16
 
 
-def _fit_column(cells: list[list[str]], columns: Sequence[str], position: int, screen: int) -> None:
-    """Shorten the cells of one column so that no line is wider than the screen."""
+def _fit_column(cells: list[list[str]], columns: Sequence[str], position: int, screen: int) -> int:
+    """Shorten the cells of one column to fit the screen; return the width that is needed."""
     from rich.cells import cell_len
 
     others = [
@@ -119,6 +120,7 @@ def _fit_column(cells: list[list[str]], columns: Sequence[str], position: int, s
     for line in cells:
         if cell_len(line[position]) > width:
             line[position] = _without_middle(line[position], width)
+    return max(screen, width + sum(others))
 
 
 def _without_middle(text: str, width: int) -> str:

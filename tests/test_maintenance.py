@@ -75,6 +75,20 @@ def test_compact_if_fragmented_leaves_alone_what_is_not(fragmented):
     assert maintenance.compact_if_fragmented(conn, least_rows=1000) == []
 
 
+def test_a_vacuum_that_is_not_permitted_is_told(cli, fragmented):
+    database, conn = fragmented
+    conn.execute(
+        "CREATE ROLE keeper; GRANT USAGE ON SCHEMA imgdb TO keeper;"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA imgdb TO keeper"
+    )
+    try:
+        result = cli("compact", "phash", dsn=f"{database} options='-c role=keeper'")
+        assert result.code == 0, result
+        assert "skipping" in result.stderr and "prefix_bucket" in result.stderr
+    finally:
+        conn.execute("DROP OWNED BY keeper; DROP ROLE keeper")
+
+
 @pytest.mark.parametrize("command", ["check", "rebuild", "compact"])
 def test_unknown_space(cli, database, command):
     result = cli(command, "nosuch", dsn=database)

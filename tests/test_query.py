@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import psycopg
@@ -212,6 +213,31 @@ def test_query_never_writes(cli, filled, folder):
     result = cli("query", folder / "lake.png", dsn=filled)
     assert result.code == 1
     assert "no writes" in result.stderr
+
+
+def test_rows_without_a_file_are_shown(cli, database, folder):
+    """Imported hashes: nothing is known of a file."""
+    lake = search.query_by_file(folder / "lake.png").hashes
+    with psycopg.connect(database) as conn:
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('bought')")
+        conn.execute(
+            "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+            " SELECT collection_id, 'SKU-1', %s, 'exact-1' FROM imgdb.collection",
+            (lake.phash,),
+        )
+    (match,) = matches(cli, folder / "lake.png", dsn=database)
+    known = {name for name, value in match.items() if value is not None}
+    assert known == {"path", "distance", "phash_distance", "same_bytes", "collection", "image_id"}
+    assert not match["same_bytes"]
+    table = cli("query", folder / "lake.png", "--format", "table", dsn=database).stdout
+    assert table.splitlines()[1].split() == ["SKU-1", "0"]
+
+
+def test_a_name_that_is_not_utf8_is_spelled_out(cli, filled, folder):
+    hostile = os.fsencode(folder) + b"/lake\n\xff.png"
+    Path(os.fsdecode(hostile)).write_bytes((folder / "lake.png").read_bytes())
+    found = matches(cli, "-", stdin=hostile + b"\0", dsn=filled)
+    assert {match["query"] for match in found} == {f"{folder}/lake\\n\\xff.png"}
 
 
 def test_the_hashes_on_offer_are_those_that_are_made():

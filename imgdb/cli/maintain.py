@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import astuple, fields
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgdb.cli.options import Dsn, FormatOption
 from imgdb.output import Format, byte_count, default_format, render
+
+if TYPE_CHECKING:
+    from psycopg.errors import Diagnostic
 
 Space = Annotated[
     str | None, typer.Argument(metavar="SPACE", help="The space; all of them if none is named.")
@@ -84,6 +87,7 @@ def compact(
 
     with open_database(dsn) as conn:
         names = [space] if space else [known.name for known in spaces(conn)]
+        conn.add_notice_handler(_pass_on)
         if full:
             typer.echo("imgdb: searches and writers wait until VACUUM FULL is done", err=True)
         done = compact(conn, names, full=full)
@@ -101,3 +105,9 @@ def compact(
         for one in done
     ]
     render(rows, ("space", "bucket rows", "size", "seconds"), format)
+
+
+def _pass_on(notice: Diagnostic) -> None:
+    """Tell what the server warns of: it skips a VACUUM that it does not permit."""
+    if notice.severity_nonlocalized == "WARNING":
+        typer.echo(f"imgdb: {notice.message_primary}", err=True)
