@@ -17,6 +17,11 @@ MAX_FRAMES = 65_535
 
 _PART = 1 << 20
 
+# A progressive JPEG has ten scans or so; ten thousand million pixels take half a minute.
+_PROGRESSIVE = 0xC2
+_USUAL_SCANS = 100
+_MOST_SCANNED_PIXELS = 10_000_000_000
+
 # Deflate makes at most 258 bytes of 2 bits.
 _DEFLATE_RATIO = 1032
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -100,6 +105,8 @@ def _check_jpeg(file: BinaryIO, byte_size: int) -> None:
         elif marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD8:
             position += 2
         else:
+            if marker[1] == _PROGRESSIVE:
+                _check_scans(file, position)
             position += 2 + int.from_bytes(marker[2:], "big")
     stop = byte_size
     while stop > position:
@@ -110,6 +117,15 @@ def _check_jpeg(file: BinaryIO, byte_size: int) -> None:
             return
         stop = start
     raise PictureError("truncated", "JPEG: it has no end (EOI)")
+
+
+def _check_scans(file: BinaryIO, header: int) -> None:
+    """Refuse a progressive JPEG of many scans: each costs a pass over all pixels, and few bytes."""
+    file.seek(header + 5)
+    height, width = unpack(">HH", file.read(4))
+    scans = sum(part.count(b"\xff\xda") for part in _parts(file, 1 << 62))
+    if scans > _USUAL_SCANS and scans * width * height > _MOST_SCANNED_PIXELS:
+        raise PictureError("broken", f"JPEG: {scans} scans of {width} x {height} pixels")
 
 
 def _check_webp(file: BinaryIO, byte_size: int) -> None:

@@ -138,9 +138,9 @@ def large_png() -> bytes:
     return png(30_000, 30_000, 1, 0, b"")
 
 
-def swollen(name: str, layout: str, size: tuple[int, int]) -> bytes:
+def swollen(name: str, layout: str, size: tuple[int, int], side: int = 60_000) -> bytes:
     """Write a large size where the file has its size."""
-    return FILES[name].replace(struct.pack(layout, *size), struct.pack(layout, 60_000, 60_000))
+    return FILES[name].replace(struct.pack(layout, *size), struct.pack(layout, side, side))
 
 
 BOMBS = {
@@ -176,6 +176,15 @@ def test_bombs_are_refused_by_their_headers(name: str) -> None:
     # A header that contradicts another is enough to refuse them, as long as nothing is decoded.
     contradicts = name == "jpeg 2000 codestream"
     assert reason(BOMBS[name]) == ("broken" if contradicts else "too-large")
+
+
+def test_a_progressive_jpeg_of_many_scans_is_refused() -> None:
+    """Each scan of 12 bytes is a pass over 256 million pixels."""
+    small = FILES["progressive.jpg"]
+    scan = small[small.rindex(b"\xff\xda") : -2]
+    assert reason(small[:-2] + scan + small[-2:]) == "accepted"
+    large = swollen("progressive.jpg", ">HH", SIZE[::-1], 16_000)
+    assert reason(large[:-2] + scan * 100 + large[-2:]) == "broken"
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0II*\0"}])
