@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
+from spaces import Space
 
 from imgdb import schema
 from imgdb.embedded import Server
@@ -22,7 +24,19 @@ BINDIRS = {"embedded": None, "debian15": Path("/usr/lib/postgresql/15/bin")}
 TEMPLATE = "imgdb_template"
 
 # The tests' servers hold little and forget it all: small, and no waiting for the disk.
-SETTINGS = {"shared_buffers": "64MB", "max_connections": "40", "autovacuum": "off"}
+SETTINGS = {"shared_buffers": "64MB", "max_connections": "240", "autovacuum": "off"}
+
+# A database is slow to some eyes and emptied by the tests themselves before each example.
+_hypothesis = {
+    "deadline": None,
+    "suppress_health_check": [
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.function_scoped_fixture,
+    ],
+}
+hypothesis.settings.register_profile("usual", max_examples=25, **_hypothesis)
+hypothesis.settings.register_profile("thorough", max_examples=1000, **_hypothesis)
+hypothesis.settings.load_profile(os.environ.get("IMGDB_TEST_PROFILE", "usual"))
 
 _serial = itertools.count(1)
 
@@ -118,6 +132,14 @@ def database(server: Server, template: str) -> Iterator[str]:
     name = f"imgdb_test_{os.getpid()}_{next(_serial)}"
     yield _create(server, name, template)
     _drop(server, name)
+
+
+@pytest.fixture
+def space(database: str) -> Iterator[Space]:
+    """Track the column of an empty table into a space of its own, in a database of its own."""
+    made = Space(database)
+    yield made
+    made.conn.close()
 
 
 @pytest.fixture

@@ -1,0 +1,193 @@
+"""Every search gives all matches and nothing else, whatever the hashes, masks and buckets are."""
+
+import random
+from collections.abc import Callable
+
+import brute_force
+import pytest
+from hash_sets import (
+    CORNERS,
+    any_hash,
+    fashion_hashes,
+    flipped,
+    hash_lists,
+    near,
+    photo_hashes,
+    some_radius,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from spaces import Space
+
+
+def fresh(space: Space, hashes: list[int]) -> None:
+    """One bucket row for each hash and band: nothing was merged."""
+    for value in hashes:
+        space.insert([value])
+
+
+def loaded(space: Space, hashes: list[int]) -> None:
+    space.copy(hashes)
+
+
+def half_compacted(space: Space, hashes: list[int]) -> None:
+    fresh(space, hashes)
+    space.compact_half()
+
+
+def compacted(space: Space, hashes: list[int]) -> None:
+    fresh(space, hashes)
+    space.compact()
+
+
+def compacted_then_more(space: Space, hashes: list[int]) -> None:
+    compacted(space, hashes[::2])
+    space.copy(hashes)
+
+
+def without_stale(space: Space, hashes: list[int]) -> None:
+    """Near neighbours of each hash were there, are gone, and were dropped by compact."""
+    neighbours = [flipped(value, frozenset([place % 64])) for place, value in enumerate(hashes)]
+    space.copy(hashes + neighbours)
+    space.delete(set(neighbours) - set(hashes))
+    space.compact()
+
+
+def rebuilt(space: Space, hashes: list[int]) -> None:
+    fresh(space, hashes)
+    space.conn.execute("SELECT imgdb.rebuild(%s)", [space.name])
+
+
+STATES = (
+    fresh,
+    loaded,
+    half_compacted,
+    compacted,
+    compacted_then_more,
+    without_stale,
+    rebuilt,
+)
+
+# Unsigned band masks: rows as three uneven bands, and eight bands of one column each.
+MASKS: dict[str, list[int] | None] = {
+    "default": None,
+    "three": [0x3FFFFF << 42, 0x1FFFFF << 21, 0x1FFFFF],
+    "eight": [0x0101010101010101 << column for column in range(8)],
+    "uneven": [1 << 63, 1, *(0x3FF << 1 + 10 * band for band in range(6)), 0b11 << 61],
+}
+
+
+@pytest.fixture(params=MASKS)
+def banded(request, space: Space) -> Space:
+    """Give spaces of several band masks."""
+    if masks := MASKS[request.param]:
+        space.use_masks([mask - 2**64 if mask >> 63 else mask for mask in masks])
+    return space
+
+
+def check(space: Space, hashes: brute_force.Hashes, query: int, radius: int) -> None:
+    expected = brute_force.within(hashes, query, radius)
+    assert space.within(query, radius) == expected
+    assert space.scan(query, radius) == expected
+    strategy, probes, candidates, matches = space.explain(query, radius)
+    assert strategy == ("prefix buckets" if radius <= 12 else "scan")
+    assert (probes > 0) == (radius <= 12)
+    assert candidates >= matches == len(expected)
+
+
+@given(st.data())
+def test_within_scan_and_explain(banded, data):
+    hashes = data.draw(hash_lists)
+    banded.clear()
+    data.draw(st.sampled_from(STATES))(banded, hashes)
+    queries = near(st.sampled_from(hashes)) | any_hash if hashes else any_hash
+    for _ in range(3):
+        query = data.draw(queries | st.sampled_from(CORNERS))
+        check(banded, brute_force.signed(hashes), query, data.draw(some_radius))
+    assert banded.missing() == 0
+
+
+@given(st.data())
+def test_within_any_and_nearest(banded, data):
+    hashes = data.draw(hash_lists)
+    banded.clear()
+    data.draw(st.sampled_from(STATES))(banded, hashes)
+    every = brute_force.signed(hashes)
+    one = near(st.sampled_from(hashes)) | any_hash if hashes else any_hash
+    queries = data.draw(st.lists(one | st.sampled_from(CORNERS), max_size=8))
+    radius = data.draw(some_radius)
+    expected = {query: brute_force.within(every, query, radius) for query in queries}
+    assert banded.within_any(queries, radius) == {
+        q: found for q, found in expected.items() if found
+    }
+    for query in queries[:3]:
+        limit = data.draw(st.integers(1, 50))
+        assert banded.nearest(query, limit, radius) == brute_force.nearest(
+            every, query, limit, radius
+        )
+
+
+@given(st.data())
+def test_pairs(banded, data):
+    hashes = data.draw(hash_lists)
+    banded.clear()
+    data.draw(st.sampled_from(STATES))(banded, hashes)
+    radius = data.draw(some_radius)
+    assert banded.pairs(radius) == brute_force.pairs(brute_force.signed(hashes), radius)
+
+
+@given(st.data())
+def test_stale_hashes_are_the_only_surplus(space, data):
+    hashes = data.draw(hash_lists)
+    gone = set(data.draw(st.lists(st.sampled_from(hashes), max_size=10))) if hashes else set()
+    space.clear()
+    data.draw(st.sampled_from((fresh, compacted)))(space, hashes)
+    space.delete(gone)
+    query = data.draw(near(st.sampled_from(hashes)) if hashes else any_hash)
+    radius = data.draw(some_radius)
+    before = brute_force.within(brute_force.signed(hashes), query, radius)
+    held = brute_force.signed(list(set(hashes) - gone) or [])
+    after = brute_force.within(held, query, radius)
+    assert after.items() <= space.within(query, radius).items() <= before.items()
+    space.compact()
+    check(space, held, query, radius)
+
+
+REAL: dict[str, Callable[[], brute_force.Hashes]] = {
+    **{
+        f"fashion {kind}": lambda kind=kind: fashion_hashes(kind, 3_000)
+        for kind in ("ahash", "dhash", "phash", "whash")
+    },
+    **{
+        f"photo {kind}": lambda kind=kind: photo_hashes(kind, 8_000)
+        for kind in ("ahash", "dhash", "phash", "whash")
+    },
+}
+
+
+@pytest.mark.parametrize("source", REAL)
+def test_real_hashes(space, source):
+    hashes = REAL[source]()
+    draw = random.Random(source)
+    space.copy(hashes.tolist())
+    queries = [
+        flipped(int(value), frozenset(draw.sample(range(64), draw.randrange(10))))
+        for value in draw.choices(hashes.tolist(), k=12)
+    ]
+    for radius in (0, 3, 4, 8, 10, 12, 14):
+        expected = {query: brute_force.within(hashes, query, radius) for query in queries}
+        for query in queries[:4]:
+            check(space, hashes, query, radius)
+        assert space.within_any(queries, radius) == {q: f for q, f in expected.items() if f}
+    space.compact()
+    for query in queries:
+        check(space, hashes, query, draw.randrange(16))
+        assert space.nearest(query, 20, 64) == brute_force.nearest(hashes, query, 20, 64)
+
+
+@pytest.mark.parametrize("source", REAL)
+@pytest.mark.parametrize("radius", [4, 9])
+def test_pairs_of_real_hashes(space, source, radius):
+    hashes = REAL[source]()[::4]
+    space.copy(hashes.tolist())
+    assert space.pairs(radius) == brute_force.pairs(hashes, radius)
