@@ -77,15 +77,24 @@ BEGIN
     COMMIT AND CHAIN;
     LOOP
         PERFORM imgdb._hold_off_compact(v_space_id);
-        -- The ordered aggregate makes this a walk along the index.
+        -- The ordered aggregate makes this a walk along the index. Merged rows do not overlap: where
+        -- rows do, they may hold doubles, however full they are.
         SELECT max(bucket.prefix), array_agg(bucket.prefix) FILTER (WHERE bucket.fragmented)
         INTO v_last, v_prefixes
         FROM (
             SELECT
                 b.prefix,
-                count(*) > ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0) AS fragmented
-            FROM imgdb.prefix_bucket AS b
-            WHERE b.space_id = v_space_id AND b.prefix >= v_next
+                count(*) > ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0)
+                OR bool_or(b.overlaps) AS fragmented
+            FROM (
+                SELECT
+                    part.prefix,
+                    part.hashes,
+                    part.hashes[1] <= lag(part.hashes[cardinality(part.hashes)])
+                        OVER (PARTITION BY part.prefix ORDER BY part.hashes[1]) AS overlaps
+                FROM imgdb.prefix_bucket AS part
+                WHERE part.space_id = v_space_id AND part.prefix >= v_next
+            ) AS b
             GROUP BY b.prefix
             ORDER BY b.prefix
             LIMIT 10000

@@ -1,0 +1,190 @@
+"""What compact merges, drops and keeps, and that killing it loses nothing."""
+
+import random
+
+import brute_force
+import psycopg
+import pytest
+from psycopg import sql
+
+TOASTED = (
+    "SELECT coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0) FROM pg_class"
+    " WHERE oid = 'imgdb.prefix_bucket'::regclass"
+)
+
+
+def rows_needed(space):
+    """Return how many rows of 200 the space's distinct (prefix, hash) pairs need."""
+    buckets = {}
+    for prefix, hashes in space.buckets():
+        buckets.setdefault(prefix, set()).update(hashes)
+    return sum(-(-len(hashes) // 200) for hashes in buckets.values())
+
+
+def assert_compact(space):
+    """Each prefix holds each hash once, in as few rows as can be, and only what the table holds."""
+    seen = set()
+    for prefix, hashes in space.buckets():
+        assert 1 <= len(hashes) <= 200
+        assert seen.isdisjoint((prefix, value) for value in hashes)
+        seen.update((prefix, value) for value in hashes)
+    assert len(space.buckets()) == rows_needed(space)
+    assert {value for _, value in seen} == set(space.held())
+    assert space.missing() == 0
+
+
+def test_rows_of_a_prefix_are_merged_and_doubles_dropped(space):
+    for _ in range(3):
+        for value in range(30):
+            space.insert([value])
+    assert len(space.buckets()) > 200
+    space.compact()
+    assert_compact(space)
+    before = space.buckets()
+    space.compact()
+    assert space.buckets() == before
+
+
+def test_full_rows_of_doubles_are_merged(space):
+    """Doubles of a bucket whose rows are all full."""
+    hashes = [value << 44 for value in range(400)]
+    space.copy(hashes)
+    space.copy(hashes)
+    space.compact()
+    assert_compact(space)
+
+
+def test_hashes_that_no_row_holds_are_dropped(space):
+    space.copy(range(1000))
+    space.delete(range(0, 1000, 3))
+    space.compact()
+    assert_compact(space)
+    space.delete(space.held())
+    space.compact()
+    assert space.buckets() == []
+
+
+def test_a_hash_stays_while_any_tracked_column_holds_it(space):
+    space.conn.execute("CREATE TABLE other (h bigint)")
+    space.conn.execute("SELECT imgdb.track('other', 'h', %s)", [space.name])
+    space.copy([1, 2])
+    space.conn.execute("INSERT INTO other VALUES (2), (3)")
+    space.conn.execute("TRUNCATE hashes")
+    space.compact()
+    assert space.within(2, 1) == {2: 0, 3: 1}
+    space.conn.execute("DROP TABLE other")
+    space.compact()
+    assert space.buckets() == []
+    tracked = "SELECT count(*) FROM imgdb.tracked_column JOIN imgdb.space USING (space_id)"
+    assert space.value(f"{tracked} WHERE name = %s", space.name) == 1
+
+
+def test_a_hash_that_comes_back_in_between_stays(space):
+    """What is stale when compact begins may be held again when its buckets are rewritten."""
+    space.copy(range(100))
+    stale = list(range(100))
+    space.delete(stale)
+    space.insert([7])
+    space.conn.execute(
+        "SELECT imgdb._compact_prefixes(%s::smallint, array_agg(DISTINCT prefix), %s)"
+        " FROM imgdb.prefix_bucket",
+        [space.space_id, stale],
+    )
+    assert_compact(space)
+
+
+def test_another_space_is_left_alone(space):
+    space.conn.execute("CREATE TABLE other (h bigint)")
+    space.conn.execute("SELECT imgdb.track('other', 'h', 'second')")
+    for value in (1, 2):
+        space.conn.execute("INSERT INTO other VALUES (%s)", [value])
+        space.insert([value])
+    count = "SELECT count(*) FROM imgdb.prefix_bucket WHERE space_id <> %s"
+    before = space.value(count, space.space_id)
+    space.compact()
+    assert space.value(count, space.space_id) == before
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_any_default_isolation_will_do(space, level):
+    space.conn.execute(sql.SQL("SET default_transaction_isolation = {}").format(level))
+    for value in range(20):
+        space.insert([value])
+    space.delete(range(10))
+    space.compact()
+    assert_compact(space)
+
+
+def test_it_cannot_run_inside_a_transaction_and_changes_nothing_there(space):
+    for _ in range(2):
+        space.insert([1])
+    before = space.buckets()
+    with pytest.raises(psycopg.errors.InvalidTransactionTermination), space.conn.transaction():
+        space.compact()
+    assert space.buckets() == before
+
+
+def test_what_a_killed_compact_left_is_done_by_the_next(space):
+    """Stale hashes are dropped from some bands, and the rest of the work is not done."""
+    draw = random.Random(5)
+    hashes = [draw.getrandbits(64) - 2**63 for _ in range(500)]
+    space.copy(hashes)
+    stale = hashes[::2]
+    space.delete(stale)
+    prefixes = sorted({prefix for prefix, _ in space.buckets()})
+    space.conn.execute(
+        "SELECT imgdb._compact_prefixes(%s::smallint, %s, %s)",
+        [space.space_id, prefixes[: len(prefixes) // 2], stale],
+    )
+    sampled = space.conn.execute("SELECT * FROM imgdb.check_space(%s, 500, 4)", [space.name])
+    assert sampled.fetchone()[1] == 0
+    space.compact()
+    assert_compact(space)
+
+
+@pytest.mark.parametrize(
+    ("hashes", "what"),
+    [
+        ("SELECT 7 FROM generate_series(1, 100000)", "equal hashes"),
+        ("SELECT i FROM generate_series(0, 99999) AS i", "hashes that share prefixes"),
+    ],
+    ids=["equal", "near"],
+)
+def test_no_row_outgrows_its_page(space, hashes, what):
+    space.conn.execute(f"INSERT INTO hashes (hash) {hashes}")
+    for _ in range(2):
+        assert max(len(found) for _, found in space.buckets()) <= 200, what
+        assert space.value(TOASTED) == 0
+        assert len(space.buckets()) == rows_needed(space)
+        assert space.within(7, 0) == {7: 0}
+        space.compact()
+
+
+def test_equal_prefixes(space):
+    """100,000 hashes that differ in two bands only: the buckets of the others are long."""
+    mask = 0xAA005500AA005500
+    bits = [bit for bit in range(64) if not mask >> bit & 1][:17]
+    hashes = {
+        sum((number >> place & 1) << bit for place, bit in enumerate(bits))
+        for number in range(100_000)
+    }
+    space.copy(hashes)
+    assert max(len(found) for _, found in space.buckets()) <= 200
+    every = brute_force.signed(list(hashes))
+    for query in list(hashes)[:3]:
+        assert space.within(query, 2) == brute_force.within(every, query, 2)
+
+
+def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
+    space.conn.execute(
+        "INSERT INTO hashes (hash) SELECT ('x' || left(md5(i::text), 16))::bit(64)::bigint"
+        " FROM generate_series(1, 1200000) AS i"
+    )
+    (rows,) = space.conn.execute(
+        "SELECT max(cardinality(hashes)), sum(cardinality(hashes)),"
+        " (SELECT count(DISTINCT hash) FROM hashes) FROM imgdb.prefix_bucket WHERE space_id = %s",
+        [space.space_id],
+    )
+    longest, filed, distinct = rows
+    assert longest <= 200
+    assert filed == 4 * distinct
