@@ -24,7 +24,12 @@ BINDIRS = {"embedded": None, "debian15": Path("/usr/lib/postgresql/15/bin")}
 TEMPLATE = "imgdb_template"
 
 # The tests' servers hold little and forget it all: small, and no waiting for the disk.
-SETTINGS = {"shared_buffers": "64MB", "max_connections": "240", "autovacuum": "off"}
+SETTINGS = {
+    "shared_buffers": "64MB",
+    "max_connections": "240",
+    "max_prepared_transactions": "2",
+    "autovacuum": "off",
+}
 
 # A database is slow to some eyes and emptied by the tests themselves before each example.
 _hypothesis = {

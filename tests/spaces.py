@@ -23,6 +23,17 @@ class Space:
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(self.conninfo, autocommit=True)
 
+    def reconnect(self) -> None:
+        """Connect anew, as soon as a server that is recovering lets us."""
+        self.conn.close()
+        while True:
+            try:
+                self.conn = self.connect()
+                return
+            except psycopg.OperationalError as error:
+                if "starting up" not in str(error) and "recovery" not in str(error):
+                    raise
+
     # -- changing ---------------------------------------------------------------------------------
 
     def clear(self) -> None:

@@ -1,0 +1,273 @@
+"""Writers, compactors and searchers at once: nobody deadlocks, and no committed hash is missed."""
+
+import os
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import brute_force
+import psycopg
+import pytest
+from spaces import INSERT, Space
+
+WRITERS = 200
+# Statements of each writer beside which compactors and searchers run.
+ROUNDS = int(os.environ.get("IMGDB_TEST_ROUNDS", "200"))
+
+
+def draw_hashes(draw: random.Random, count: int) -> list[int]:
+    """Draw hashes from a small stock: many come again, and buckets crowd."""
+    return [(draw.randrange(300) * 0x9E3779B97F4A7C15) % 2**64 - 2**63 for _ in range(count)]
+
+
+class Crew:
+    """Threads that each have a connection; the first error ends them all and is raised."""
+
+    def __init__(self, space: Space) -> None:
+        self.space, self.over = space, threading.Event()
+        self._pool = ThreadPoolExecutor(WRITERS + 10)
+        self._runs = []
+
+    def add(self, work: Callable[[psycopg.Connection], None]) -> None:
+        def run() -> None:
+            try:
+                with self.space.connect() as conn:
+                    work(conn)
+            except BaseException:
+                self.over.set()
+                raise
+
+        self._runs.append(self._pool.submit(run))
+
+    def until_over(self, work: Callable[[psycopg.Connection], None]) -> None:
+        """Repeat work until the others are done; at least once."""
+
+        def repeat(conn: psycopg.Connection) -> None:
+            work(conn)
+            while not self.over.is_set():
+                work(conn)
+
+        self.add(repeat)
+
+    def wait(self, count: int | None = None) -> None:
+        """Wait for the first `count` to end, then for all others."""
+        try:
+            for run in self._runs[:count]:
+                run.result()
+        finally:
+            self.over.set()
+            self._pool.shutdown()
+        for run in self._runs:
+            run.result()
+
+
+def compactor(space: Space) -> Callable[[psycopg.Connection], None]:
+    return lambda conn: conn.execute("CALL imgdb.compact(%s)", [space.name])
+
+
+def assert_exact(space: Space) -> None:
+    """Compare with brute force over what the table holds, before and after a compact."""
+    hashes = brute_force.signed(space.held())
+    for _ in range(2):
+        assert space.missing() == 0
+        for query in (*hashes[:20].tolist(), 0, -1):
+            expected = brute_force.within(hashes, query, 10)
+            assert expected.items() <= space.within(query, 10).items()
+        space.compact()
+    assert set(space.scan(0, 64)) == set(hashes.tolist())
+
+
+def test_writers_compactors_and_searchers(space):
+    crew = Crew(space)
+
+    def write(seed: int) -> Callable[[psycopg.Connection], None]:
+        def work(conn: psycopg.Connection) -> None:
+            draw = random.Random(seed)
+            for _ in range(ROUNDS):
+                with conn.transaction(force_rollback=draw.random() < 0.2):
+                    conn.execute(INSERT, [draw_hashes(draw, draw.randrange(1, 20))])
+                # SKIP LOCKED: updates that wait for each other's rows would rightly deadlock.
+                conn.execute(
+                    "UPDATE hashes SET note = %s, hash = CASE WHEN id %% 3 = 0 THEN %s"
+                    " ELSE hash END WHERE id IN (SELECT id FROM hashes ORDER BY random()"
+                    " LIMIT 3 FOR UPDATE SKIP LOCKED)",
+                    [str(seed), draw_hashes(draw, 1)[0]],
+                )
+                conn.execute(
+                    "DELETE FROM hashes WHERE id IN (SELECT id FROM hashes ORDER BY random()"
+                    " LIMIT 5 FOR UPDATE SKIP LOCKED)"
+                )
+
+        return work
+
+    def search(conn: psycopg.Connection) -> None:
+        """One snapshot: what the table holds is found, whatever compact has done by then."""
+        with conn.transaction():
+            conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            held = conn.execute("SELECT DISTINCT hash FROM hashes LIMIT 50").fetchall()
+            found = conn.execute(
+                "SELECT query_hash FROM imgdb.within_any(%s, %s, 0)",
+                [space.name, [value for (value,) in held]],
+            ).fetchall()
+            assert sorted(held) == sorted(found)
+
+    for seed in range(4):
+        crew.add(write(seed))
+    for _ in range(2):
+        crew.until_over(compactor(space))
+        crew.until_over(search)
+    crew.wait(4)
+    assert_exact(space)
+
+
+def test_what_was_committed_is_found_by_every_later_search(space):
+    """Each hash comes, is found, goes, and comes back while two compactors drop what is stale."""
+    crew = Crew(space)
+
+    def come_and_go(seed: int) -> Callable[[psycopg.Connection], None]:
+        def work(conn: psycopg.Connection) -> None:
+            draw = random.Random(seed)
+            own = [draw.getrandbits(64) - 2**63 for _ in range(3)]
+            for _ in range(ROUNDS):
+                value = draw.choice(own)
+                conn.execute("INSERT INTO hashes (hash) VALUES (%s)", [value])
+                for radius in (0, 4, 12, 13):
+                    query = "SELECT hash FROM imgdb.within(%s, %s, %s)"
+                    found = conn.execute(query, [space.name, value, radius]).fetchall()
+                    assert (value,) in found, (value, radius)
+                conn.execute("DELETE FROM hashes WHERE hash = %s", [value])
+
+        return work
+
+    for seed in range(4):
+        crew.add(come_and_go(seed))
+    for _ in range(2):
+        crew.until_over(compactor(space))
+    crew.wait(4)
+    space.compact()
+    assert space.buckets() == []
+
+
+def test_two_hundred_writers_do_not_deadlock(space):
+    crew = Crew(space)
+    start = threading.Barrier(WRITERS)
+    every = draw_hashes(random.Random(0), 50)
+
+    def write(seed: int) -> Callable[[psycopg.Connection], None]:
+        def work(conn: psycopg.Connection) -> None:
+            draw = random.Random(seed)
+            start.wait(timeout=120)
+            for _ in range(3):
+                with conn.transaction():
+                    for _ in range(3):
+                        conn.execute(INSERT, [draw.sample(every, 20)])
+
+        return work
+
+    for seed in range(WRITERS):
+        crew.add(write(seed))
+    crew.until_over(compactor(space))
+    crew.wait(WRITERS)
+    assert space.value("SELECT count(*) FROM hashes") == WRITERS * 3 * 3 * 20
+    assert_exact(space)
+
+
+@pytest.mark.parametrize("change", ["track", "rebuild", "masks"])
+def test_no_row_is_missed_while_the_triggers_change(space, change):
+    """Writers are at work before, while and after, in READ COMMITTED and older snapshots."""
+    if change == "track":
+        space.conn.execute("SELECT imgdb.untrack('hashes', 'hash')")
+        space.conn.execute("SELECT imgdb.drop_space(%s)", [space.name])
+    crew = Crew(space)
+    written = threading.Semaphore(0)
+
+    def write(seed: int) -> Callable[[psycopg.Connection], None]:
+        def work(conn: psycopg.Connection) -> None:
+            draw = random.Random(seed)
+            if seed % 2:
+                conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            while not crew.over.is_set():
+                with conn.transaction():
+                    conn.execute("SELECT 1 FROM pg_class LIMIT 1")
+                    conn.execute(INSERT, [[draw.getrandbits(64) - 2**63]])
+                written.release()
+
+        return work
+
+    def act(conn: psycopg.Connection) -> None:
+        for step in range(3):
+            for _ in range(30):
+                assert written.acquire(timeout=60)
+            if change == "track":
+                if step:
+                    conn.execute("SELECT imgdb.untrack('hashes', 'hash')")
+                conn.execute("SELECT imgdb.track('hashes', 'hash', %s)", [space.name])
+            elif change == "rebuild":
+                conn.execute("SELECT imgdb.rebuild(%s)", [space.name])
+            else:
+                masks = [0x0101010101010101 << column for column in range(8)]
+                masks[7] -= 2**64
+                conn.execute(
+                    "UPDATE imgdb.space SET band_masks = %s WHERE name = %s",
+                    [masks[step:] + masks[:step], space.name],
+                )
+        for _ in range(30):
+            assert written.acquire(timeout=60)
+
+    crew.add(act)
+    for seed in range(4):
+        crew.add(write(seed))
+    if change != "track":
+        crew.until_over(compactor(space))
+    crew.wait(1)
+    assert_exact(space)
+
+
+@pytest.mark.parametrize("late", ["new space", "new masks"])
+def test_a_writer_with_an_older_snapshot_files_by_the_masks_of_today(space, late):
+    name = "late" if late == "new space" else space.name
+    with space.connect() as old:
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with old.transaction():
+            old.execute("SELECT count(*) FROM imgdb.space")
+            if late == "new space":
+                space.conn.execute("SELECT imgdb.untrack('hashes', 'hash')")
+                space.conn.execute("SELECT imgdb.track('hashes', 'hash', 'late')")
+            else:
+                space.use_masks([-(2**63), *(0xFFF << 12 * band for band in range(5)), 0x7 << 60])
+            old.execute(INSERT, [[1, -1]])
+    query = "SELECT count(*) FROM imgdb.missing_hashes(%s)"
+    assert space.value(query, name) == 0
+    assert space.value("SELECT hash FROM imgdb.within(%s, 3, 1)", name) == 1
+
+
+def test_a_track_waits_for_masks_that_are_changing(space):
+    space.conn.execute("CREATE TABLE other (h bigint)")
+    space.conn.execute("INSERT INTO other VALUES (1)")
+    crew = Crew(space)
+    with space.connect() as changer, changer.transaction():
+        masks = [-(2**63), *(0xFFF << 12 * band for band in range(5)), 0x7 << 60]
+        changer.execute(
+            "UPDATE imgdb.space SET band_masks = %s WHERE name = %s", [masks, space.name]
+        )
+        crew.add(lambda conn: conn.execute("SELECT imgdb.track('other', 'h', %s)", [space.name]))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        while not space.value(waiting):
+            pass
+    crew.wait()
+    assert space.missing() == 0
+
+
+def test_a_prepared_transaction_is_found_when_it_commits(space):
+    if space.value("SELECT current_setting('max_prepared_transactions')") == "0":
+        pytest.skip("the server takes no prepared transactions")
+    with space.connect() as other:
+        other.execute("BEGIN")
+        other.execute(INSERT, [[5]])
+        other.execute("PREPARE TRANSACTION 'imgdb'")
+    space.compact()
+    assert space.within(5, 0) == {}
+    space.conn.execute("COMMIT PREPARED 'imgdb'")
+    space.compact()
+    assert space.within(5, 0) == {5: 0}
