@@ -1,5 +1,7 @@
 """A table of hashes that is tracked into a space of its own, and all that can be asked of it."""
 
+import contextlib
+import time
 from collections.abc import Iterable, Sequence
 
 import psycopg
@@ -24,14 +26,17 @@ class Space:
         return psycopg.connect(self.conninfo, autocommit=True)
 
     def reconnect(self) -> None:
-        """Connect anew, as soon as a server that is recovering lets us."""
+        """Connect anew to a server that was killed, or is just ending all sessions to recover."""
+        with contextlib.suppress(psycopg.OperationalError):
+            while True:
+                self.conn.execute("SELECT")
         self.conn.close()
-        while True:
+        patience = time.monotonic() + 60
+        while self.conn.closed:
             try:
                 self.conn = self.connect()
-                return
-            except psycopg.OperationalError as error:
-                if "starting up" not in str(error) and "recovery" not in str(error):
+            except psycopg.OperationalError:
+                if time.monotonic() > patience:
                     raise
 
     # -- changing ---------------------------------------------------------------------------------
