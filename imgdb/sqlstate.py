@@ -62,6 +62,8 @@ ADVICE = {
     "42501": "ask the owner of the database to grant that right",
     "42704": "the schema is not the one this imgdb made; see `imgdb db current`",
     "42883": "the schema is not the one this imgdb made; see `imgdb db current`",
+    "42723": "something else made it in schema imgdb before",
+    "42P07": "something else made it in schema imgdb before",
     "42P01": "the schema is not the one this imgdb made; see `imgdb db current`",
     "53100": "free disk space on the database server, then run the same command again; "
     "what was committed is kept",
