@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.sql import SQL, Identifier
 
 from imgdb.errors import SchemaMismatch, UsageError
 from imgdb.sqlstate import translate
 
 if TYPE_CHECKING:
-    import psycopg
     from alembic.config import Config
     from alembic.operations import Operations
 
@@ -169,6 +169,8 @@ def _translated() -> Iterator[None]:
 
     try:
         yield
+    except psycopg.Error as error:
+        raise translate(error) from error
     except DBAPIError as error:
         if error.orig is None:
             raise

@@ -53,6 +53,9 @@ BROKEN_RULES = {
     "tracked_column_space_id_fkey": "the space is not there, or columns are tracked into it still",
 }
 
+_OTHER_SCHEMA = "the schema is not the one this imgdb made; see `imgdb db current`"
+_NOT_OURS = "something else made it in schema imgdb before"
+
 # SQLSTATE, or its first two characters, to what a person can do about it.
 ADVICE = {
     "22P05": "the database's encoding cannot hold it; imgdb needs a database of encoding UTF8",
@@ -60,11 +63,11 @@ ADVICE = {
     "2BP01": "drop or change first what depends on it",
     "40": "another transaction was in the way; run the same command again",
     "42501": "ask the owner of the database to grant that right",
-    "42704": "the schema is not the one this imgdb made; see `imgdb db current`",
-    "42883": "the schema is not the one this imgdb made; see `imgdb db current`",
-    "42723": "something else made it in schema imgdb before",
-    "42P07": "something else made it in schema imgdb before",
-    "42P01": "the schema is not the one this imgdb made; see `imgdb db current`",
+    "42704": _OTHER_SCHEMA,
+    "42883": _OTHER_SCHEMA,
+    "42723": _NOT_OURS,
+    "42P07": _NOT_OURS,
+    "42P01": _OTHER_SCHEMA,
     "53100": "free disk space on the database server, then run the same command again; "
     "what was committed is kept",
     "53200": "the database server is out of memory",
@@ -94,8 +97,8 @@ def translate(error: BaseException) -> ImgdbError:
         return _lost(message)
     if error.diag.constraint_name in BROKEN_RULES:
         return DatabaseFailure(BROKEN_RULES[error.diag.constraint_name])
-    kind = SchemaMismatch if state in ("42P01", "42883", "42704") else DatabaseFailure
     advice = ADVICE.get(state) or ADVICE.get(state[:2])
+    kind = SchemaMismatch if advice == _OTHER_SCHEMA else DatabaseFailure
     return kind(f"{message}; {advice}" if advice else f"{message} (SQLSTATE {state})")
 
 
