@@ -50,6 +50,9 @@ class Crew:
 
         self.add(repeat)
 
+    def at_work(self) -> bool:
+        return not all(run.done() for run in self._runs)
+
     def wait(self, count: int | None = None) -> None:
         """Wait for the first `count` to end, then for all others."""
         try:
@@ -242,18 +245,24 @@ def test_a_writer_with_an_older_snapshot_files_by_the_masks_of_today(space, late
     assert space.value("SELECT hash FROM imgdb.within(%s, 3, 1)", name) == 1
 
 
-def test_a_track_waits_for_masks_that_are_changing(space):
+TRACK_OTHER = "SELECT imgdb.track('other', 'h', 'proof')"
+OTHER_MASKS = (
+    "UPDATE imgdb.space SET band_masks = ARRAY[-9223372036854775808, 8070450532247928832]"
+    " || ARRAY(SELECT 4095::bigint << 12 * i FROM generate_series(0, 4) AS i) WHERE name = 'proof'"
+)
+
+
+@pytest.mark.parametrize("steps", [(TRACK_OTHER, OTHER_MASKS), (OTHER_MASKS, TRACK_OTHER)])
+def test_track_and_a_change_of_masks_take_turns(space, steps):
+    first, second = steps
     space.conn.execute("CREATE TABLE other (h bigint)")
-    space.conn.execute("INSERT INTO other VALUES (1)")
+    space.conn.execute("INSERT INTO other VALUES (-1)")
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     crew = Crew(space)
-    with space.connect() as changer, changer.transaction():
-        masks = [-(2**63), *(0xFFF << 12 * band for band in range(5)), 0x7 << 60]
-        changer.execute(
-            "UPDATE imgdb.space SET band_masks = %s WHERE name = %s", [masks, space.name]
-        )
-        crew.add(lambda conn: conn.execute("SELECT imgdb.track('other', 'h', %s)", [space.name]))
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
-        while not space.value(waiting):
+    with space.connect() as ahead, ahead.transaction():
+        ahead.execute(first)
+        crew.add(lambda conn: conn.execute(second))
+        while crew.at_work() and not space.value(waiting):
             pass
     crew.wait()
     assert space.missing() == 0
