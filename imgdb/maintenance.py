@@ -148,17 +148,14 @@ def compact(conn: Connection, space_names: Sequence[str], *, full: bool = False)
     ]
 
 
-def compact_if_fragmented(
-    conn: Connection, *, least_rows: int = WORTH_COMPACTING_ROWS
-) -> list[Compacted]:
-    """Compact the spaces in which that pays; the connection as for `compact`."""
+def fragmented(conn: Connection, *, least_rows: int = WORTH_COMPACTING_ROWS) -> list[str]:
+    """Name the spaces in which compacting pays; reads all buckets."""
     found = {space.name: space_statistics(conn, space.name) for space in spaces(conn)}
-    worth = [
+    return [
         name
         for name, space in found.items()
         if space.bucket_rows >= least_rows and space.fragmentation >= WORTH_COMPACTING_FRAGMENTATION
     ]
-    return compact(conn, worth) if worth else []
 
 
 def check(conn: Connection, space: str, *, samples: int = 100, max_distance: int = 8) -> Check:

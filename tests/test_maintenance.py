@@ -67,12 +67,28 @@ def test_compact_makes_the_space_smaller_and_keeps_it_sound(cli, fragmented, arg
     assert checks(cli, database, "phash")[0].code == 0
 
 
-def test_compact_if_fragmented_leaves_alone_what_is_not(fragmented):
+def test_small_and_compact_spaces_are_not_worth_compacting(fragmented):
     _, conn = fragmented
-    assert maintenance.compact_if_fragmented(conn) == []
-    (done,) = maintenance.compact_if_fragmented(conn, least_rows=1000)
-    assert (done.space, done.rows_after < done.rows_before) == ("phash", True)
-    assert maintenance.compact_if_fragmented(conn, least_rows=1000) == []
+    assert maintenance.fragmented(conn) == []
+    assert maintenance.fragmented(conn, least_rows=1000) == ["phash"]
+    maintenance.compact(conn, ["phash"])
+    assert maintenance.fragmented(conn, least_rows=1000) == []
+
+
+def test_a_large_import_leaves_the_space_compact(cli, database, tmp_path):
+    told = []
+    # 12 bits of each band vary: the second import meets nearly all prefixes of the first.
+    for part in range(2):
+        numbers = range(15_000 * part, 15_000 * (part + 1))
+        rows = "".join(f"{n},{n * 0x9E3779B97F4A7C15 & 0x7777777777777777:016x}\n" for n in numbers)
+        (tmp_path / "hashes.csv").write_text(f"id,phash\n{rows}")
+        result = cli("import", tmp_path / "hashes.csv", "--collection", "shop", dsn=database)
+        assert result.code == 0, result
+        told.append(result.stderr)
+    assert "imgdb: compacting phash, for faster searches\n" in "".join(told)
+    with psycopg.connect(database) as conn:
+        found = maintenance.space_statistics(conn, "phash")
+    assert found.fragmentation < maintenance.WORTH_COMPACTING_FRAGMENTATION
 
 
 def test_a_vacuum_that_is_not_permitted_is_told(cli, fragmented):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from imgdb.cli.maintain import compact_after
 from imgdb.cli.options import Dsn, FormatOption, byte_size
 from imgdb.errors import UsageError
 from imgdb.output import Format, default_format, printable, render, render_object
@@ -84,14 +85,13 @@ def ingest(
     )
     check_named(named)
     listed = read_list(null=null) if len(named) < len(paths) else None
-    with (
-        open_database(dsn) as conn,
-        Stopping() as stopping,
-        progress.bar(None if listed else named) as bar,
-    ):
-        summary = run(
-            conn, named, options=options, listed=listed, stopping=stopping, watching=bar.update
-        )
+    with open_database(dsn) as conn:
+        with Stopping() as stopping, progress.bar(None if listed else named) as bar:
+            summary = run(
+                conn, named, options=options, listed=listed, stopping=stopping, watching=bar.update
+            )
+        if not summary.stopped:
+            compact_after(conn, summary.added + summary.updated)
     if not summary.succeeded and not summary.failed and not summary.stopped:
         places = ", ".join(printable(path) for path in named)
         typer.echo(f"imgdb: no pictures found in {places}", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple, fields
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from imgdb.cli.options import Dsn, FormatOption
 from imgdb.output import Format, byte_count, default_format, render
 
 if TYPE_CHECKING:
+    import psycopg
     from psycopg.errors import Diagnostic
 
 Space = Annotated[
@@ -105,6 +106,28 @@ def compact(
         for one in done
     ]
     render(rows, ("space", "bucket rows", "size", "seconds"), format)
+
+
+# Runs that bring fewer hardly change how a space is stored, and looking takes a while.
+LARGE = 1000
+
+
+def compact_after(conn: psycopg.Connection[Any], added: int) -> None:
+    """Compact what a large run left fragmented, and say so."""
+    from psycopg.errors import InsufficientPrivilege
+
+    from imgdb.maintenance import compact, fragmented
+
+    if added < LARGE:
+        return
+    try:
+        if names := fragmented(conn):
+            told = ", ".join(names)
+            typer.echo(f"imgdb: compacting {told}, for faster searches", err=True)
+            compact(conn, names)
+    except InsufficientPrivilege:
+        # Whoever may add images need not be allowed to look after the spaces.
+        typer.echo("imgdb: let the owner of schema imgdb run imgdb compact", err=True)
 
 
 def _pass_on(notice: Diagnostic) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from imgdb.cli.maintain import compact_after
 from imgdb.cli.options import Dsn, FormatOption
 from imgdb.errors import UsageError
 from imgdb.output import Format, default_format, printable, render, render_object
@@ -48,10 +49,12 @@ def import_file(
     from imgdb.stopping import Stopping
 
     try:
-        with open_database(dsn) as conn, Stopping() as stopping, progress.bar() as bar:
-            done = import_hashes(
-                conn, file, collection=collection, stopping=stopping, watching=bar.update
-            )
+        with open_database(dsn) as conn:
+            with Stopping() as stopping, progress.bar() as bar:
+                done = import_hashes(
+                    conn, file, collection=collection, stopping=stopping, watching=bar.update
+                )
+            compact_after(conn, done.added + done.updated)
     except BadLines as error:
         for line in error.told:
             typer.echo(f"imgdb: {printable(line)}", err=True)
