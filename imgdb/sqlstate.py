@@ -22,6 +22,7 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
     "IM003": UsageError,  # bad hex
     "IM004": UsageError,  # no such column, or not bigint
     "IM005": DatabaseFailure,  # already tracked
+    "IM006": UsageError,  # band masks that do not split 64 bits
     "IM007": DatabaseFailure,  # space still in use
     "IM008": DatabaseFailure,  # space exists
     "IM009": UnknownName,  # not tracked
@@ -47,7 +48,7 @@ BROKEN_RULES = {
     "prefix_bucket_hashes_check": "a bucket row holds 1 to 200 hashes",
     "probe_space_id_fkey": "there is no such space",
     "space_default_max_distance_check": "a distance is between 0 and 64",
-    "space_masks_split_check": "3 to 16 band masks split 64 bits, without overlap and rest",
+    "space_masks_split_check": "3 to 16 band masks of 1 to 22 bits split all 64, without overlap",
     "space_name_check": "a space needs a name",
     "space_name_key": "there is a space of that name already",
     "tracked_column_space_id_fkey": "the space is not there, or columns are tracked into it still",
