@@ -18,6 +18,10 @@ FULLEST = "SELECT * FROM imgdb.fullest_buckets(%(space)s, bucket_limit => %(limi
 COMPACT = "CALL imgdb.compact(%(space)s)"
 VACUUM = "VACUUM imgdb.prefix_bucket"
 VACUUM_FULL = "VACUUM FULL imgdb.prefix_bucket"
+OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
 REBUILD = "SELECT imgdb.rebuild(%(space)s)"
 CHECK = (
     "SELECT c.sampled, c.mismatches,"
@@ -125,14 +129,20 @@ def fullest_buckets(conn: Connection, space: str, limit: int = 10) -> list[Bucke
         return cursor.execute(FULLEST, {"space": space, "limit": limit}).fetchall()
 
 
-def compact(conn: Connection, space_names: Sequence[str], *, full: bool = False) -> list[Compacted]:
+def compact(
+    conn: Connection, space_names: Sequence[str], *, full: bool | None = None
+) -> list[Compacted]:
     """Merge the bucket rows of spaces, and let PostgreSQL use the room again.
 
-    `full` gives the room back to the disk; searches and writers wait meanwhile. The connection
-    must be in autocommit mode and outside of a transaction: the work is committed in batches.
+    `full` gives the room back to the disk; searches and writers wait meanwhile, so None does it
+    while nobody else is connected. The connection must be in autocommit mode and outside of a
+    transaction: the work is committed in batches.
     """
     before = {name: space_statistics(conn, name) for name in space_names}
     seconds = {name: _timed(conn, COMPACT, {"space": name}) for name in before}
+    if full is None:
+        others = conn.execute(OTHERS).fetchone()
+        full = others == (0,)
     conn.execute(VACUUM_FULL if full else VACUUM)
     after = {name: space_statistics(conn, name) for name in before}
     return [

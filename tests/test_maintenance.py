@@ -67,6 +67,19 @@ def test_compact_makes_the_space_smaller_and_keeps_it_sound(cli, fragmented, arg
     assert checks(cli, database, "phash")[0].code == 0
 
 
+def test_alone_compact_gives_the_room_back(cli, fragmented):
+    database, conn = fragmented
+    size = "SELECT pg_relation_size('imgdb.prefix_bucket')"
+    fresh = conn.execute(size).fetchone()
+    # This connection might want to search: it would have to wait.
+    assert cli("compact", dsn=database).code == 0
+    assert conn.execute(size).fetchone() >= fresh
+    conn.close()
+    assert cli("compact", dsn=database).code == 0
+    with psycopg.connect(database) as other:
+        assert other.execute(size).fetchone() < fresh
+
+
 def test_small_and_compact_spaces_are_not_worth_compacting(fragmented):
     _, conn = fragmented
     assert maintenance.fragmented(conn) == []

@@ -69,19 +69,21 @@ def rebuild(
 def compact(
     space: Space = None,
     full: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--full",
-            help="Give the room back to the disk (VACUUM FULL); searches and writers wait.",
+            "--full/--no-full",
+            help="Give the room back to the disk (VACUUM FULL), for which searches and writers "
+            "wait. Default: only while nobody else is connected.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
     """Merge what ingest appended, for faster searches.
 
     The database becomes smaller, too: hashes that no row holds any more are dropped. Searches and
-    writers go on meanwhile, unless --full is given. Sizes are those of table and index.
+    writers go on meanwhile, but for --full. Sizes are those of table and index.
     """
     from imgdb.database import open_database
     from imgdb.maintenance import Compacted, compact, spaces
