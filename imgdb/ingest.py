@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import psycopg
 
 from imgdb import prune, walk
-from imgdb.errors import PictureError, UsageError
-from imgdb.fingerprint import Fingerprint
-from imgdb.hashing import ALGORITHMS
-from imgdb.loader import MAX_PIXELS, Decode, explain, path_text
-from imgdb.messages import Settings
-from imgdb.pool import Answer, Pool, available_cores
+from imgdb.archive_reads import ArchiveReads
+from imgdb.archives import is_archive, member_text
+from imgdb.errors import PictureError
+from imgdb.fingerprint import RECIPES, Fingerprint
+from imgdb.loader import explain, path_text
+from imgdb.messages import Outcome
+from imgdb.options import Options
+from imgdb.pool import Pool
 from imgdb.stopping import Stopping
 from imgdb.store import Batch, Failure, State, Store
+from imgdb.summary import Summary
+from imgdb.task import Task, archive_tasks, picture_task
 from imgdb.walk import File, Found, Skipped, Unreadable
+from imgdb.worker_process import Answer
 
 # Files compared at once, and rows stored at once.
 COMPARE_FILES = 1000
@@ -29,94 +32,12 @@ BATCH_ROWS = 5000
 COMPARE_SECONDS = 0.5
 BATCH_SECONDS = 2.0
 
-# An idle worker has half of this resident.
-LEAST_MEMORY = 128 << 20
-
 # Reasons that a second look at the same bytes would find again, after as much work. The others
 # cost little to try again, or depend on more than the file: rights, options, the disk.
-LASTING = frozenset({"truncated", "broken", "crashed", "timeout", "no-memory"})
+LASTING = frozenset({"truncated", "broken", "crashed", "timeout", "no-memory", "encrypted", "bomb"})
 
 # What a file is that is no picture at all.
 NO_PICTURE = frozenset({"unknown-format", "empty", "not-a-file"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to ingest: `memory` in bytes and `timeout` in seconds are for one worker, one picture."""
-
-    collection: str = "default"
-    jobs: int | None = None
-    decode: Decode = "exact"
-    algorithms: tuple[str, ...] = ALGORITHMS
-    max_pixels: int = MAX_PIXELS
-    memory: int = 2 << 30
-    timeout: float = 60
-    prune: bool = False
-    retry: bool = False
-
-    def __post_init__(self) -> None:
-        if unknown := set(self.algorithms) - set(ALGORITHMS):
-            known = ", ".join(ALGORITHMS)
-            raise UsageError(f"no such hash: {', '.join(sorted(unknown))}; choose from {known}")
-        if not self.algorithms:
-            raise UsageError("no hash to make; choose from " + ", ".join(ALGORITHMS))
-        if not self.collection.strip():
-            raise UsageError("a collection needs a name")
-        if self.memory < LEAST_MEMORY:
-            least = LEAST_MEMORY >> 20
-            raise UsageError(f"--worker-memory is at least {least}M: an idle worker takes half")
-
-    def pool(self) -> Pool[Task]:
-        """Return the workers for these options."""
-        settings = Settings(self.decode, self.algorithms, self.max_pixels, self.memory)
-        return Pool(settings, jobs=self.jobs or available_cores(), timeout=self.timeout)
-
-
-@dataclass(slots=True)
-class Task:
-    """A file to hash; `known` if the database has heard of it."""
-
-    path: str
-    text: str
-    byte_size: int
-    modified_at: datetime
-    named: bool
-    known: bool
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A path that failed: the reason in words, and its class as in imgdb.loader.REASONS."""
-
-    path: str
-    reason: str
-    kind: str
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a run did, in files."""
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    failed: int = 0
-    skipped: int = 0
-    missing: int = 0
-    failures: list[Failed] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    stopped: bool = False
-
-    @property
-    def done(self) -> int:
-        """Files that were dealt with."""
-        return self.added + self.updated + self.unchanged + self.failed + self.skipped
-
-    @property
-    def succeeded(self) -> int:
-        """Files that are searchable."""
-        return self.added + self.updated + self.unchanged
 
 
 def ingest(
@@ -155,6 +76,8 @@ class Run:
         options: Options,
         stopping: Stopping,
         watching: Callable[[int, int], None] = lambda done, failed: None,
+        *,
+        rewrite: bool = False,
     ) -> None:
         self.summary = Summary()
         self._store = Store(conn, options.collection)
@@ -162,14 +85,20 @@ class Run:
         self._options = options
         self._stopping = stopping
         self._watching = watching
+        self._rewrite = rewrite
+        self._archives = ArchiveReads()
         self._batch = Batch()
         self._stored_at = time.monotonic()
         # Paths that were found and are not stored yet, so that nothing is hashed twice at once.
         self._in_work: set[str] = set()
 
     def files(self, found: Iterator[Found | None]) -> None:
-        """Bring what was found in step; stops early, with all that is done stored, when asked."""
-        for answers in self._pool.run(self._tasks(found)):
+        """Bring what was found in step."""
+        self.hash(self._tasks(found))
+
+    def hash(self, tasks: Iterator[Task | None]) -> None:
+        """Hash and store; stops early, with all that is done stored, when asked."""
+        for answers in self._pool.run(tasks):
             for answer in answers:
                 self._take(answer)
             due = time.monotonic() - self._stored_at > BATCH_SECONDS
@@ -191,6 +120,11 @@ class Run:
             except prune.NotPruned as error:
                 self.summary.notes.append(str(error))
 
+    def forget(self, gone: Iterable[str]) -> None:
+        """Mark as missing what was at these paths and below."""
+        for path in gone:
+            self.summary.missing += prune.forget(self._store, path)
+
     def _tasks(self, found: Iterator[Found | None]) -> Iterator[Task | None]:
         for files in self._gather(found):
             yield from self._compare(files)
@@ -206,7 +140,7 @@ class Run:
             elif isinstance(item, Skipped):
                 self.summary.skipped += 1
             elif isinstance(item, Unreadable):
-                self._unreadable(item)
+                self.give_up(item)
             waited = item is None or time.monotonic() - begun > COMPARE_SECONDS
             if len(files) >= COMPARE_FILES or waited:
                 yield files
@@ -220,48 +154,91 @@ class Run:
         texts = [text for text in by_text if text not in self._in_work]
         files = [by_text[text] for text in texts]
         states = self._store.compare(
-            texts, [file.byte_size for file in files], [file.modified_at for file in files]
+            texts,
+            [file.byte_size for file in files],
+            [file.modified_at for file in files],
+            RECIPES[self._options.decode],
         )
         self.summary.unchanged += len(files) - len(states)
         # Old disks and cold caches read files fastest in the order in which they were written.
         for position in sorted(states, key=lambda position: files[position].inode):
-            text, file, state = texts[position], files[position], states[position]
-            if state.state == "found":
-                self._batch.found.append(text)
-                self.summary.updated += 1
-            elif self._lasts(state):
-                self._fail(text, str(state.reason), str(state.detail))
-            elif file.byte_size == 0 and not self._matters(file, known=state.state != "new"):
-                self.summary.skipped += 1
-            else:
-                self._in_work.add(text)
-                yield Task(
-                    file.path,
-                    text,
-                    file.byte_size,
-                    file.modified_at,
-                    file.named,
-                    known=state.state != "new",
-                )
+            yield from self._sort(texts[position], files[position], states[position])
+
+    def _sort(self, text: str, file: File, state: State) -> Iterator[Task]:
+        known = state.state != "new"
+        if state.state == "found":
+            self._batch.found.append(text)
+            self.summary.updated += 1
+        elif state.state == "outdated":
+            self.summary.unchanged += 1
+            self.summary.outdated += 1
+        elif self._lasts(state):
+            self.summary.fail(text, str(state.reason), str(state.detail))
+        elif self._options.archives and is_archive(file.path):
+            yield from self.archive(text, file)
+        elif file.byte_size == 0 and not self._matters(file, known=known):
+            self.summary.skipped += 1
+        else:
+            self._in_work.add(text)
+            yield picture_task(file, text, known=known)
+
+    def archive(self, text: str, file: File) -> Iterator[Task]:
+        """Yield the tasks for an archive, unless it was read and has not changed."""
+        known = None
+        if not self._options.retry and not self._rewrite:
+            known = self._store.known_members(text, file.byte_size, file.modified_at)
+        if known is None:
+            tasks = list(archive_tasks(file, text, self._options.workers))
+            self._archives.begin(text, file, len(tasks))
+            self._in_work.add(text)
+            yield from tasks
+            return
+        self.summary.unchanged += known.images
+        for failed in zip(
+            known.failed_paths, known.failed_reasons, known.failed_details, strict=True
+        ):
+            self.summary.fail(*failed)
 
     def _lasts(self, state: State) -> bool:
         return state.state == "failed" and state.reason in LASTING and not self._options.retry
 
     def _take(self, answer: Answer[Task]) -> None:
         task, outcome = answer.order, answer.outcome
-        if isinstance(outcome, Fingerprint):
+        if answer.member is not None:
+            self._take_member(task, answer.member, outcome)
+        elif task.parts:
+            self._take_part(task, outcome)
+        elif isinstance(outcome, Fingerprint):
             self._batch.images[task.text] = outcome
-        elif self._is_quiet(task, outcome):
+        elif outcome is not None and self._is_quiet(task, outcome):
             self._in_work.discard(task.text)
             self.summary.skipped += 1
-        else:
-            self._fail(task.text, outcome.reason, explain(outcome))
-            if outcome.reason == "missing":
-                self._in_work.discard(task.text)
+        elif outcome is not None:
+            self._fail(task.text, outcome, task)
+
+    def _take_member(self, task: Task, name: str, outcome: Outcome | None) -> None:
+        text = member_text(task.text, name)
+        if self._options.prune:
+            self._archives.see(task.text, text)
+        if isinstance(outcome, Fingerprint):
+            self._batch.images[text] = outcome
+        elif outcome is not None:
+            if outcome.reason in NO_PICTURE and not walk.looks_like_picture(name):
+                self.summary.skipped += 1
             else:
-                self._batch.failures[task.text] = Failure(
-                    task.text, outcome.reason, explain(outcome), task.byte_size, task.modified_at
-                )
+                self._fail(text, outcome)
+
+    def _take_part(self, task: Task, outcome: Outcome | None) -> None:
+        if isinstance(outcome, PictureError) and self._archives.fail(task.text):
+            self._fail(task.text, outcome, task)
+        if read := self._archives.end_part(task.text):
+            self._in_work.discard(task.text)
+            if not read.failed:
+                file = read.file
+                self._batch.archives.append((task.text, file.byte_size, file.modified_at))
+                if self._options.prune:
+                    gone = prune.members_gone(self._store, task.text, read.seen)
+                    self.summary.missing += gone
 
     def _is_quiet(self, task: Task, error: PictureError) -> bool:
         """Tell whether nobody needs to hear of it: no picture, and no sign that it should be."""
@@ -274,21 +251,29 @@ class Run:
         """Tell whether somebody may expect the file to be a picture."""
         return file.named or known or walk.looks_like_picture(file.path)
 
-    def _unreadable(self, item: Unreadable) -> None:
+    def give_up(self, item: Unreadable) -> None:
+        """Count what cannot be looked at."""
         # Not stored: that table says why a file is not searchable, and this may be a folder.
         if item.error.reason == "missing" and not item.named:
             self.summary.skipped += 1
         else:
-            self._fail(path_text(item.path), item.error.reason, explain(item.error))
+            self.summary.fail(path_text(item.path), item.error.reason, explain(item.error))
 
-    def _fail(self, text: str, kind: str, words: str) -> None:
-        self.summary.failed += 1
-        self.summary.failures.append(Failed(text, words, kind))
+    def _fail(self, text: str, error: PictureError, task: Task | None = None) -> None:
+        words = explain(error)
+        self.summary.fail(text, error.reason, words)
+        if error.reason == "missing":
+            self._in_work.discard(text)
+        else:
+            size, time = (task.byte_size, task.modified_at) if task else (None, None)
+            if task and task.parts:
+                size = self._archives.size(text)
+            self._batch.failures[text] = Failure(text, error.reason, words, size, time)
 
     def _flush(self) -> None:
         if len(self._batch):
             batch, self._batch = self._batch, Batch()
-            stored = self._store.store(batch)
+            stored = self._store.store(batch, rewrite=self._rewrite)
             self.summary.added += stored.added
             self.summary.updated += stored.updated
             # Somebody else has stored the same in the meantime.

@@ -30,15 +30,42 @@ class Ready:
     """A worker has started."""
 
 
+@dataclass(frozen=True, slots=True)
+class Members:
+    """An order to hash a share of an archive's members, but for the first `done` of the share."""
+
+    path: str
+    part: int
+    parts: int
+    done: int
+
+
 # How a file ended.
 Outcome = Fingerprint | PictureError
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The outcome of an order and the seconds it took; answers come in the order of the orders."""
+class Began:
+    """A member of an archive is at hand."""
+
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberDone:
+    """The outcome of the member at hand."""
 
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The outcome of an order and the seconds it took; answers come in the order of the orders.
+
+    None is that of an archive that was read to its end.
+    """
+
+    outcome: Outcome | None
     seconds: float
 
 

@@ -15,14 +15,13 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
 from types import TracebackType
 from typing import Generic, Self
 
 from imgdb.errors import ImgdbError, PictureError
-from imgdb.messages import Outcome, Settings
-from imgdb.worker_process import Order, Ordered, WorkerProcess
+from imgdb.messages import Settings
+from imgdb.worker_process import Answer, Order, Ordered, WorkerProcess
 
 # Seconds between two looks at the clock.
 TICK = 0.1
@@ -37,14 +36,6 @@ class _Fed(Enum):
     FULL = auto()
     PAUSE = auto()
     END = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[Ordered]):
-    """What became of an order."""
-
-    order: Ordered
-    outcome: Outcome
 
 
 class Pool(Generic[Ordered]):
@@ -124,8 +115,7 @@ class Pool(Generic[Ordered]):
             worker.flush()
         for key, _ in self._selector.select(wait):
             worker = key.data
-            for order, outcome in worker.receive():
-                answers.append(Answer(order, outcome))
+            answers += worker.receive()
             if worker.gone:
                 answers += self._replace(worker)
         now = time.monotonic()
@@ -145,18 +135,24 @@ class Pool(Generic[Ordered]):
         worker.end()
         if not worker.ready and error is None:
             raise ImgdbError(f"a worker process ended at its start: {self._last_words()}")
-        orders, culprit = worker.orders, None
-        if orders:
-            culprit = orders.popleft()
-            culprit.attempts += 1
-            if error is None and culprit.attempts < 2:
-                # Perhaps somebody killed the worker, and the picture is innocent.
-                orders.appendleft(culprit)
-                culprit = None
+        orders = worker.orders
         self._again.extendleft(reversed(orders))
-        if culprit is None:
+        if not orders:
             return []
-        return [Answer(culprit, error or PictureError("crashed", worker.cause()))]
+        culprit = orders[0]
+        culprit.attempts += 1
+        if error is None and culprit.attempts < 2:
+            # Perhaps somebody killed the worker, and the picture is innocent.
+            return []
+        answer = Answer(culprit, error or PictureError("crashed", worker.cause()), culprit.member)
+        if culprit.member is None:
+            self._again.popleft()
+        else:
+            # The rest of the archive is innocent too.
+            culprit.member = None
+            culprit.attempts = 0
+            culprit.done += 1
+        return [answer]
 
     def _last_words(self) -> str:
         self._stderr.seek(0)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from imgdb import walk
+from imgdb.archives import INSIDE, archive_of
 from imgdb.errors import ImgdbError
 from imgdb.paths import path_from_text, path_text
 from imgdb.stopping import Stopping
@@ -35,9 +36,36 @@ def prune(store: Store, folder: str, stopping: Stopping) -> int:
                 f"nothing was marked as missing in {path_text(folder)}: it is empty or cannot be "
                 "read, as if its disk were not mounted (to mark all of it, name the folder above)"
             )
-        gone = [text for text in page if walk.is_gone(path_from_text(text))]
+        gone = [text for text in page if is_gone(path_from_text(text))]
         if gone:
             missing += store.mark_missing(gone)
         if stopping.asked:
             break
+    return missing
+
+
+def members_gone(store: Store, archive: str, seen: set[str]) -> int:
+    """Mark as missing the members of an archive that were not seen when it was read."""
+    missing = 0
+    for page in store.known_below(archive + INSIDE):
+        if gone := [text for text in page if text not in seen]:
+            missing += store.mark_missing(gone)
+    return missing
+
+
+def is_gone(path: str) -> bool:
+    """Tell whether a file, or an archive with a member in it, surely is no longer there."""
+    # What is in an archive that is there shows only when that is read.
+    return walk.is_gone(path) and archive_of(path) is None
+
+
+def forget(store: Store, path: str) -> int:
+    """Mark as missing what was at a path and below it, or in it if it was an archive."""
+    text = path_text(path)
+    missing = store.mark_missing([text])
+    for prefix in (text + "/", text + INSIDE):
+        for page in store.known_below(prefix):
+            gone = [known for known in page if is_gone(path_from_text(known))]
+            if gone:
+                missing += store.mark_missing(gone)
     return missing

@@ -19,6 +19,8 @@ REASONS = {
     "too-large": "it has more pixels than --max-pixels allows",
     "truncated": "the file ends before the picture does",
     "broken": "the file is damaged, or of a kind that the decoder does not know",
+    "encrypted": "it is encrypted",
+    "bomb": "it unpacks to far more than pictures do",
     "changed": "the file changed while it was read",
     "no-memory": "decoding needs more memory than a worker may have",
     "timeout": "decoding takes longer than a worker may take",

@@ -15,16 +15,21 @@ from imgdb.fingerprint import Fingerprint
 COLUMNS = tuple(column.name for column in fields(Fingerprint))
 
 MAKE_COLLECTION = "SELECT imgdb._make_collection(%s)"
-COMPARE = "SELECT * FROM imgdb._compare_files(%s, %s::text[], %s::bigint[], %s::timestamptz[])"
+COMPARE = (
+    "SELECT * FROM imgdb._compare_files"
+    "(%s, %s::text[], %s::bigint[], %s::timestamptz[], current_recipe => %s)"
+)
 STAGE = "SELECT imgdb._stage_images()"
 COPY = f"COPY pg_temp.fresh_image (path, {', '.join(COLUMNS)}) FROM STDIN"
-STORE = "SELECT * FROM imgdb._store_images(%s)"
+STORE = "SELECT * FROM imgdb._store_images(%s, rewrite => %s)"
 FAIL = (
     "SELECT imgdb._store_failures"
     "(%s, %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[])"
 )
 FOUND = "SELECT imgdb._mark_found(%s, %s::text[])"
 KNOWN_BELOW = "SELECT * FROM imgdb._known_below(%s, %s, %s, %s)"
+KNOWN_MEMBERS = "SELECT * FROM imgdb._known_members(%s, %s, %s, %s)"
+ARCHIVES = "SELECT imgdb._store_archives(%s, %s::text[], %s::bigint[], %s::timestamptz[])"
 MISSING = "SELECT imgdb._mark_missing(%s, %s::text[])"
 
 PAGE = 2000
@@ -38,7 +43,7 @@ class State:
     """What the database knows of a file that is not simply unchanged."""
 
     ordinal: int
-    state: Literal["new", "changed", "found", "failed"]
+    state: Literal["new", "changed", "found", "outdated", "failed"]
     reason: str | None
     detail: str | None
 
@@ -62,6 +67,16 @@ class Failure:
     modified_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class KnownMembers:
+    """What an archive that has not changed gave when it was read."""
+
+    images: int
+    failed_paths: list[str]
+    failed_reasons: list[str]
+    failed_details: list[str]
+
+
 @dataclass(slots=True)
 class Batch:
     """What becomes one transaction; every path stands in it once."""
@@ -69,9 +84,10 @@ class Batch:
     images: dict[str, Fingerprint] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
+    archives: list[tuple[str, int, datetime]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.images) + len(self.failures) + len(self.found)
+        return len(self.images) + len(self.failures) + len(self.found) + len(self.archives)
 
 
 class Store:
@@ -82,41 +98,55 @@ class Store:
         self._collection_id = int(self._value(MAKE_COLLECTION, collection))
 
     def compare(
-        self, paths: Sequence[str], sizes: Sequence[int], times: Sequence[datetime]
+        self,
+        paths: Sequence[str],
+        sizes: Sequence[int],
+        times: Sequence[datetime],
+        recipe: str,
     ) -> dict[int, State]:
         """Return by position what is known of files; those left out are unchanged."""
         with self._conn.cursor(row_factory=class_row(State)) as cursor:
-            given = (self._collection_id, list(paths), list(sizes), list(times))
+            given = (self._collection_id, list(paths), list(sizes), list(times), recipe)
             return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
 
-    def store(self, batch: Batch) -> Stored:
-        """Write a batch: all of it or nothing."""
+    def store(self, batch: Batch, *, rewrite: bool = False) -> Stored:
+        """Write a batch, all of it or nothing; `rewrite` also rows that say the same already."""
         for _ in range(ATTEMPTS - 1):
             try:
-                return self._store(batch)
+                return self._store(batch, rewrite)
             except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
                 continue
-        return self._store(batch)
+        return self._store(batch, rewrite)
 
-    def _store(self, batch: Batch) -> Stored:
+    def _store(self, batch: Batch, rewrite: bool) -> Stored:
         with self._conn.transaction():
-            stored = self._store_images(batch.images) if batch.images else Stored(0, 0)
+            stored = self._store_images(batch.images, rewrite)
             if batch.failures:
                 columns = zip(*map(astuple, batch.failures.values()), strict=True)
                 self._value(FAIL, *map(list, columns))
             if batch.found:
                 self._value(FOUND, batch.found)
+            if batch.archives:
+                self._value(ARCHIVES, *map(list, zip(*batch.archives, strict=True)))
         return stored
 
-    def _store_images(self, images: dict[str, Fingerprint]) -> Stored:
+    def _store_images(self, images: dict[str, Fingerprint], rewrite: bool) -> Stored:
+        if not images:
+            return Stored(0, 0)
         with self._conn.cursor(row_factory=class_row(Stored)) as cursor:
             cursor.execute(STAGE)
             with cursor.copy(COPY) as copy:
                 for path, found in images.items():
                     copy.write_row((path, *(getattr(found, name) for name in COLUMNS)))
-            stored = cursor.execute(STORE, (self._collection_id,)).fetchone()
+            stored = cursor.execute(STORE, (self._collection_id, rewrite)).fetchone()
             assert stored is not None
             return stored
+
+    def known_members(self, path: str, size: int, modified_at: datetime) -> KnownMembers | None:
+        """Return what an archive gave, if it was read and has not changed since."""
+        with self._conn.cursor(row_factory=class_row(KnownMembers)) as cursor:
+            given = (self._collection_id, path, size, modified_at)
+            return cursor.execute(KNOWN_MEMBERS, given).fetchone()
 
     def known_below(self, folder: str) -> Iterator[list[str]]:
         """Yield pages of the paths in a folder (ends in a slash) that are taken to be there."""

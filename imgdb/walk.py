@@ -125,7 +125,19 @@ def walk_list(lists: Iterator[str | None]) -> Iterator[Found | None]:
             yield look(path)
 
 
-def look(path: str) -> Found:
+def spot(path: str, *, folders: bool) -> Iterator[Found]:
+    """Look at a path that nobody named; at what is in it, if it is a folder and they are wanted."""
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            if folders:
+                yield from _below(path, {})
+        elif not os.path.isdir(path):
+            yield _quiet(path, os.stat(path))
+    except OSError as error:
+        yield Unreadable(path, _reason(error), False)
+
+
+def look(path: str) -> File | Unreadable:
     """Look at one file that a person named."""
     try:
         status = os.stat(path)
@@ -197,9 +209,11 @@ def _entry(entry: os.DirEntry[str]) -> Found:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return Skipped(entry.path)
         return Unreadable(entry.path, _reason(error), False)
-    if not stat.S_ISREG(status.st_mode):
-        return Skipped(entry.path)
-    return _file(entry.path, status, False)
+    return _quiet(entry.path, status)
+
+
+def _quiet(path: str, status: os.stat_result) -> File | Skipped:
+    return _file(path, status, False) if stat.S_ISREG(status.st_mode) else Skipped(path)
 
 
 def looks_like_picture(path: str) -> bool:

@@ -7,6 +7,7 @@ ends when the pipe does, so it cannot outlive the command, whatever ends that.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import re
@@ -15,13 +16,25 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from imgdb import loader
+from imgdb import archives, loader
 from imgdb.errors import PictureError
-from imgdb.fingerprint import fingerprint
-from imgdb.messages import Answered, Outcome, Ready, Settings, Unpacker, pack, write_all
+from imgdb.fingerprint import fingerprint, fingerprint_source
+from imgdb.messages import (
+    Answered,
+    Began,
+    MemberDone,
+    Members,
+    Outcome,
+    Ready,
+    Settings,
+    Unpacker,
+    pack,
+    write_all,
+)
 
 # What codecs say when they get no memory, which Pillow passes on as an error of the picture.
 _NO_MEMORY = re.compile(r"memory|alloc", re.IGNORECASE)
@@ -44,7 +57,7 @@ def main() -> NoReturn:
         while True:
             order = orders.get()
             begin = time.monotonic()
-            outcome = _outcome(order, settings)
+            outcome = _outcome(order, settings, answers)
             write_all(answers, pack(Answered(outcome, time.monotonic() - begin)))
     os._exit(0)
 
@@ -59,19 +72,55 @@ def _receive(fd: int, orders: queue.SimpleQueue[object]) -> None:
     os._exit(0)
 
 
-def _outcome(path: object, settings: Settings) -> Outcome:
-    assert isinstance(path, str)
-    try:
+def _outcome(order: object, settings: Settings, answers: int) -> Outcome | None:
+    with _made_outcome() as failed:
+        if isinstance(order, Members):
+            _read_archive(order, settings, answers)
+            return None
+        assert isinstance(order, str)
         return fingerprint(
-            path,
+            order,
             decode=settings.decode,
             algorithms=settings.algorithms,
             max_pixels=settings.max_pixels,
         )
+    return failed[0]
+
+
+def _read_archive(order: Members, settings: Settings, answers: int) -> None:
+    entries = archives.entries(order.path, order.part, order.parts)
+    for entry in itertools.islice(entries, order.done, None):
+        write_all(answers, pack(Began(entry.name)))
+        write_all(answers, pack(MemberDone(_member_outcome(entry, settings))))
+
+
+def _member_outcome(entry: archives.Entry, settings: Settings) -> Outcome:
+    with (
+        _made_outcome() as failed,
+        entry.open() as file,
+        loader.open_stream(
+            file, byte_size=entry.byte_size, modified_at=entry.modified_at, name=entry.name
+        ) as source,
+    ):
+        return fingerprint_source(
+            source,
+            decode=settings.decode,
+            algorithms=settings.algorithms,
+            max_pixels=settings.max_pixels,
+        )
+    return failed[0]
+
+
+@contextlib.contextmanager
+def _made_outcome() -> Iterator[list[PictureError]]:
+    """Catch why a picture cannot be hashed, and put it into the list."""
+    failed: list[PictureError] = []
+    try:
+        yield failed
     except PictureError as error:
-        return _with_true_reason(error)
+        failed.append(_with_true_reason(error))
     except MemoryError:
-        return PictureError("no-memory")
+        failed.append(PictureError("no-memory"))
 
 
 def _with_true_reason(error: PictureError) -> PictureError:

@@ -10,10 +10,20 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Generic, Protocol, TypeVar
 
-from imgdb.messages import Answered, Outcome, Ready, Settings, Unpacker, pack
+from imgdb.messages import (
+    Answered,
+    Began,
+    MemberDone,
+    Outcome,
+    Ready,
+    Settings,
+    Unpacker,
+    pack,
+)
 
 # Seconds of work that lie ready with each worker: the command may be busy with the database.
 AHEAD_SECONDS = 0.5
@@ -22,14 +32,32 @@ AHEAD_BYTES = 64 << 20
 
 
 class Order(Protocol):
-    """A file to hash; `attempts` counts the workers that died of it."""
+    """A file to hash; `attempts` counts the workers that died of it.
+
+    In an archive, `member` is the one at hand and `done` counts those before it.
+    """
 
     path: str
     byte_size: int
     attempts: int
+    member: str | None
+    done: int
+
+    def message(self) -> object:
+        """Return the order as the worker gets it."""
+        ...
 
 
 Ordered = TypeVar("Ordered", bound=Order)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Ordered]):
+    """What became of an order, or of a member of it; None: the archive was read to its end."""
+
+    order: Ordered
+    outcome: Outcome | None
+    member: str | None = None
 
 
 class WorkerProcess(Generic[Ordered]):
@@ -76,7 +104,7 @@ class WorkerProcess(Generic[Ordered]):
             self._since = time.monotonic()
         self.orders.append(order)
         self._bytes += order.byte_size
-        self._unsent += pack(order.path)
+        self._unsent += pack(order.message())
 
     def flush(self) -> None:
         """Send what the pipe takes; a worker that does not read never holds the command up."""
@@ -91,8 +119,8 @@ class WorkerProcess(Generic[Ordered]):
                 return
             del self._unsent[:sent]
 
-    def receive(self) -> Iterator[tuple[Ordered, Outcome]]:
-        """Yield the orders that were answered; sets `gone` where the process has ended."""
+    def receive(self) -> Iterator[Answer[Ordered]]:
+        """Yield the answers that came; sets `gone` where the process has ended."""
         try:
             piece = os.read(self.answers, 1 << 18)
         except BlockingIOError:
@@ -103,12 +131,20 @@ class WorkerProcess(Generic[Ordered]):
             self._since = time.monotonic()
             if isinstance(message, Ready):
                 self.ready = True
+            elif isinstance(message, Began):
+                self.orders[0].member = message.member
+            elif isinstance(message, MemberDone):
+                order = self.orders[0]
+                yield Answer(order, message.outcome, order.member)
+                order.member = None
+                order.attempts = 0
+                order.done += 1
             elif isinstance(message, Answered):
                 order = self.orders.popleft()
                 self._bytes -= order.byte_size
                 # The last few count most, but one big picture among small ones changes little.
                 self._pace += (message.seconds - self._pace) / 4
-                yield order, message.outcome
+                yield Answer(order, message.outcome)
 
     def late(self, now: float, timeout: float) -> bool:
         """Tell whether the first order has been in work for more than `timeout` seconds."""

@@ -1,7 +1,11 @@
 -- Planned anew for each call: a plan made while the tables were empty would read all of them for
 -- ever after.
 CREATE FUNCTION imgdb._compare_files(
-    for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
+    for_collection_id integer,
+    paths text[],
+    sizes bigint[],
+    times timestamptz[],
+    current_recipe text
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
 LANGUAGE plpgsql STABLE ROWS 500
@@ -13,7 +17,8 @@ BEGIN
     SELECT
         given.ordinal,
         CASE
-            WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at THEN 'found'
+            WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at
+                THEN CASE WHEN i.missing_since IS NULL THEN 'outdated' ELSE 'found' END
             WHEN f.byte_size = given.byte_size AND f.modified_at = given.modified_at THEN 'failed'
             WHEN i.path IS NULL AND f.path IS NULL THEN 'new'
             ELSE 'changed'
@@ -28,10 +33,12 @@ BEGIN
         ON f.collection_id = for_collection_id AND f.path = given.path
     WHERE
         i.missing_since IS NOT NULL
+        OR i.recipe <> current_recipe
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[]) IS
-'What is to do for files by size and time: new, changed, found (unchanged, was missing) or failed '
-'(unchanged since it failed); nothing is said of the others, which are unchanged.';
+COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[], text) IS
+'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
+'(unchanged, of another recipe) or failed (unchanged since it failed); nothing is said of the others, '
+'which are unchanged.';

@@ -30,7 +30,7 @@ COMMENT ON FUNCTION imgdb._stage_images() IS
 
 -- In the order of the paths, so that two sessions that store the same files wait for each other
 -- instead of deadlocking. Rows that say what is there already are not written again.
-CREATE FUNCTION imgdb._store_images(for_collection_id integer)
+CREATE FUNCTION imgdb._store_images(for_collection_id integer, rewrite boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql ROWS 1
 SET plan_cache_mode = force_custom_plan
@@ -64,7 +64,8 @@ BEGIN
             ingested_at = excluded.ingested_at,
             missing_since = NULL
         WHERE
-            i.missing_since IS NOT NULL
+            rewrite
+            OR i.missing_since IS NOT NULL
             OR (i.byte_size, i.modified_at, i.sha256, i.recipe, i.ahash, i.dhash, i.phash, i.whash)
             IS DISTINCT FROM (
                 excluded.byte_size, excluded.modified_at, excluded.sha256, excluded.recipe,
@@ -83,5 +84,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._store_images(integer) IS
-'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures.';
+COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
+'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are the '
+'same are written again only if rewrite says so.';

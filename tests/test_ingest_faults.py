@@ -96,7 +96,7 @@ def test_a_worker_that_cannot_start_ends_the_run_with_its_words(ingest, tmp_path
 def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     paths = paint(tmp_path, 400)
     with ingest(tmp_path, "--jobs", "1") as command:
-        wait_for_rows(database)
+        wait_for_rows(database, command)
         command.signal(signum)
         code, stdout, stderr = command.end()
     assert code == 128 + signum
@@ -137,7 +137,7 @@ def test_the_command_is_killed_at_any_moment(ingest, database, tmp_path):
 def test_the_connection_is_lost(ingest, database, tmp_path):
     paths = paint(tmp_path, 400)
     with ingest(tmp_path, "--jobs", "1") as command:
-        wait_for_rows(database)
+        wait_for_rows(database, command)
         with psycopg.connect(database) as conn:
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -160,7 +160,7 @@ def test_the_embedded_server_is_killed(place):
     args = ("ingest", str(place / "pictures"), "--format", "json", "--jobs", "1")
     with Server(home) as server:
         with Command(*args, env=environment) as command:
-            wait_for_rows(server.conninfo())
+            wait_for_rows(server.conninfo(), command)
             os.kill(server.status().pid, signal.SIGKILL)
             code, _, stderr = command.end()
         assert (code, stderr.count("\n")) == (1, 1)
@@ -185,15 +185,16 @@ def test_two_at_once_file_everything_once(ingest, database, tmp_path):
     assert stored(database).keys() == texts(*paths)
 
 
-def wait_for_rows(dsn):
+def wait_for_rows(dsn, command):
     """Wait until the first batch is committed."""
-    while True:
+    while command.process.poll() is None:
         try:
             if stored(dsn):
                 return
         except psycopg.Error:
             # The schema is being made.
             continue
+    raise AssertionError(command.end())
 
 
 def reset(dsn):

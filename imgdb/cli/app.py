@@ -26,6 +26,7 @@ from imgdb.cli.inspect import explain, failures, stats
 from imgdb.cli.maintain import check, compact, rebuild
 from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
+from imgdb.cli.rehash import rehash
 from imgdb.cli.transfer import export, import_file
 from imgdb.errors import ImgdbError
 
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.add_typer(db_app, name="db")
 app.command()(ingest)
+app.command()(rehash)
 app.command("import")(import_file)
 app.command()(export)
 app.command("hash")(hash_files)

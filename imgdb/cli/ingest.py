@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgdb.cli import pool_options as pool
 from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption, byte_size
+from imgdb.cli.options import Dsn, FormatOption
 from imgdb.errors import UsageError
 from imgdb.output import Format, default_format, printable, render, render_object
 
 if TYPE_CHECKING:
-    from imgdb.ingest import Summary
+    from imgdb.options import Options
+    from imgdb.summary import Summary
 
 # So many failures are told on stderr; all of them stand in the JSON and in imgdb.ingest_failure.
 TOLD = 20
@@ -36,25 +39,18 @@ def ingest(
     retry: Annotated[
         bool, typer.Option("--retry", help="Try again what failed and has not changed.")
     ] = False,
-    decode: Annotated[
-        Literal["exact", "scaled"],
-        typer.Option(help="scaled: JPEGs at reduced size, several times faster."),
-    ] = "exact",
-    hashes: Annotated[
-        str, typer.Option(help="Which to make, separated by commas.")
-    ] = "ahash,dhash,phash,whash",
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: cores.")
-    ] = None,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Pictures with more pixels fail.")
-    ] = 300_000_000,
-    worker_memory: Annotated[
-        int, typer.Option(parser=byte_size, metavar="SIZE", help="Limit of one worker: 512M, 2G.")
-    ] = "2G",  # type: ignore[assignment]
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds after which a picture fails.")
-    ] = 60,
+    archives: Annotated[
+        bool, typer.Option("--archives", help="Read the pictures in zip and tar archives too.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Then go on: follow every change until Ctrl-C.")
+    ] = False,
+    decode: pool.Decode = "exact",
+    hashes: pool.Hashes = pool.ALL_HASHES,
+    jobs: pool.Jobs = None,
+    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
+    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
+    timeout: pool.Timeout = pool.TIMEOUT,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -64,26 +60,32 @@ def ingest(
     """
     from imgdb import progress
     from imgdb.database import open_database
-    from imgdb.ingest import Options
     from imgdb.ingest import ingest as run
+    from imgdb.options import Options
     from imgdb.stopping import Stopping
     from imgdb.walk import check_named, read_list
 
     named = [path for path in paths if path != "-"]
+    if watch and len(named) < len(paths):
+        raise UsageError("--watch follows files and folders, not a list on stdin")
     if null and len(named) == len(paths):
         raise UsageError("--null says how the list on stdin is separated: give - as a path")
     options = Options(
         collection=collection,
         jobs=jobs,
         decode=decode,
-        algorithms=tuple(dict.fromkeys(hashes.replace(",", " ").split())),
+        algorithms=pool.names(hashes),
         max_pixels=max_pixels,
         memory=worker_memory,
         timeout=timeout,
         prune=prune,
         retry=retry,
+        archives=archives,
     )
     check_named(named)
+    if watch:
+        _watch(named, options, format, dsn)
+        return
     listed = read_list(null=null) if len(named) < len(paths) else None
     with open_database(dsn) as conn:
         with Stopping() as stopping, progress.bar(None if listed else named) as bar:
@@ -99,8 +101,35 @@ def ingest(
     finish(summary, stopping.signum)
 
 
+def _watch(named: list[str], options: Options, format: Format | None, dsn: str | None) -> None:
+    from imgdb.database import open_database
+    from imgdb.stopping import Stopping
+    from imgdb.watch import Watch
+
+    with open_database(dsn) as conn, Stopping() as stopping:
+        summary = Watch(conn, named, replace(options, prune=True), stopping, _tell_change).run()
+    # That is how it ends, and what failed was told when it did.
+    tell(replace(summary, failures=[], notes=[]), format)
+
+
+def _tell_change(summary: Summary) -> None:
+    for note in summary.notes:
+        typer.echo(f"imgdb: {note}", err=True)
+    for failed in summary.failures[:TOLD]:
+        typer.echo(f"imgdb: {printable(failed.path)}: {failed.reason}", err=True)
+    counts = ((name, getattr(summary, name)) for name in ("added", "updated", "missing", "failed"))
+    if said := ", ".join(f"{name} {count}" for name, count in counts if count):
+        typer.echo(f"imgdb: {said}", err=True)
+
+
 def tell(summary: Summary, format: Format | None) -> None:
     """Print the counts to stdout, notes and failures to stderr."""
+    if summary.outdated:
+        typer.echo(
+            f"imgdb: {summary.outdated:,} unchanged files have hashes of another recipe; "
+            "imgdb rehash makes them anew",
+            err=True,
+        )
     for note in summary.notes:
         typer.echo(f"imgdb: {note}", err=True)
     for failed in summary.failures[:TOLD]:

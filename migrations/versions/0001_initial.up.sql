@@ -1750,7 +1750,11 @@ COMMENT ON FUNCTION imgdb._make_collection(text) IS
 -- Planned anew for each call: a plan made while the tables were empty would read all of them for
 -- ever after.
 CREATE FUNCTION imgdb._compare_files(
-    for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
+    for_collection_id integer,
+    paths text[],
+    sizes bigint[],
+    times timestamptz[],
+    current_recipe text
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
 LANGUAGE plpgsql STABLE ROWS 500
@@ -1762,7 +1766,8 @@ BEGIN
     SELECT
         given.ordinal,
         CASE
-            WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at THEN 'found'
+            WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at
+                THEN CASE WHEN i.missing_since IS NULL THEN 'outdated' ELSE 'found' END
             WHEN f.byte_size = given.byte_size AND f.modified_at = given.modified_at THEN 'failed'
             WHEN i.path IS NULL AND f.path IS NULL THEN 'new'
             ELSE 'changed'
@@ -1777,13 +1782,15 @@ BEGIN
         ON f.collection_id = for_collection_id AND f.path = given.path
     WHERE
         i.missing_since IS NOT NULL
+        OR i.recipe <> current_recipe
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[]) IS
-'What is to do for files by size and time: new, changed, found (unchanged, was missing) or failed '
-'(unchanged since it failed); nothing is said of the others, which are unchanged.';
+COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[], text) IS
+'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
+'(unchanged, of another recipe) or failed (unchanged since it failed); nothing is said of the others, '
+'which are unchanged.';
 
 -- 77_store_images.sql
 
@@ -1819,7 +1826,7 @@ COMMENT ON FUNCTION imgdb._stage_images() IS
 
 -- In the order of the paths, so that two sessions that store the same files wait for each other
 -- instead of deadlocking. Rows that say what is there already are not written again.
-CREATE FUNCTION imgdb._store_images(for_collection_id integer)
+CREATE FUNCTION imgdb._store_images(for_collection_id integer, rewrite boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql ROWS 1
 SET plan_cache_mode = force_custom_plan
@@ -1853,7 +1860,8 @@ BEGIN
             ingested_at = excluded.ingested_at,
             missing_since = NULL
         WHERE
-            i.missing_since IS NOT NULL
+            rewrite
+            OR i.missing_since IS NOT NULL
             OR (i.byte_size, i.modified_at, i.sha256, i.recipe, i.ahash, i.dhash, i.phash, i.whash)
             IS DISTINCT FROM (
                 excluded.byte_size, excluded.modified_at, excluded.sha256, excluded.recipe,
@@ -1872,8 +1880,9 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._store_images(integer) IS
-'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures.';
+COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
+'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are the '
+'same are written again only if rewrite says so.';
 
 -- 78_store_failures.sql
 
@@ -2523,6 +2532,178 @@ $$;
 
 COMMENT ON FUNCTION imgdb._exported_images(text) IS
 'What is known of the images of a collection, or of all: what imgdb export writes.';
+
+-- 88_archive.sql
+
+CREATE TABLE imgdb.archive (
+    collection_id integer NOT NULL,
+    path text COLLATE "C" NOT NULL,
+    byte_size bigint NOT NULL,
+    modified_at timestamptz NOT NULL,
+    read_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT archive_pkey PRIMARY KEY (collection_id, path),
+    CONSTRAINT archive_collection_id_fkey FOREIGN KEY (collection_id)
+    REFERENCES imgdb.collection (collection_id)
+);
+
+COMMENT ON TABLE imgdb.archive IS
+'Archives that were read to their end: not read again while size and time are the same.';
+COMMENT ON COLUMN imgdb.archive.collection_id IS 'The collection that its members belong to.';
+COMMENT ON COLUMN imgdb.archive.path IS 'Where it is, spelled as in image.path.';
+COMMENT ON COLUMN imgdb.archive.byte_size IS 'Size of the archive in bytes.';
+COMMENT ON COLUMN imgdb.archive.modified_at IS 'Modification time of the archive.';
+COMMENT ON COLUMN imgdb.archive.read_at IS 'When it was read.';
+
+CREATE FUNCTION imgdb._known_members(
+    for_collection_id integer, archive_path text, size bigint, modified timestamptz
+)
+RETURNS TABLE (images bigint, failed_paths text[], failed_reasons text[], failed_details text[])
+LANGUAGE plpgsql STABLE ROWS 1
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- 0 is the character after the slash.
+    v_start text COLLATE "C" := archive_path || '!/';
+    v_end text COLLATE "C" := archive_path || '!0';
+BEGIN
+    RETURN QUERY
+    SELECT
+        (
+            SELECT count(*)
+            FROM imgdb.image AS i
+            WHERE
+                i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                AND i.missing_since IS NULL
+        ),
+        array_remove(array_agg(f.path ORDER BY f.path), NULL),
+        array_remove(array_agg(f.reason ORDER BY f.path), NULL),
+        array_remove(array_agg(f.detail ORDER BY f.path), NULL)
+    FROM imgdb.archive AS a
+    LEFT JOIN imgdb.ingest_failure AS f
+        ON f.collection_id = for_collection_id AND f.path > v_start AND f.path < v_end
+    WHERE
+        a.collection_id = for_collection_id AND a.path = archive_path
+        AND a.byte_size = size AND a.modified_at = modified
+    GROUP BY a.path;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz) IS
+'How many images an archive gave and which of its members failed; no row unless it was read and '
+'has not changed.';
+
+CREATE FUNCTION imgdb._store_archives(
+    for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    INSERT INTO imgdb.archive (collection_id, path, byte_size, modified_at)
+    SELECT for_collection_id, given.path, given.byte_size, given.modified_at
+    FROM unnest(paths, sizes, times) AS given (path, byte_size, modified_at)
+    ORDER BY given.path COLLATE "C"
+    ON CONFLICT ON CONSTRAINT archive_pkey DO UPDATE SET
+        byte_size = excluded.byte_size,
+        modified_at = excluded.modified_at,
+        read_at = excluded.read_at;
+    DELETE FROM imgdb.ingest_failure AS f
+    WHERE f.collection_id = for_collection_id AND f.path = ANY (paths);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._store_archives(integer, text[], bigint[], timestamptz[]) IS
+'Notes that archives were read to their end.';
+
+-- 89_images_to_rehash.sql
+
+-- One rule for both functions: the file is there, and the row is not what would be made of it now.
+CREATE FUNCTION imgdb._is_outdated(
+    candidate imgdb.image,
+    old_recipe text,
+    target_recipe text,
+    needed_hashes text[],
+    older_than timestamptz
+)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN
+    candidate.sha256 IS NOT NULL
+    AND candidate.missing_since IS NULL
+    AND (old_recipe IS NULL OR candidate.recipe = old_recipe)
+    AND (
+        candidate.recipe <> target_recipe
+        OR coalesce(candidate.ingested_at < older_than, false)
+        OR 'ahash' = ANY (needed_hashes) AND candidate.ahash IS NULL
+        OR 'dhash' = ANY (needed_hashes) AND candidate.dhash IS NULL
+        OR 'phash' = ANY (needed_hashes) AND candidate.phash IS NULL
+        OR 'whash' = ANY (needed_hashes) AND candidate.whash IS NULL
+    );
+
+COMMENT ON FUNCTION imgdb._is_outdated(imgdb.image, text, text, text[], timestamptz) IS
+'Whether an image with a file is of another recipe, lacks a hash, or was hashed before a time.';
+
+CREATE FUNCTION imgdb._outdated_collections(
+    collection_name text,
+    old_recipe text,
+    target_recipe text,
+    needed_hashes text[],
+    older_than timestamptz
+)
+RETURNS TABLE (collection text, images bigint)
+LANGUAGE plpgsql STABLE ROWS 10
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF collection_name IS NOT NULL THEN
+        PERFORM imgdb._collection_id(collection_name);
+    END IF;
+    RETURN QUERY
+    SELECT c.name, count(*)
+    FROM imgdb.image AS i
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    WHERE
+        (collection_name IS NULL OR c.name = collection_name)
+        AND imgdb._is_outdated(i, old_recipe, target_recipe, needed_hashes, older_than)
+    GROUP BY c.name
+    ORDER BY c.name;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text, text[], timestamptz) IS
+'How many images of each collection are outdated; error IM011 for an unknown collection.';
+
+CREATE FUNCTION imgdb._outdated_images(
+    for_collection_id integer,
+    old_recipe text,
+    target_recipe text,
+    needed_hashes text[],
+    older_than timestamptz,
+    after_path text,
+    page_size integer
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 900
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.path
+    FROM imgdb.image AS i
+    WHERE
+        i.collection_id = for_collection_id
+        AND i.path > after_path
+        AND imgdb._is_outdated(i, old_recipe, target_recipe, needed_hashes, older_than)
+    ORDER BY i.path
+    LIMIT page_size;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._outdated_images(
+    integer, text, text, text[], timestamptz, text, integer
+) IS 'A page of the paths of outdated images, in the order of the paths.';
 
 -- 90_built_in_spaces.sql
 

@@ -1,0 +1,40 @@
+"""Options of the commands that hash with worker processes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from imgdb.cli.options import byte_size
+
+ALL_HASHES = "ahash,dhash,phash,whash"
+MAX_PIXELS = 300_000_000
+MEMORY = "2G"
+TIMEOUT = 60.0
+
+Decode = Annotated[
+    Literal["exact", "scaled"],
+    typer.Option("--decode", help="scaled: JPEGs at reduced size, several times faster."),
+]
+Hashes = Annotated[str, typer.Option("--hashes", help="Which to make, separated by commas.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: cores.")
+]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", min=1, help="Pictures with more pixels fail.")
+]
+WorkerMemory = Annotated[
+    int,
+    typer.Option(
+        "--worker-memory", parser=byte_size, metavar="SIZE", help="Limit of one worker: 512M, 2G."
+    ),
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, help="Seconds after which a picture fails.")
+]
+
+
+def names(hashes: str) -> tuple[str, ...]:
+    """Return the names in a list that is separated by commas or spaces, each once."""
+    return tuple(dict.fromkeys(hashes.replace(",", " ").split()))

@@ -1,0 +1,70 @@
+"""`imgdb rehash`: the hashes again, from the files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from imgdb.cli import pool_options as pool
+from imgdb.cli.ingest import finish, tell
+from imgdb.cli.maintain import compact_after
+from imgdb.cli.options import Dsn, FormatOption
+
+
+def rehash(
+    collection: Annotated[
+        str | None, typer.Option(help="Default: all collections.", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="OLDER", help="Only images of this recipe.", show_default=False),
+    ] = None,
+    before: Annotated[
+        datetime | None,
+        typer.Option(help="Also images that were hashed before this time.", show_default=False),
+    ] = None,
+    decode: pool.Decode = "exact",
+    hashes: pool.Hashes = pool.ALL_HASHES,
+    jobs: pool.Jobs = None,
+    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
+    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
+    timeout: pool.Timeout = pool.TIMEOUT,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Hash again, from the files, what other rules hashed.
+
+    That is every image of another recipe than --decode asks for, or without one of --hashes.
+    Search goes on meanwhile, and an interrupted run goes on where it stopped.
+    """
+    from imgdb import progress
+    from imgdb.database import open_database
+    from imgdb.options import Options
+    from imgdb.rehash import Choice, outdated
+    from imgdb.rehash import rehash as run
+    from imgdb.stopping import Stopping
+
+    options = Options(
+        decode=decode,
+        algorithms=pool.names(hashes),
+        jobs=jobs,
+        max_pixels=max_pixels,
+        memory=worker_memory,
+        timeout=timeout,
+    )
+    if before is not None and before.tzinfo is None:
+        before = before.astimezone(UTC)
+    choice = Choice(collection=collection, recipe=recipe, before=before)
+    with open_database(dsn) as conn:
+        todo = outdated(conn, choice, options)
+        total = sum(found.images for found in todo)
+        with Stopping() as stopping, progress.bar(total=total) as bar:
+            summary = run(
+                conn, todo, choice=choice, options=options, stopping=stopping, watching=bar.update
+            )
+        if not summary.stopped:
+            compact_after(conn, summary.updated)
+    tell(summary, format)
+    finish(summary, stopping.signum)

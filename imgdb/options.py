@@ -1,0 +1,53 @@
+"""How to ingest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imgdb.errors import UsageError
+from imgdb.hashing import ALGORITHMS
+from imgdb.loader import MAX_PIXELS, Decode
+from imgdb.messages import Settings
+from imgdb.pool import Pool, available_cores
+from imgdb.task import Task
+
+# An idle worker has half of this resident.
+LEAST_MEMORY = 128 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to ingest: `memory` in bytes and `timeout` in seconds are for one worker, one picture."""
+
+    collection: str = "default"
+    jobs: int | None = None
+    decode: Decode = "exact"
+    algorithms: tuple[str, ...] = ALGORITHMS
+    max_pixels: int = MAX_PIXELS
+    memory: int = 2 << 30
+    timeout: float = 60
+    prune: bool = False
+    retry: bool = False
+    archives: bool = False
+
+    @property
+    def workers(self) -> int:
+        """How many worker processes there are."""
+        return self.jobs or available_cores()
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.algorithms) - set(ALGORITHMS):
+            known = ", ".join(ALGORITHMS)
+            raise UsageError(f"no such hash: {', '.join(sorted(unknown))}; choose from {known}")
+        if not self.algorithms:
+            raise UsageError("no hash to make; choose from " + ", ".join(ALGORITHMS))
+        if not self.collection.strip():
+            raise UsageError("a collection needs a name")
+        if self.memory < LEAST_MEMORY:
+            least = LEAST_MEMORY >> 20
+            raise UsageError(f"--worker-memory is at least {least}M: an idle worker takes half")
+
+    def pool(self) -> Pool[Task]:
+        """Return the workers for these options."""
+        settings = Settings(self.decode, self.algorithms, self.max_pixels, self.memory)
+        return Pool(settings, jobs=self.workers, timeout=self.timeout)
