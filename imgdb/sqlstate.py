@@ -33,6 +33,7 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
 
 # Constraint name to what it means for a person.
 BROKEN_RULES = {
+    "archive_collection_id_fkey": "the collection is not there, or lists archives still",
     "collection_name_check": "a collection needs a name",
     "collection_name_key": "there is a collection of that name already",
     "image_collection_id_fkey": "the collection is not there, or holds images still",

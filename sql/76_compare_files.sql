@@ -40,5 +40,5 @@ $$;
 
 COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[], text) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
-'(unchanged, of another recipe) or failed (unchanged since it failed); nothing is said of the others, '
-'which are unchanged.';
+'(unchanged, of another recipe) or failed (unchanged since it failed); nothing is said of the '
+'others, which are unchanged.';

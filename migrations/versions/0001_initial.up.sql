@@ -1789,8 +1789,8 @@ $$;
 
 COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[], text) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
-'(unchanged, of another recipe) or failed (unchanged since it failed); nothing is said of the others, '
-'which are unchanged.';
+'(unchanged, of another recipe) or failed (unchanged since it failed); nothing is said of the '
+'others, which are unchanged.';
 
 -- 77_store_images.sql
 
@@ -1881,8 +1881,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
-'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are the '
-'same are written again only if rewrite says so.';
+'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
+'the same are written again only if rewrite says so.';
 
 -- 78_store_failures.sql
 
@@ -2617,63 +2617,7 @@ $$;
 COMMENT ON FUNCTION imgdb._store_archives(integer, text[], bigint[], timestamptz[]) IS
 'Notes that archives were read to their end.';
 
--- 89_images_to_rehash.sql
-
--- One rule for both functions: the file is there, and the row is not what would be made of it now.
-CREATE FUNCTION imgdb._is_outdated(
-    candidate imgdb.image,
-    old_recipe text,
-    target_recipe text,
-    needed_hashes text[],
-    older_than timestamptz
-)
-RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN
-    candidate.sha256 IS NOT NULL
-    AND candidate.missing_since IS NULL
-    AND (old_recipe IS NULL OR candidate.recipe = old_recipe)
-    AND (
-        candidate.recipe <> target_recipe
-        OR coalesce(candidate.ingested_at < older_than, false)
-        OR 'ahash' = ANY (needed_hashes) AND candidate.ahash IS NULL
-        OR 'dhash' = ANY (needed_hashes) AND candidate.dhash IS NULL
-        OR 'phash' = ANY (needed_hashes) AND candidate.phash IS NULL
-        OR 'whash' = ANY (needed_hashes) AND candidate.whash IS NULL
-    );
-
-COMMENT ON FUNCTION imgdb._is_outdated(imgdb.image, text, text, text[], timestamptz) IS
-'Whether an image with a file is of another recipe, lacks a hash, or was hashed before a time.';
-
-CREATE FUNCTION imgdb._outdated_collections(
-    collection_name text,
-    old_recipe text,
-    target_recipe text,
-    needed_hashes text[],
-    older_than timestamptz
-)
-RETURNS TABLE (collection text, images bigint)
-LANGUAGE plpgsql STABLE ROWS 10
-AS $$
-#variable_conflict use_column
-BEGIN
-    IF collection_name IS NOT NULL THEN
-        PERFORM imgdb._collection_id(collection_name);
-    END IF;
-    RETURN QUERY
-    SELECT c.name, count(*)
-    FROM imgdb.image AS i
-    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
-    WHERE
-        (collection_name IS NULL OR c.name = collection_name)
-        AND imgdb._is_outdated(i, old_recipe, target_recipe, needed_hashes, older_than)
-    GROUP BY c.name
-    ORDER BY c.name;
-END
-$$;
-
-COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text, text[], timestamptz) IS
-'How many images of each collection are outdated; error IM011 for an unknown collection.';
+-- 89_outdated_images.sql
 
 CREATE FUNCTION imgdb._outdated_images(
     for_collection_id integer,
@@ -2695,7 +2639,17 @@ BEGIN
     WHERE
         i.collection_id = for_collection_id
         AND i.path > after_path
-        AND imgdb._is_outdated(i, old_recipe, target_recipe, needed_hashes, older_than)
+        AND i.sha256 IS NOT NULL
+        AND i.missing_since IS NULL
+        AND (old_recipe IS NULL OR i.recipe = old_recipe)
+        AND (
+            i.recipe <> target_recipe
+            OR i.ingested_at < older_than
+            OR 'ahash' = ANY (needed_hashes) AND i.ahash IS NULL
+            OR 'dhash' = ANY (needed_hashes) AND i.dhash IS NULL
+            OR 'phash' = ANY (needed_hashes) AND i.phash IS NULL
+            OR 'whash' = ANY (needed_hashes) AND i.whash IS NULL
+        )
     ORDER BY i.path
     LIMIT page_size;
 END
@@ -2703,7 +2657,41 @@ $$;
 
 COMMENT ON FUNCTION imgdb._outdated_images(
     integer, text, text, text[], timestamptz, text, integer
-) IS 'A page of the paths of outdated images, in the order of the paths.';
+) IS
+'A page of the paths of images that have a file and are of another recipe, lack a hash, or were '
+'hashed before a time; in the order of the paths.';
+
+CREATE FUNCTION imgdb._outdated_collections(
+    collection_name text,
+    old_recipe text,
+    target_recipe text,
+    needed_hashes text[],
+    older_than timestamptz
+)
+RETURNS TABLE (collection text, images bigint)
+LANGUAGE plpgsql STABLE ROWS 10
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF collection_name IS NOT NULL THEN
+        PERFORM imgdb._collection_id(collection_name);
+    END IF;
+    RETURN QUERY
+    SELECT c.name, outdated.images
+    FROM imgdb.collection AS c
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS images
+        FROM imgdb._outdated_images(
+            c.collection_id, old_recipe, target_recipe, needed_hashes, older_than, '', NULL
+        )
+    ) AS outdated
+    WHERE outdated.images > 0 AND (collection_name IS NULL OR c.name = collection_name)
+    ORDER BY c.name;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text, text[], timestamptz) IS
+'How many images of each collection are outdated; error IM011 for an unknown collection.';
 
 -- 90_built_in_spaces.sql
 
