@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copyreg
+import operator
 import os
 import pickle
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from imgdb.errors import PictureError
 from imgdb.fingerprint import Fingerprint
@@ -67,6 +69,16 @@ class Answered:
 
     outcome: Outcome | None
     seconds: float
+
+
+def _as_call(kind: type[object]) -> None:
+    """Pickle the objects of a dataclass as a call: its own way takes ten times as long."""
+    values = operator.attrgetter(*(column.name for column in fields(kind)))  # type: ignore[arg-type]
+    copyreg.pickle(kind, lambda made: (kind, values(made)))
+
+
+_as_call(Fingerprint)
+_as_call(Answered)
 
 
 def pack(message: object) -> bytes:

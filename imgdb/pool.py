@@ -26,6 +26,12 @@ from imgdb.worker_process import Answer, Order, Ordered, WorkerProcess
 # Seconds between two looks at the clock.
 TICK = 0.1
 
+# Seconds to wait for killed workers; one that waits for a dead disk does not even die.
+_PATIENCE = 2
+
+# Seconds for a picture: who is quicker than this waits for no disk.
+_SLOW = 0.001
+
 _READ_AHEAD = 512 << 10
 _READ_AHEAD_MAX = 64 << 20
 
@@ -62,8 +68,9 @@ class Pool(Generic[Ordered]):
     ) -> None:
         for worker in self._workers:
             worker.end()
+        given_up = time.monotonic() + _PATIENCE
         for worker in self._ended + self._workers:
-            worker.reap()
+            worker.reap(max(0, given_up - time.monotonic()))
         self._selector.close()
         self._stderr.close()
 
@@ -93,7 +100,8 @@ class Pool(Generic[Ordered]):
                 return _Fed.END
             if order is None:
                 return _Fed.PAUSE
-            _read_ahead(order)
+            if worker.pace > _SLOW:
+                _read_ahead(order)
             worker.give(order)
         return _Fed.FULL
 

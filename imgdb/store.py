@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
@@ -13,6 +14,7 @@ from psycopg.rows import class_row, scalar_row
 from imgdb.fingerprint import Fingerprint
 
 COLUMNS = tuple(column.name for column in fields(Fingerprint))
+_values = operator.attrgetter(*COLUMNS)
 
 MAKE_COLLECTION = "SELECT imgdb._make_collection(%s)"
 COMPARE = (
@@ -137,7 +139,7 @@ class Store:
             cursor.execute(STAGE)
             with cursor.copy(COPY) as copy:
                 for path, found in images.items():
-                    copy.write_row((path, *(getattr(found, name) for name in COLUMNS)))
+                    copy.write_row((path, *_values(found)))
             stored = cursor.execute(STORE, (self._collection_id, rewrite)).fetchone()
             assert stored is not None
             return stored

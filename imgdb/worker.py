@@ -121,6 +121,8 @@ def _made_outcome() -> Iterator[list[PictureError]]:
         failed.append(_with_true_reason(error))
     except MemoryError:
         failed.append(PictureError("no-memory"))
+    except Exception as error:  # a fault of ours costs the picture, not the worker
+        failed.append(PictureError("crashed", f"{type(error).__name__}: {error}"))
 
 
 def _with_true_reason(error: PictureError) -> PictureError:

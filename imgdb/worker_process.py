@@ -61,7 +61,10 @@ class Answer(Generic[Ordered]):
 
 
 class WorkerProcess(Generic[Ordered]):
-    """A process of `imgdb.worker`; `orders` are those that it has not answered, oldest first."""
+    """A process of `imgdb.worker`; `orders` are those that it has not answered, oldest first.
+
+    `pace` is how many seconds a picture takes it of late.
+    """
 
     def __init__(self, settings: Settings, stderr: IO[bytes]) -> None:
         self.orders: deque[Ordered] = deque()
@@ -89,12 +92,12 @@ class WorkerProcess(Generic[Ordered]):
         self._unsent = bytearray(pack(settings))
         self._bytes = 0
         self._since = time.monotonic()
-        self._pace = AHEAD_SECONDS
+        self.pace = AHEAD_SECONDS
         self.flush()
 
     def wants_more(self) -> bool:
         """Tell whether what it has to do will soon be done."""
-        ahead = min(max(int(AHEAD_SECONDS / self._pace), AHEAD_MIN), AHEAD_MAX)
+        ahead = min(max(int(AHEAD_SECONDS / self.pace), AHEAD_MIN), AHEAD_MAX)
         count = len(self.orders)
         return count < AHEAD_MIN or (count < ahead and self._bytes < AHEAD_BYTES)
 
@@ -143,7 +146,7 @@ class WorkerProcess(Generic[Ordered]):
                 order = self.orders.popleft()
                 self._bytes -= order.byte_size
                 # The last few count most, but one big picture among small ones changes little.
-                self._pace += (message.seconds - self._pace) / 4
+                self.pace += (message.seconds - self.pace) / 4
                 yield Answer(order, message.outcome)
 
     def late(self, now: float, timeout: float) -> bool:
@@ -163,7 +166,7 @@ class WorkerProcess(Generic[Ordered]):
         self._stdout.close()
 
     def reap(self, seconds: float = 0) -> bool:
-        """Return whether the killed process is gone; one that waits for a dead disk may stay."""
+        """Return whether the killed process is gone."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:

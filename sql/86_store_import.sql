@@ -38,46 +38,50 @@ $$;
 COMMENT ON FUNCTION imgdb._repeated_imports(integer) IS
 'The first lines whose path stands in an earlier line, and how many there are.';
 
--- Hashes that imgdb made from a file are better than what somebody says of them, and stay.
+-- Hashes that imgdb made from a file are better than what somebody says of them, and stay. Rows
+-- that are the same are not touched. INSERT ... ON CONFLICT would do both in one statement, and take
+-- as long again; here another writer of the same path, or a path that is staged twice, is a
+-- unique violation.
 CREATE FUNCTION imgdb._store_import(for_collection_id integer)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
-    RETURN QUERY
-    WITH stored AS (
-        INSERT INTO imgdb.image AS i (
-            collection_id, path, ahash, dhash, phash, whash, flat, recipe
-        )
-        SELECT
-            for_collection_id, n.path, n.ahash, n.dhash, n.phash, n.whash,
-            imgdb._is_flat(n.ahash, n.dhash, n.phash, n.whash), 'imported'
-        FROM pg_temp.fresh_hash AS n
-        -- What is to stay is left out here already: a conflict would lock the row, which writes it.
-        LEFT JOIN imgdb.image AS known
-            ON known.collection_id = for_collection_id AND known.path = n.path
-        WHERE
-            known.image_id IS NULL
-            OR known.sha256 IS NULL
-            AND (known.ahash, known.dhash, known.phash, known.whash)
-            IS DISTINCT FROM (n.ahash, n.dhash, n.phash, n.whash)
-        ORDER BY n.path
-        ON CONFLICT ON CONSTRAINT image_collection_id_path_key DO UPDATE SET
-            ahash = excluded.ahash,
-            dhash = excluded.dhash,
-            phash = excluded.phash,
-            whash = excluded.whash,
-            flat = excluded.flat,
-            ingested_at = excluded.ingested_at
-        WHERE i.sha256 IS NULL
-        -- A row that is new has never been locked by anybody.
-        RETURNING i.xmax = 0 AS is_new
-    )
+    ANALYZE pg_temp.fresh_hash;
+    UPDATE imgdb.image AS i
+    SET
+        ahash = n.ahash,
+        dhash = n.dhash,
+        phash = n.phash,
+        whash = n.whash,
+        flat = imgdb._is_flat(n.ahash, n.dhash, n.phash, n.whash),
+        ingested_at = now()
+    FROM pg_temp.fresh_hash AS n
+    WHERE
+        i.collection_id = for_collection_id AND i.path = n.path AND i.sha256 IS NULL
+        AND (i.ahash, i.dhash, i.phash, i.whash)
+        IS DISTINCT FROM (n.ahash, n.dhash, n.phash, n.whash);
+    GET DIAGNOSTICS updated = ROW_COUNT;
+    -- An insert would notice; an update takes one of the two, whichever it meets.
+    IF updated > 0 AND EXISTS (
+        SELECT FROM pg_temp.fresh_hash AS n GROUP BY n.path HAVING count(*) > 1
+    ) THEN
+        RAISE EXCEPTION 'a path is staged twice' USING ERRCODE = 'unique_violation';
+    END IF;
+    INSERT INTO imgdb.image (collection_id, path, ahash, dhash, phash, whash, flat, recipe)
     SELECT
-        count(*) FILTER (WHERE stored.is_new),
-        count(*) FILTER (WHERE NOT stored.is_new)
-    FROM stored;
+        for_collection_id, n.path, n.ahash, n.dhash, n.phash, n.whash,
+        imgdb._is_flat(n.ahash, n.dhash, n.phash, n.whash), 'imported'
+    FROM pg_temp.fresh_hash AS n
+    WHERE
+        NOT EXISTS (
+            SELECT FROM imgdb.image AS i
+            WHERE i.collection_id = for_collection_id AND i.path = n.path
+        )
+    ORDER BY n.path;
+    GET DIAGNOSTICS added = ROW_COUNT;
+    RETURN NEXT;
 END
 $$;
 

@@ -202,3 +202,13 @@ def test_flat_is_the_same_in_sql(conn):
         list(map(list, zip(*rows, strict=True))),
     ).fetchall()
     assert [flat for (flat,) in found] == [is_flat(Hashes(*row)) for row in rows]
+
+
+def test_a_path_that_comes_twice_among_known_ones_is_a_bad_line(load, database):
+    load("path,phash", f"/a,{to_hex(1)}")
+    result = load("path,phash", f"/a,{to_hex(2)}", f"/a,{to_hex(3)}")
+    assert (result.code, result.stderr.splitlines()[0]) == (
+        1,
+        "imgdb: line 3: the path stands in line 2 already",
+    )
+    assert images(database, "phash") == [(1,)]
