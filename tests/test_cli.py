@@ -196,7 +196,8 @@ def test_a_users_own_object_stops_the_downgrade(cli, database):
     assert result.code == 1
     assert "view public.mine depends on function imgdb.distance" in result.stderr
     assert result.stderr.count("\n") == 1
-    assert cli("db", "current", dsn=database).stdout == f"{schema.head()}\n"
+    # Each revision is a step of its own; the last one drops what the view needs.
+    assert cli("db", "current", dsn=database).stdout == f"{schema.revisions()[0]}\n"
 
 
 def test_the_script_needs_no_database(cli):
