@@ -39,8 +39,8 @@ COMMENT ON FUNCTION imgdb._repeated_imports(integer) IS
 'The first lines whose path stands in an earlier line, and how many there are.';
 
 -- Hashes that imgdb made from a file are better than what somebody says of them, and stay. Rows
--- that are the same are not touched. INSERT ... ON CONFLICT would do both in one statement, and take
--- as long again; here another writer of the same path, or a path that is staged twice, is a
+-- that are the same are not touched. INSERT ... ON CONFLICT would do both in one statement, and
+-- take as long again; here another writer of the same path, or a path that is staged twice, is a
 -- unique violation.
 CREATE FUNCTION imgdb._store_import(for_collection_id integer)
 RETURNS TABLE (added bigint, updated bigint)
