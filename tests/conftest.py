@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,12 @@ hypothesis.settings.load_profile(os.environ.get("IMGDB_TEST_PROFILE", "usual"))
 
 _serial = itertools.count(1)
 
+
+# What nohup or a shell's background has ignored, tests send all the same: a handler, unlike a signal
+# that is ignored, is not inherited by the programs that are started.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda number, frame: None)
 
 # Neither the developer's databases nor settings for them reach the tests.
 for _name in [name for name in os.environ if name.startswith(("PG", "IMGDB_"))]:
