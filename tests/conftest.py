@@ -57,8 +57,8 @@ hypothesis.settings.load_profile(os.environ.get("IMGDB_TEST_PROFILE", "usual"))
 _serial = itertools.count(1)
 
 
-# What nohup or a shell's background has ignored, tests send all the same: a handler, unlike a signal
-# that is ignored, is not inherited by the programs that are started.
+# Signals that nohup or a shell's background has ignored, tests send all the same: a handler, unlike
+# a signal that is ignored, is not inherited by the programs that are started.
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda number, frame: None)
