@@ -60,11 +60,15 @@ def is_zip(path: str) -> bool:
 
 def member_text(archive: str, name: str) -> str:
     """Spell a member as `imgdb.image.path` does; `archive` is spelled already."""
+    return archive + INSIDE + inner_text(name)
+
+
+def inner_text(name: str) -> str:
+    """Spell the name of a member, whatever an archive may hold as such."""
     try:
-        inner = path_text(name)
+        return path_text(name)
     except UsageError:
-        inner = path_text(ascii(name))
-    return archive + INSIDE + inner
+        return path_text(ascii(name))
 
 
 def archive_of(path: str) -> str | None:

@@ -1,19 +1,23 @@
-"""Decode the bytes of one picture to upright 8-bit grey: the only module that opens with PIL.
+"""Decode the bytes of one picture to upright 8-bit grey, to be hashed, or to small upright colours,
+to be looked at: the only module that opens with PIL.
 
-The order of the rules: pixel limit from the header, first frame, ranges, paper, grey, upright.
+The order of the rules: pixel limit from the header, first frame, ranges, paper, grey or colours,
+upright.
 """
 
 import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from imgdb.bmp import read_bmp
+from imgdb.colour import to_small_colour
 from imgdb.errors import PictureError
 from imgdb.grey import Samples, to_grey
 from imgdb.limits import MAX_PIXELS, check_size
@@ -54,16 +58,24 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An upright grey picture; `width` and `height` are those of the full picture."""
+    """An upright picture of mode "L" or "RGB"; `width` and `height` are those of the full one."""
 
-    grey: Image.Image
+    image: Image.Image
     width: int
     height: int
     frames: int = 1
 
 
+class _Wanted(NamedTuple):
+    """What becomes of a loaded picture, and how small a JPEG of a given size may be decoded."""
+
+    render: Callable[[Image.Image, Samples], Image.Image]
+    least_size: Callable[[tuple[int, int]], tuple[int, int] | None]
+    draft_mode: str | None = None
+
+
 def prepare() -> None:
-    """Set Pillow up, once per process; `decode_grey` does it when nobody did."""
+    """Set Pillow up, once per process; decoding does it when nobody did."""
     global _prepared
     if _prepared:
         return
@@ -84,6 +96,38 @@ def prepare() -> None:
 
 def decode_grey(encoded: Encoded, decode: Decode, max_pixels: int) -> Decoded:
     """Decode a picture whose format is known; raises PictureError."""
+    return _decode(encoded, _GREY[decode], max_pixels)
+
+
+def decode_colour(encoded: Encoded, side: int, max_pixels: int) -> Decoded:
+    """Decode a picture to colours, at most `side` pixels wide and high; raises PictureError."""
+    colours = _Wanted(partial(to_small_colour, side=side), partial(_twice, side))
+    decoded = _decode(encoded, colours, max_pixels)
+    decoded.image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return decoded
+
+
+def _exact_size(size: tuple[int, int]) -> None:
+    return None
+
+
+def _scaled_size(size: tuple[int, int]) -> tuple[int, int] | None:
+    # Below twice that nothing is reduced, and the hashes shall be exact.
+    return (_SCALED_SIDE, _SCALED_SIDE) if min(size) >= 2 * _SCALED_SIDE else None
+
+
+def _twice(side: int, size: tuple[int, int]) -> tuple[int, int]:
+    longer = max(size)
+    return max(1, size[0] * 2 * side // longer), max(1, size[1] * 2 * side // longer)
+
+
+_GREY: dict[Decode, _Wanted] = {
+    "exact": _Wanted(to_grey, _exact_size),
+    "scaled": _Wanted(to_grey, _scaled_size, "L"),
+}
+
+
+def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
     prepare()
     file, format_name = encoded.file, encoded.format
     if format_name not in Image.OPEN:
@@ -95,7 +139,8 @@ def decode_grey(encoded: Encoded, decode: Decode, max_pixels: int) -> Decoded:
         reader = _READERS.get(format_name)
         image = reader(file, encoded.head, max_pixels) if reader else None
         if image is not None:
-            return Decoded(to_grey(_without_void_alpha(image, encoded)), *image.size)
+            rendered = wanted.render(_without_void_alpha(image, encoded), Samples())
+            return Decoded(rendered, *image.size)
         if format_name == "WEBP" and (size := webp_size(encoded.head)):
             check_size(format_name, *size, max_pixels)
         with _open(encoded) as image_file:
@@ -103,32 +148,45 @@ def decode_grey(encoded: Encoded, decode: Decode, max_pixels: int) -> Decoded:
             position = file.tell()
             frames = check_whole(file, format_name, encoded.byte_size)
             file.seek(position)
-            decoded = _decode(image_file, encoded, decode)
+            decoded = _read(image_file, encoded, wanted)
             return replace(decoded, frames=frames or int(getattr(image_file, "n_frames", 1)))
 
 
-def _decode(image: ImageFile.ImageFile, encoded: Encoded, decode: Decode) -> Decoded:
+def _read(image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted) -> Decoded:
     width, height = image.size
     covered = _covered(image, encoded.format)
-    # Below twice that nothing is reduced, and the hashes shall be exact.
-    reducible = encoded.format == "JPEG" and min(image.size) >= 2 * _SCALED_SIDE
-    if decode == "scaled" and reducible:
-        image.draft("L", (_SCALED_SIDE, _SCALED_SIDE))
+    least_size = wanted.least_size(image.size) if encoded.format == "JPEG" else None
+    if least_size is not None:
+        image.draft(wanted.draft_mode, least_size)
     _load(image, encoded)
     if encoded.format == "TIFF":  # has turned itself
         width, height = image.size
     turn = _turn(image, encoded.format)
-    grey = to_grey(_without_void_alpha(image, encoded), _samples(image))
+    rendered = wanted.render(_without_void_alpha(image, encoded), _samples(image))
     if covered is not None:
-        paper = Image.new("L", grey.size, "white")
-        paper.paste(grey.crop(covered), covered)
-        grey = paper
+        rendered = _on_paper(rendered, covered, image.size)
     if turn is not None:
-        # Turning grey gives the same pixels as turning colours and costs a seventh.
-        grey = grey.transpose(turn)
+        # Turning what was rendered gives the same pixels as turning the file's, for much less.
+        rendered = rendered.transpose(turn)
         if turn in _SIDEWAYS:
             width, height = height, width
-    return Decoded(grey, width, height)
+    return Decoded(rendered, width, height)
+
+
+def _on_paper(
+    image: Image.Image, covered: tuple[int, int, int, int], size: tuple[int, int]
+) -> Image.Image:
+    """Leave of a picture, rendered from one of `size`, what a frame covers, the rest white."""
+    across, down = image.width / size[0], image.height / size[1]
+    box = (
+        round(covered[0] * across),
+        round(covered[1] * down),
+        round(covered[2] * across),
+        round(covered[3] * down),
+    )
+    paper = Image.new(image.mode, image.size, "white")
+    paper.paste(image.crop(box), box)
+    return paper
 
 
 def _load(image: ImageFile.ImageFile, encoded: Encoded) -> None:

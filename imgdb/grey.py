@@ -1,4 +1,7 @@
-"""Turn any picture that Pillow decoded into 8-bit grey, as it looks on white paper."""
+"""Turn any picture that Pillow decoded into 8-bit grey, as it looks on white paper.
+
+`imgdb.colour` takes from here what holds for colours too.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,12 +46,28 @@ def to_grey(image: Image.Image, samples: Samples = _USUAL) -> Image.Image:
         return image.getchannel(0)
     if mode in ("L", "1") and isinstance(transparent, int):
         return _grey_with_transparent_value(image, transparent)
-    if mode in _WITH_ALPHA or transparent is not None or _has_alpha_palette(image):
-        return _by_strips(image, _on_white)
+    if is_transparent(image):
+        return _by_strips(image, lambda strip: on_white(strip).convert("L"))
     return image.copy() if mode == "L" else image.convert("L")
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+def is_grey(image: Image.Image) -> bool:
+    """Tell whether a picture has no colours, or none that Pillow can convert (LAB)."""
+    mode = image.mode
+    return mode in ("1", "L", "I", "F", "LAB") or mode.startswith("I;16")
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Tell whether paper may be seen through a picture."""
+    palette = image.palette if image.mode == "P" else None
+    return (
+        image.mode in _WITH_ALPHA
+        or image.info.get("transparency") is not None
+        or (palette is not None and palette.mode.endswith("A"))
+    )
+
+
+def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """Cut the picture into strips of full width, each with its top row."""
     width, height = image.size
     rows = max(1, _STRIP_PIXELS // width)
@@ -58,23 +77,19 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     grey = Image.new("L", image.size)
-    for top, strip in _strips(image):
+    for top, strip in strips(image):
         grey.paste(convert(strip), (0, top))
     return grey
 
 
-def _on_white(strip: Image.Image) -> Image.Image:
+def on_white(strip: Image.Image) -> Image.Image:
+    """Lay a picture on white paper; the answer is of mode "RGBA", without transparency."""
     # RGBa and La (colours multiplied by alpha) convert to grey or colour through RGBA and LA only.
     if strip.mode == "La":
         strip = strip.convert("LA")
     colours = strip.convert("RGBA")
     white = Image.new("RGBA", strip.size, "white")
-    return Image.alpha_composite(white, colours).convert("L")
-
-
-def _has_alpha_palette(image: Image.Image) -> bool:
-    palette = image.palette if image.mode == "P" else None
-    return palette is not None and palette.mode.endswith("A")
+    return Image.alpha_composite(white, colours)
 
 
 def _grey_with_transparent_value(image: Image.Image, value: int) -> Image.Image:
@@ -96,7 +111,7 @@ def _by_depth(image: Image.Image, bits: int, transparent: object) -> Image.Image
         samples = np.asarray(strip)
         return samples[samples != transparent] if isinstance(transparent, int) else samples
 
-    top = max(int(opaque(strip).max(initial=0)) for _, strip in _strips(image))
+    top = max(int(opaque(strip).max(initial=0)) for _, strip in strips(image))
     used = top.bit_length()
     shift = max(bits if used > bits - 4 else used, 8) - 8
 
@@ -122,7 +137,7 @@ def _by_own_range(image: Image.Image, *, unsigned: bool) -> Image.Image:
         return (samples.view(np.uint32) if unsigned else samples).astype(np.float64)
 
     low, high = np.inf, -np.inf
-    for _, strip in _strips(image):
+    for _, strip in strips(image):
         finite = values(strip)
         finite = finite[np.isfinite(finite)]
         low = min(low, finite.min(initial=np.inf))

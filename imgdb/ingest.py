@@ -210,10 +210,10 @@ class Run:
             self._take_part(task, outcome)
         elif isinstance(outcome, Fingerprint):
             self._batch.images[task.text] = outcome
-        elif outcome is not None and self._is_quiet(task, outcome):
+        elif isinstance(outcome, PictureError) and self._is_quiet(task, outcome):
             self._in_work.discard(task.text)
             self.summary.skipped += 1
-        elif outcome is not None:
+        elif isinstance(outcome, PictureError):
             self._fail(task.text, outcome, task)
 
     def _take_member(self, task: Task, name: str, outcome: Outcome | None) -> None:
@@ -222,7 +222,7 @@ class Run:
             self._archives.see(task.text, text)
         if isinstance(outcome, Fingerprint):
             self._batch.images[text] = outcome
-        elif outcome is not None:
+        elif isinstance(outcome, PictureError):
             if outcome.reason in NO_PICTURE and not walk.looks_like_picture(name):
                 self.summary.skipped += 1
             else:

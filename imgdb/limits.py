@@ -1,4 +1,4 @@
-"""How large a picture may be: asked of the header, before anything is decoded."""
+"""How large a picture may be, asked of the header before anything is decoded; what it may cost."""
 
 from imgdb.errors import PictureError
 
@@ -7,6 +7,12 @@ MAX_PIXELS = 300_000_000
 
 # Decoders work by rows: 300 million rows of one pixel take most of a minute, whatever they hold.
 MAX_SIDE = 1 << 20
+
+# Of one worker process, in bytes.
+WORKER_MEMORY = 2 << 30
+
+# For one picture.
+PICTURE_SECONDS = 60.0
 
 
 def check_size(format_name: str, width: int, height: int, max_pixels: int) -> None:

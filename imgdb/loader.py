@@ -18,7 +18,7 @@ from typing import BinaryIO, cast
 
 from PIL import Image
 
-from imgdb.decoding import Decode, Encoded, decode_grey, prepare
+from imgdb.decoding import Decode, Decoded, Encoded, decode_colour, decode_grey, prepare
 from imgdb.errors import PictureError
 from imgdb.formats import FORMATS, HEAD_SIZE, identify
 from imgdb.limits import MAX_PIXELS
@@ -113,18 +113,11 @@ class Source:
 
     def picture(self, decode: Decode = "exact", *, max_pixels: int = MAX_PIXELS) -> Picture:
         """Decode; raises PictureError."""
-        try:
-            with explained(self.format):
-                self.file.seek(0)
-                head = self.file.read(HEAD_SIZE)
-                encoded = Encoded(self.file, head, self.format, self.byte_size)
-                decoded = decode_grey(encoded, decode, max_pixels)
-                sha256 = self.sha256
-        finally:
-            # A file that changed tells nothing by what it decoded to, nor by what it failed with.
-            self.check_unchanged()
+        with self._checked():
+            decoded = decode_grey(self._encoded(), decode, max_pixels)
+            sha256 = self.sha256
         return Picture(
-            grey=decoded.grey,
+            grey=decoded.image,
             format=self.format,
             width=decoded.width,
             height=decoded.height,
@@ -133,6 +126,25 @@ class Source:
             modified_at=self.modified_at,
             sha256=sha256,
         )
+
+    def small(self, side: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:
+        """Decode to colours, at most `side` pixels wide and high; raises PictureError."""
+        with self._checked():
+            return decode_colour(self._encoded(), side, max_pixels)
+
+    def _encoded(self) -> Encoded:
+        self.file.seek(0)
+        head = self.file.read(HEAD_SIZE)
+        return Encoded(self.file, head, self.format, self.byte_size)
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            with explained(self.format):
+                yield
+        finally:
+            # A file that changed tells nothing by what it decoded to, nor by what it failed with.
+            self.check_unchanged()
 
 
 class _FileSource(Source):

@@ -13,18 +13,23 @@ from dataclasses import dataclass, fields
 from imgdb.errors import PictureError
 from imgdb.fingerprint import Fingerprint
 from imgdb.loader import Decode
+from imgdb.thumbnail import Thumbnail
 
 _LENGTH = struct.Struct("!I")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a worker hashes: the first message that it gets. `memory` is in bytes."""
+    """How a worker hashes: the first message that it gets. `memory` is in bytes.
+
+    With a `thumbnail_side`, in pixels, it makes thumbnails instead.
+    """
 
     decode: Decode
     algorithms: tuple[str, ...]
     max_pixels: int
     memory: int
+    thumbnail_side: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +39,20 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """An order to hash a share of an archive's members, but for the first `done` of the share."""
+    """An order to read a share of an archive's members, but for the first `done` of the share.
+
+    `only` are the spelled names of those that count, None for all.
+    """
 
     path: str
     part: int
     parts: int
     done: int
+    only: frozenset[str] | None = None
 
 
 # How a file ended.
-Outcome = Fingerprint | PictureError
+Outcome = Fingerprint | Thumbnail | PictureError
 
 
 @dataclass(frozen=True, slots=True)

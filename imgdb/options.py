@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from imgdb.errors import UsageError
 from imgdb.hashing import ALGORITHMS
-from imgdb.loader import MAX_PIXELS, Decode
+from imgdb.limits import MAX_PIXELS, PICTURE_SECONDS, WORKER_MEMORY
+from imgdb.loader import Decode
 from imgdb.messages import Settings
 from imgdb.pool import Pool, available_cores
 from imgdb.task import Task
@@ -24,8 +25,8 @@ class Options:
     decode: Decode = "exact"
     algorithms: tuple[str, ...] = ALGORITHMS
     max_pixels: int = MAX_PIXELS
-    memory: int = 2 << 30
-    timeout: float = 60
+    memory: int = WORKER_MEMORY
+    timeout: float = PICTURE_SECONDS
     prune: bool = False
     retry: bool = False
     archives: bool = False

@@ -7,6 +7,7 @@ every path has exactly one spelling and every spelling gives the path back.
 
 import os
 import re
+import shlex
 
 from imgdb.errors import UsageError
 
@@ -50,3 +51,11 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     if escape == b"n":
         return b"\n"
     return b"\\" if escape == b"\\" else bytes([int(escape[1:], 16)])
+
+
+def shell_word(text: str) -> str:
+    """Spell a path, given as `path_text` spells it, as one word for bash, zsh and ksh."""
+    if "\\" not in text:
+        return shlex.quote(text)
+    # Its escapes are those of $'...' as well.
+    return "$'" + text.replace("'", r"\'") + "'"

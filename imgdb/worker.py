@@ -1,7 +1,8 @@
-"""A process that hashes files: orders come in through stdin, outcomes go out through stdout.
+"""A process that hashes files or makes thumbnails.
 
-It is started by `imgdb.pool` and shares nothing else with the command: no connection, no lock. It
-ends when the pipe does, so it cannot outlive the command, whatever ends that.
+Orders come in through stdin, outcomes go out through stdout. It is started by `imgdb.pool` and
+shares nothing else with the command: no connection, no lock. It ends when the pipe does, so it
+cannot outlive the command, whatever ends that.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import NoReturn
 
 from imgdb import archives, loader
 from imgdb.errors import PictureError
-from imgdb.fingerprint import fingerprint, fingerprint_source
+from imgdb.fingerprint import fingerprint_source
 from imgdb.messages import (
     Answered,
     Began,
@@ -35,13 +36,14 @@ from imgdb.messages import (
     pack,
     write_all,
 )
+from imgdb.thumbnail import make_thumbnail
 
 # What codecs say when they get no memory, which Pillow passes on as an error of the picture.
 _NO_MEMORY = re.compile(r"memory|alloc", re.IGNORECASE)
 
 
 def main() -> NoReturn:
-    """Hash until the pipe ends."""
+    """Carry out orders until the pipe ends."""
     # Ctrl-C is for the command, which decides what is still to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(sys.stdout.fileno())
@@ -78,17 +80,26 @@ def _outcome(order: object, settings: Settings, answers: int) -> Outcome | None:
             _read_archive(order, settings, answers)
             return None
         assert isinstance(order, str)
-        return fingerprint(
-            order,
-            decode=settings.decode,
-            algorithms=settings.algorithms,
-            max_pixels=settings.max_pixels,
-        )
+        with loader.open_source(order) as source:
+            return _read(source, settings)
     return failed[0]
+
+
+def _read(source: loader.Source, settings: Settings) -> Outcome:
+    if settings.thumbnail_side is not None:
+        return make_thumbnail(source, side=settings.thumbnail_side, max_pixels=settings.max_pixels)
+    return fingerprint_source(
+        source,
+        decode=settings.decode,
+        algorithms=settings.algorithms,
+        max_pixels=settings.max_pixels,
+    )
 
 
 def _read_archive(order: Members, settings: Settings, answers: int) -> None:
     entries = archives.entries(order.path, order.part, order.parts)
+    if order.only is not None:
+        entries = (entry for entry in entries if archives.inner_text(entry.name) in order.only)
     for entry in itertools.islice(entries, order.done, None):
         write_all(answers, pack(Began(entry.name)))
         write_all(answers, pack(MemberDone(_member_outcome(entry, settings))))
@@ -102,18 +113,13 @@ def _member_outcome(entry: archives.Entry, settings: Settings) -> Outcome:
             file, byte_size=entry.byte_size, modified_at=entry.modified_at, name=entry.name
         ) as source,
     ):
-        return fingerprint_source(
-            source,
-            decode=settings.decode,
-            algorithms=settings.algorithms,
-            max_pixels=settings.max_pixels,
-        )
+        return _read(source, settings)
     return failed[0]
 
 
 @contextlib.contextmanager
 def _made_outcome() -> Iterator[list[PictureError]]:
-    """Catch why a picture cannot be hashed, and put it into the list."""
+    """Catch why a picture cannot be read, and put it into the list."""
     failed: list[PictureError] = []
     try:
         yield failed

@@ -1,13 +1,16 @@
 """The spelling of paths: lossless, reversible, safe in PostgreSQL text and on a terminal."""
 
 import os
+import shutil
+import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgdb.errors import UsageError
 from imgdb.loader import path_from_text, path_text
+from imgdb.paths import shell_word
 
 
 @pytest.mark.parametrize(
@@ -55,3 +58,13 @@ def test_what_is_no_spelling_is_refused(text: str) -> None:
 def test_what_is_no_name_is_refused() -> None:
     with pytest.raises(UsageError, match="name"):
         path_text("\ud800.jpg")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@given(st.lists(st.binary(min_size=1).filter(lambda name: b"\0" not in name), min_size=1))
+@settings(max_examples=20)
+def test_a_shell_gets_the_path_from_its_word(paths: list[bytes]) -> None:
+    words = " ".join(shell_word(path_text(path)) for path in paths)
+    script = f"printf '%s\\0' {words}".encode()
+    printed = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
+    assert printed.split(b"\0")[:-1] == paths

@@ -1,4 +1,4 @@
-"""The wheel holds the SQL and the revisions, and works away from the repository."""
+"""The wheel holds SQL, revisions and templates, and works away from the repository."""
 
 import subprocess
 import sys
@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[1]
 USE = """
 from pathlib import Path
 import imgdb
-from imgdb import schema
+from imgdb import report, schema
 package = Path(imgdb.__file__).parent
 assert schema.migrations_folder() == package / "_migrations", schema.migrations_folder()
 assert {file.parent for file in schema.sql_files()} == {package / "_sql"}
+assert "prefers-color-scheme" in report.render("base.html", parts=["pictures"])
 print(schema.head(), len(schema.sql_files()), len(schema.script()))
 """
 

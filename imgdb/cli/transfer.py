@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -88,6 +87,7 @@ def export(
     """
     from imgdb.database import open_database
     from imgdb.exporting import export_csv, export_parquet
+    from imgdb.replacing import replacing
 
     write = export_parquet if format is TableFormat.parquet else export_csv
     if output is None:
@@ -96,11 +96,5 @@ def export(
         with open_database(dsn) as conn:
             write(conn, sys.stdout.buffer, collection)
         return
-    # Whoever reads FILE finds the old one or the whole new one.
-    part = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with open_database(dsn) as conn, part.open("wb") as file:
-            write(conn, file, collection)
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(output) as file, open_database(dsn) as conn:
+        write(conn, file, collection)
