@@ -20,6 +20,7 @@ import typer
 
 from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
+from imgdb.cli.duplicates import duplicates
 from imgdb.cli.hash import hash_files
 from imgdb.cli.ingest import ingest
 from imgdb.cli.inspect import explain, failures, stats
@@ -54,6 +55,7 @@ app.command()(export)
 app.command("hash")(hash_files)
 app.command()(query)
 app.command("compare")(compare_files)
+app.command()(duplicates)
 app.command()(stats)
 app.command()(failures)
 app.command()(explain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import IO
 
 import typer
@@ -31,6 +32,13 @@ def _read_paths(stdin: IO[bytes]) -> Iterator[str]:
     text = stdin.read()
     names = text.split(b"\0") if b"\0" in text else text.splitlines()
     yield from (os.fsdecode(name) for name in names if name)
+
+
+def near_path(path: str) -> str:
+    """Spell a path below the working directory as a person there would."""
+    from imgdb.paths import path_text
+
+    return path.removeprefix(path_text(Path.cwd()).rstrip("/") + "/")
 
 
 class Failures:

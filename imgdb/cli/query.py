@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import astuple, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgdb.cli.options import Dsn, FormatOption, HashName
-from imgdb.cli.pictures import STDIN, Failures, listed_paths
+from imgdb.cli.pictures import STDIN, Failures, listed_paths, near_path
 from imgdb.errors import PictureError, UsageError
 from imgdb.output import Format, Row, byte_count, default_format, printable, render
 
@@ -151,17 +150,10 @@ def _show_tables(answers: Sequence[Answer], hash_name: HashName) -> None:
 def _table_row(match: Match, others: Sequence[str]) -> Row:
     notes = ("same bytes" if match.same_bytes else "", "missing" if match.missing_since else "")
     return (
-        _near_path(match.path),
+        near_path(match.path),
         match.distance,
         *(getattr(match, f"{name}_distance") for name in others),
         f"{match.width}x{match.height}" if match.width else "",
         byte_count(match.byte_size),
         ", ".join(filter(None, notes)),
     )
-
-
-def _near_path(path: str) -> str:
-    """Spell a path below the working directory as a person there would."""
-    from imgdb.paths import path_text
-
-    return path.removeprefix(path_text(Path.cwd()).rstrip("/") + "/")

@@ -1,0 +1,199 @@
+"""`imgdb duplicates`: groups of images that look alike, and what could go."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import astuple, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from imgdb.cli.options import Dsn, FormatOption, HashName, byte_size
+from imgdb.cli.pictures import near_path
+from imgdb.errors import UsageError
+from imgdb.output import Format, Row, byte_count, default_format, render, render_object
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgdb.duplicates import Found, Group
+
+
+class Tier(StrEnum):
+    """How alike duplicates are."""
+
+    same_bytes = "same-bytes"
+    same_picture = "same-picture"
+    near = "near"
+
+
+class Keep(StrEnum):
+    """Rules for which image of a group to keep."""
+
+    most_pixels = "most-pixels"
+    most_bytes = "most-bytes"
+    newest = "newest"
+    oldest = "oldest"
+    shortest_path = "shortest-path"
+
+
+def duplicates(
+    hash_name: Annotated[
+        HashName, typer.Option("--hash", help="The hash to compare by.")
+    ] = HashName.phash,
+    max_distance: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BITS",
+            min=0,
+            max=64,
+            help="How many of the 64 bits may differ. Default: that of the hash's space, 8 unless "
+            "somebody changed it.",
+            show_default=False,
+        ),
+    ] = None,
+    tier: Annotated[
+        Tier,
+        typer.Option(
+            help="How alike they must be: the same bytes; or also all four hashes the same; or "
+            "also near.",
+        ),
+    ] = Tier.near,
+    collection: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Look only in this collection.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Look for what this collection, the reference, has already: only matches with an "
+            "image of it count, and its images are kept.",
+        ),
+    ] = None,
+    not_same_folder: Annotated[
+        bool,
+        typer.Option("--not-same-folder", help="Ignore matches within one folder."),
+    ] = False,
+    min_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Leave out smaller files (100K), or pictures of fewer pixels (640x480).",
+        ),
+    ] = None,
+    keep: Annotated[Keep, typer.Option(help="Which image of a group to keep.")] = Keep.most_pixels,
+    keep_in: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Rather keep images in this folder and below."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N groups.")] = None,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Show groups of images that look alike, and which to keep.
+
+    Most reclaimable bytes first. In a group each image matches another one; the diameter is the
+    largest distance between any two, so one above the distance asked for tells of a chain whose
+    ends may be unlike. Of equals under --keep the one with the most pixels is kept, then with the
+    most bytes, then the oldest. Nothing is changed.
+    """
+    from imgdb.database import open_database
+    from imgdb.duplicates import Choice
+    from imgdb.duplicates import duplicates as find
+    from imgdb.paths import path_text
+    from imgdb.walk import absolute
+
+    least_bytes, least_pixels = _least(min_size)
+    choice = Choice(
+        space=hash_name,
+        max_distance=max_distance,
+        tier=tier,
+        collection=collection,
+        against=against,
+        other_folders=not_same_folder,
+        least_bytes=least_bytes,
+        least_pixels=least_pixels,
+        keep=keep,
+        keep_in=path_text(absolute(keep_in)).rstrip("/") if keep_in else None,
+        limit=limit,
+    )
+    with open_database(dsn) as conn:
+        groups = find(conn, choice)
+    format = format or default_format()
+    if format is Format.json:
+        render_object([_object(group) for group in groups])
+    elif format is Format.csv:
+        _show_rows(groups)
+    else:
+        _show_tables(groups, hash_name)
+    _say_total(groups)
+
+
+def _least(min_size: str | None) -> tuple[int | None, int | None]:
+    """Return the fewest bytes and the fewest pixels that a size asks for."""
+    if min_size is None:
+        return None, None
+    if sides := re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", min_size):
+        return None, int(sides[1]) * int(sides[2])
+    try:
+        return byte_size(min_size), None
+    except typer.BadParameter:
+        raise UsageError(f"not a size such as 100K or 640x480: {min_size}") from None
+
+
+GROUP = ("group_id", "tier", "diameter", "images", "reclaimable_bytes")
+
+
+def _object(group: Group) -> dict[str, Any]:
+    names = [field.name for field in fields(group.keeper) if field.name not in GROUP]
+    return {name: getattr(group.keeper, name) for name in GROUP} | {
+        "members": [{name: getattr(member, name) for name in names} for member in group.members]
+    }
+
+
+def _show_rows(groups: Sequence[Group]) -> None:
+    from imgdb.duplicates import Found
+
+    rows = [astuple(member) for group in groups for member in group.members]
+    render(rows, [field.name for field in fields(Found)], Format.csv)
+
+
+def _show_tables(groups: Sequence[Group], hash_name: HashName) -> None:
+    others = [name for name in sorted(HashName) if name != hash_name]
+    columns = ("path", hash_name, *others, "pixels", "size", "note")
+    for position, group in enumerate(groups):
+        said = ", ".join(
+            filter(None, [
+                f"{group.tier}: {len(group.members)} images",
+                "" if group.diameter is None else f"diameter {group.diameter}",
+                f"{byte_count(group.reclaimable_bytes)} to reclaim",
+            ])
+        )  # fmt: skip
+        typer.echo(("\n" if position else "") + said)
+        rows = [_table_row(member, hash_name, others) for member in group.members]
+        render(rows, columns, Format.table, shorten="path")
+
+
+def _table_row(member: Found, hash_name: HashName, others: Sequence[str]) -> Row:
+    notes = (
+        "keep" if member.keeper else "" if member.removable else "stays",
+        "same bytes" if member.same_bytes and not member.keeper else "",
+    )
+    return (
+        near_path(member.path),
+        *(getattr(member, f"{name}_distance") for name in (hash_name, *others)),
+        f"{member.width}x{member.height}" if member.width else "",
+        byte_count(member.byte_size),
+        ", ".join(filter(None, notes)),
+    )
+
+
+def _say_total(groups: Sequence[Group]) -> None:
+    if not groups:
+        typer.echo("imgdb: no duplicates", err=True)
+        return
+    images = sum(len(group.members) for group in groups)
+    size = byte_count(sum(group.reclaimable_bytes for group in groups))
+    counted = "1 group" if len(groups) == 1 else f"{len(groups):,} groups"
+    typer.echo(f"imgdb: {counted}, {images:,} images, {size} to reclaim", err=True)
