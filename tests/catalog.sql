@@ -56,7 +56,9 @@ SELECT
         format_type(a.atttypid, a.atttypmod), 'not null', a.attnotnull, a.attcollation::regcollation,
         'default', pg_get_expr(d.adbin, d.adrelid), 'identity', a.attidentity,
         'generated', a.attgenerated, 'storage', a.attstorage, a.attcompression,
-        'options', a.attoptions, a.attstattarget, 'rights', a.attacl
+        -- Debian's 15.20 notes a number of its own in the options of every column.
+        'options', array(SELECT o FROM unnest(a.attoptions) AS o WHERE o !~ '^pg_attver='),
+        a.attstattarget, 'rights', a.attacl
     )
 FROM relation AS c
 INNER JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
