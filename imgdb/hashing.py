@@ -59,12 +59,20 @@ def hash_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Ha
 
 def read_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading:
     """Hash a picture of mode "L" and tell whether it is flat; UsageError as `hash_grey`."""
-    values = shrunk(grey, algorithms)
-    grids = {name: resample.rounded(grid) for name, grid in values.items()}
+    return read_grids(shrunk_grids(grey, algorithms), algorithms)
+
+
+def shrunk_grids(grey: Image.Image, algorithms: Collection[str]) -> dict[str, Pixels]:
+    """Shrink a picture to the pixels that each hash looks at, and phash in any case."""
+    grids = {name: resample.rounded(grid) for name, grid in shrunk(grey, algorithms).items()}
     if "whash" in algorithms and "whash" not in grids:
         grids["whash"] = resample.resize(grey, _whash_size(grey))
-    bits = {name: _BITS[name](grids[name]) for name in algorithms}
-    return reading(bits, grids["phash"])
+    return grids
+
+
+def read_grids(grids: dict[str, Pixels], algorithms: Collection[str]) -> Reading:
+    """Hash what `shrunk_grids` made."""
+    return reading({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
 
 
 def shrunk(grey: Image.Image, algorithms: Collection[str]) -> dict[str, Values]:

@@ -1,15 +1,17 @@
--- What a person needs to judge a match, in one call. A file of the same bytes is found by them even
--- where its row lacks the hash, or has one that was made by other rules.
+-- What a person needs to judge a match, in one call. The query has one hash of each kind, or one
+-- for each of query_orientations, which a match then names.
 CREATE FUNCTION imgdb._matches(
     space_name text,
-    query_ahash bigint,
-    query_dhash bigint,
-    query_phash bigint,
-    query_whash bigint,
+    query_ahashes bigint[],
+    query_dhashes bigint[],
+    query_phashes bigint[],
+    query_whashes bigint[],
+    query_orientations text[],
     query_sha256 bytea,
     max_distance integer,
     collection_name text,
     match_limit integer,
+    flood_limit integer,
     include_flat boolean
 )
 RETURNS TABLE (
@@ -19,7 +21,9 @@ RETURNS TABLE (
     dhash_distance integer,
     phash_distance integer,
     whash_distance integer,
+    orientation text,
     same_bytes boolean,
+    images bigint,
     collection text,
     image_id bigint,
     width integer,
@@ -31,78 +35,50 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 AS $$
-#variable_conflict use_column
 DECLARE
     v_max_distance integer := coalesce(
         max_distance,
         (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
     );
-    v_query_hash bigint := CASE space_name
-        WHEN 'ahash' THEN query_ahash
-        WHEN 'dhash' THEN query_dhash
-        WHEN 'phash' THEN query_phash
-        WHEN 'whash' THEN query_whash
+    v_query_hashes bigint[] := CASE space_name
+        WHEN 'ahash' THEN query_ahashes
+        WHEN 'dhash' THEN query_dhashes
+        WHEN 'phash' THEN query_phashes
+        WHEN 'whash' THEN query_whashes
     END;
-    -- Of the images that are this very file, somebody may have said which others are different.
-    v_different bigint[] := imgdb._different_from(
-        ARRAY(SELECT i.image_id FROM imgdb.image AS i WHERE i.sha256 = query_sha256)
-    );
 BEGIN
     RETURN QUERY
-    WITH found AS (
-        SELECT m.image_id
-        FROM imgdb.similar_images(
-            space_name, v_query_hash, v_max_distance, collection_name, match_limit, include_flat
-        ) AS m
-        UNION
-        SELECT i.image_id
-        FROM imgdb.image AS i
-        JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
-        WHERE i.sha256 = query_sha256 AND (collection_name IS NULL OR c.name = collection_name)
-    ),
-    measured AS (
-        SELECT
-            f.image_id,
-            imgdb.distance(i.ahash, query_ahash) AS ahash_distance,
-            imgdb.distance(i.dhash, query_dhash) AS dhash_distance,
-            imgdb.distance(i.phash, query_phash) AS phash_distance,
-            imgdb.distance(i.whash, query_whash) AS whash_distance,
-            coalesce(i.sha256 = query_sha256, false) AS same_bytes
-        FROM found AS f
-        JOIN imgdb.image AS i ON i.image_id = f.image_id
-        WHERE v_different IS NULL OR f.image_id <> ALL (v_different)
-    )
     SELECT
-        i.path,
-        CASE space_name
-            WHEN 'ahash' THEN m.ahash_distance
-            WHEN 'dhash' THEN m.dhash_distance
-            WHEN 'phash' THEN m.phash_distance
-            WHEN 'whash' THEN m.whash_distance
-        END AS distance,
-        m.ahash_distance,
-        m.dhash_distance,
-        m.phash_distance,
-        m.whash_distance,
-        m.same_bytes,
-        c.name,
-        i.image_id,
+        f.path,
+        f.distance,
+        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
+        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
+        imgdb.distance(i.phash, query_phashes[f.query_number]),
+        imgdb.distance(i.whash, query_whashes[f.query_number]),
+        query_orientations[f.query_number],
+        f.same_bytes,
+        f.images,
+        f.collection,
+        f.image_id,
         i.width,
         i.height,
         i.byte_size,
         i.format,
         i.modified_at,
         i.missing_since
-    FROM measured AS m
-    JOIN imgdb.image AS i ON i.image_id = m.image_id
-    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
-    ORDER BY m.same_bytes DESC, distance, i.path, i.image_id
-    LIMIT match_limit;
+    FROM imgdb._found_images(
+        space_name, v_query_hashes, query_sha256, v_max_distance, collection_name, match_limit,
+        flood_limit, include_flat
+    ) AS f
+    JOIN imgdb.image AS i ON i.image_id = f.image_id
+    ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._matches(
-    text, bigint, bigint, bigint, bigint, bytea, integer, text, integer, boolean
+    text, bigint[], bigint[], bigint[], bigint[], text[], bytea, integer, text, integer, integer,
+    boolean
 ) IS
-'similar_images, with all four distances and what is known of each file. Files of the same bytes '
-'come first, then the nearest; NULL as max_distance stands for the default of the space.';
+'Images like a picture, with the distances in all hashes that each has and what is known of each '
+'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
+'default of the space, NULL as flood_limit for none.';

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +13,14 @@ from imgdb.errors import PictureError, UsageError
 from imgdb.output import Format, Row, byte_count, default_format, printable, render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from imgdb.search import Match, Query
 
     Answer = tuple[Query, Sequence[Match]]
+
+# Images of the same hash that a table shows one by one; more are one line.
+FLOOD = 20
 
 
 def query(
@@ -57,6 +60,24 @@ def query(
             "--include-flat", help="Search for, and among, flat pictures: solid colours, blanks."
         ),
     ] = False,
+    any_orientation: Annotated[
+        bool,
+        typer.Option(
+            "--any-orientation",
+            help="Also find turned and mirrored copies, and say how the query is turned against "
+            "the image found.",
+        ),
+    ] = False,
+    flood: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Show more than N images of the same hash as one line, with their number; 0: show "
+            "them all. Default: 20 in a table, 0 in JSON and CSV.",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -69,9 +90,14 @@ def query(
 
     if (hex_digits is None) == (not files):
         raise UsageError("give either pictures to look for, or a hash with --hex")
+    if hex_digits is not None and any_orientation:
+        raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
+    format = format or default_format()
+    if flood is None and format is Format.table:
+        flood = FLOOD
     failures = Failures()
     if hex_digits is None:
-        queries = _read(files or [], failures)
+        queries = _read(files or [], failures, any_orientation=any_orientation)
     else:
         queries = [query_by_hex(hash_name, hex_digits)]
     wanted = [query for query in queries if include_flat or not _said_flat(query)]
@@ -86,27 +112,30 @@ def query(
                     max_distance=max_distance,
                     collection=collection,
                     limit=limit,
+                    flood=flood or None,
                     include_flat=include_flat,
                 )
                 answers.append((query, matches))
                 if not matches:
                     typer.echo(f"imgdb: no match for {printable(query.name)}", err=True)
-    format = format or default_format()
     if format is Format.table:
         _show_tables(answers, hash_name)
     else:
-        _show_rows(answers, format, named=len(files or ()) > 1 or STDIN in (files or ()))
+        # Columns of options that are not in use would only break who reads them by position.
+        unasked = {"orientation" if not any_orientation else "", "images" if not flood else ""}
+        named = len(files or ()) > 1 or STDIN in (files or ())
+        _show_rows(answers, format, unasked, named=named)
     failures.exit(done=len(queries))
 
 
-def _read(files: Sequence[str], failures: Failures) -> list[Query]:
+def _read(files: Sequence[str], failures: Failures, *, any_orientation: bool) -> list[Query]:
     from imgdb.paths import path_text
     from imgdb.search import query_by_file
 
     queries = []
     for file in listed_paths(files):
         try:
-            queries.append(query_by_file(file))
+            queries.append(query_by_file(file, any_orientation=any_orientation))
         except PictureError as error:
             failures.report(path_text(file), error)
     return queries
@@ -122,11 +151,17 @@ def _said_flat(query: Query) -> bool:
     return query.flat
 
 
-def _show_rows(answers: Sequence[Answer], format: Format, *, named: bool) -> None:
+def _show_rows(
+    answers: Sequence[Answer], format: Format, unasked: Collection[str], *, named: bool
+) -> None:
     from imgdb.search import Match
 
-    columns = [field.name for field in fields(Match)]
-    rows = [(query.name, *astuple(match)) for query, matches in answers for match in matches]
+    columns = [field.name for field in fields(Match) if field.name not in unasked]
+    rows = [
+        (query.name, *(getattr(match, name) for name in columns))
+        for query, matches in answers
+        for match in matches
+    ]
     if named:
         render(rows, ("query", *columns), format)
     else:
@@ -135,24 +170,37 @@ def _show_rows(answers: Sequence[Answer], format: Format, *, named: bool) -> Non
 
 def _show_tables(answers: Sequence[Answer], hash_name: HashName) -> None:
     others = [name for name in sorted(HashName) if name != hash_name]
-    columns = ("path", hash_name, *others, "pixels", "size", "note")
+    columns = ("path", hash_name, *others, "orientation", "pixels", "size", "note")
     for position, (query, matches) in enumerate(answers):
         if len(answers) > 1:
             typer.echo(("\n" if position else "") + printable(query.name) + ":")
         rows = [_table_row(match, others) for match in matches]
-        noted = any(row[-1] for row in rows)
-        if noted:
-            render(rows, columns, Format.table, shorten="path")
-        else:
-            render([row[:-1] for row in rows], columns[:-1], Format.table, shorten="path")
+        shown = [
+            place
+            for place, name in enumerate(columns)
+            if name not in ("orientation", "note") or any(row[place] for row in rows)
+        ]
+        render(
+            [[row[place] for place in shown] for row in rows],
+            [columns[place] for place in shown],
+            Format.table,
+            shorten="path",
+        )
+    if any(match.images > 1 for _, matches in answers for match in matches):
+        typer.echo("imgdb: many images have the same hash; --flood 0 lists them all", err=True)
 
 
 def _table_row(match: Match, others: Sequence[str]) -> Row:
-    notes = ("same bytes" if match.same_bytes else "", "missing" if match.missing_since else "")
+    notes = (
+        "same bytes" if match.same_bytes else "",
+        "missing" if match.missing_since else "",
+        f"one of {match.images:,} of this hash" if match.images > 1 else "",
+    )
     return (
         near_path(match.path),
         match.distance,
         *(getattr(match, f"{name}_distance") for name in others),
+        match.orientation,
         f"{match.width}x{match.height}" if match.width else "",
         byte_count(match.byte_size),
         ", ".join(filter(None, notes)),

@@ -1,0 +1,217 @@
+-- What similar_images and _matches share: images near any of the query hashes (one picture's, in
+-- several orientations), and files of the same bytes. The column of imgdb.image depends on the
+-- space, so the statement is made for the column. An image that is near several query hashes counts
+-- for the nearest, then for the first of them.
+--
+-- Who asks with the hash of images in the database means these, or as files of the same bytes: what
+-- was marked as different from all of them is no answer. (What has the very same hash cannot be
+-- told apart here, and is.)
+CREATE FUNCTION imgdb._found_images(
+    space_name text,
+    query_hashes bigint[],
+    query_sha256 bytea,
+    max_distance integer,
+    collection_name text,
+    match_limit integer,
+    flood_limit integer,
+    include_flat boolean
+)
+RETURNS TABLE (
+    image_id bigint,
+    collection text,
+    path text,
+    distance integer,
+    query_number integer,
+    same_bytes boolean,
+    images bigint
+)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_column name := imgdb._image_column(space_name);
+    v_collection_id integer;
+    v_asked_for bigint[];
+    v_different bigint[];
+    v_near text :=
+        'SELECT w.hash, w.distance, 1 AS query_number FROM imgdb.within($1, $2[1], $3) AS w';
+    v_same_bytes text := '';
+    v_held text := '1::bigint';
+    v_place text := '1';
+BEGIN
+    IF match_limit < 1 THEN
+        RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
+            ERRCODE = 'IM012',
+            HINT = 'Leave it out for all matches.';
+    END IF;
+    IF collection_name IS NOT NULL THEN
+        v_collection_id := imgdb._collection_id(collection_name);
+    END IF;
+    IF EXISTS (SELECT FROM imgdb.not_duplicate) THEN
+        EXECUTE format(
+            'SELECT array_agg(i.image_id) FROM imgdb.image AS i WHERE i.%I = ANY ($1)', v_column
+        ) INTO v_asked_for USING query_hashes;
+        v_different := imgdb._different_from(v_asked_for) || imgdb._different_from(
+            ARRAY(SELECT i.image_id FROM imgdb.image AS i WHERE i.sha256 = query_sha256)
+        );
+    END IF;
+    IF cardinality(query_hashes) > 1 THEN
+        v_near :=
+            'SELECT DISTINCT ON (w.hash) w.hash, w.distance, q.query_number::integer '
+            'FROM imgdb.within_any($1, $2, $3) AS w '
+            'JOIN unnest($2) WITH ORDINALITY AS q (query_hash, query_number) '
+            'ON q.query_hash = w.query_hash '
+            'ORDER BY w.hash, w.distance, q.query_number';
+    END IF;
+    IF query_sha256 IS NOT NULL THEN
+        -- They are found even where the row lacks the hash, or has one made by other rules.
+        v_same_bytes := format(
+            'AND i.sha256 IS DISTINCT FROM $8 UNION ALL '
+            'SELECT i.image_id, c.name, i.path, i.%1$I, imgdb.distance(i.%1$I, $2[1]), 1, true '
+            'FROM imgdb.image AS i '
+            'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
+            'WHERE i.sha256 = $8 AND ($4 IS NULL OR i.collection_id = $4)',
+            v_column
+        );
+    END IF;
+    IF flood_limit IS NOT NULL THEN
+        v_held := 'CASE WHEN f.hash IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY f.hash) END';
+        v_place := 'row_number() OVER '
+            '(PARTITION BY f.hash ORDER BY f.same_bytes DESC, f.path, f.image_id)';
+    END IF;
+    RETURN QUERY EXECUTE format(
+        'SELECT o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, '
+        'CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
+        'FROM (SELECT f.*, %3$s AS held, %4$s AS place FROM ('
+        'SELECT i.image_id, c.name AS collection, i.path, m.hash, m.distance, m.query_number, '
+        'false AS same_bytes '
+        'FROM (%1$s) AS m '
+        'JOIN imgdb.image AS i ON i.%5$I = m.hash '
+        'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
+        'WHERE ($4 IS NULL OR i.collection_id = $4) AND ($6 OR NOT i.flat) '
+        'AND ($7 IS NULL OR i.image_id <> ALL ($7)) %2$s) AS f) AS o '
+        'WHERE o.place = 1 OR o.held <= $9 '
+        'ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5',
+        v_near, v_same_bytes, v_held, v_place, v_column
+    ) USING space_name, query_hashes, max_distance, v_collection_id, match_limit, include_flat,
+        v_different, query_sha256, flood_limit;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._found_images(
+    text, bigint[], bytea, integer, text, integer, integer, boolean
+) IS
+'Images of the same bytes, then those within max_distance of any query hash, each with the '
+'number of the hash that it is nearest to. With a flood_limit one image stands for all of a hash '
+'that more images have; images says for how many.';
+
+CREATE OR REPLACE FUNCTION imgdb.similar_images(
+    space_name text,
+    query_hash bigint,
+    max_distance integer,
+    collection_name text DEFAULT NULL,
+    match_limit integer DEFAULT NULL,
+    include_flat boolean DEFAULT FALSE
+)
+RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT f.image_id, f.collection, f.path, f.distance
+    FROM imgdb._found_images(
+        space_name, ARRAY[query_hash], NULL, max_distance, collection_name, match_limit, NULL,
+        include_flat
+    ) AS f
+    ORDER BY f.distance, f.path, f.image_id;
+END
+$$;
+
+DROP FUNCTION imgdb._matches(
+    text, bigint, bigint, bigint, bigint, bytea, integer, text, integer, boolean
+);
+
+-- What a person needs to judge a match, in one call. The query has one hash of each kind, or one
+-- for each of query_orientations, which a match then names.
+CREATE FUNCTION imgdb._matches(
+    space_name text,
+    query_ahashes bigint[],
+    query_dhashes bigint[],
+    query_phashes bigint[],
+    query_whashes bigint[],
+    query_orientations text[],
+    query_sha256 bytea,
+    max_distance integer,
+    collection_name text,
+    match_limit integer,
+    flood_limit integer,
+    include_flat boolean
+)
+RETURNS TABLE (
+    path text,
+    distance integer,
+    ahash_distance integer,
+    dhash_distance integer,
+    phash_distance integer,
+    whash_distance integer,
+    orientation text,
+    same_bytes boolean,
+    images bigint,
+    collection text,
+    image_id bigint,
+    width integer,
+    height integer,
+    byte_size bigint,
+    format text,
+    modified_at timestamptz,
+    missing_since timestamptz
+)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+AS $$
+DECLARE
+    v_max_distance integer := coalesce(
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+    );
+    v_query_hashes bigint[] := CASE space_name
+        WHEN 'ahash' THEN query_ahashes
+        WHEN 'dhash' THEN query_dhashes
+        WHEN 'phash' THEN query_phashes
+        WHEN 'whash' THEN query_whashes
+    END;
+BEGIN
+    RETURN QUERY
+    SELECT
+        f.path,
+        f.distance,
+        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
+        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
+        imgdb.distance(i.phash, query_phashes[f.query_number]),
+        imgdb.distance(i.whash, query_whashes[f.query_number]),
+        query_orientations[f.query_number],
+        f.same_bytes,
+        f.images,
+        f.collection,
+        f.image_id,
+        i.width,
+        i.height,
+        i.byte_size,
+        i.format,
+        i.modified_at,
+        i.missing_since
+    FROM imgdb._found_images(
+        space_name, v_query_hashes, query_sha256, v_max_distance, collection_name, match_limit,
+        flood_limit, include_flat
+    ) AS f
+    JOIN imgdb.image AS i ON i.image_id = f.image_id
+    ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._matches(
+    text, bigint[], bigint[], bigint[], bigint[], text[], bytea, integer, text, integer, integer,
+    boolean
+) IS
+'Images like a picture, with the distances in all hashes that each has and what is known of each '
+'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
+'default of the space, NULL as flood_limit for none.';

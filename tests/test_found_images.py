@@ -1,0 +1,126 @@
+"""What a query of one or of eight hashes finds, flood control included, against a model."""
+
+import hashlib
+import random
+
+import psycopg
+import pytest
+from hash_sets import flipped
+
+SHA = hashlib.sha256(b"asked for").digest()
+ADD = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, flat, sha256, byte_size, modified_at,"
+    " format, width, height, frames, recipe)"
+    " VALUES ((SELECT collection_id FROM imgdb.collection WHERE name = %s), %s, %s, %s, %s, 1,"
+    " now(), 'PNG', 1, 1, 1, 'x') RETURNING image_id"
+)
+MARK = "INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b) VALUES (%s, %s)"
+FIND = (
+    "SELECT image_id, path, distance, query_number, same_bytes, images FROM imgdb._found_images("
+    "'phash', %(queries)s, %(sha256)s, %(radius)s, %(collection)s, %(limit)s, %(flood)s,"
+    " %(include_flat)s)"
+)
+
+
+def distance(a, b):
+    return ((a ^ b) & (2**64 - 1)).bit_count()
+
+
+class Model:
+    """The images, and what a search must find among them."""
+
+    def __init__(self, draw):
+        self.images, self.marks = {}, set()
+        self.draw = draw
+
+    def fill(self, conn, centres):
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a'), ('b')")
+        draw = self.draw
+        for number in range(60):
+            bits = frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 5])))
+            row = {
+                "collection": draw.choice("ab"),
+                "path": f"/{draw.randrange(1000):03}-{number}.jpg",
+                "hash": draw.choice([flipped(draw.choice(centres), bits)] * 9 + [None]),
+                "flat": draw.random() < 0.1,
+                "sha256": SHA if draw.random() < 0.1 else draw.randbytes(32),
+            }
+            (image,) = conn.execute(ADD, list(row.values())).fetchone()
+            self.images[image] = row
+        for _ in range(draw.choice([0, 30])):
+            self.marks.add(tuple(sorted(draw.sample(sorted(self.images), 2))))
+        for mark in self.marks:
+            conn.execute(MARK, mark)
+
+    def different(self, asked):
+        """Images that are marked as different from every image that is asked for."""
+        return {
+            image
+            for image in self.images
+            if asked and image not in asked
+            and all(tuple(sorted((image, one))) in self.marks for one in asked)
+        }  # fmt: skip
+
+    def find(self, queries, sha256, radius, collection, limit, flood, include_flat):
+        rows = self.images.items()
+        excluded = self.different({i for i, row in rows if row["hash"] in queries})
+        excluded |= self.different({i for i, row in rows if row["sha256"] == sha256})
+        found = []
+        for image, row in rows:
+            same = row["sha256"] == sha256
+            if row["hash"] is None:
+                best = (None, 1)
+            else:
+                apart = [distance(row["hash"], query) for query in queries]
+                best = (apart[0], 1) if same else min((d, k) for k, d in enumerate(apart, 1))
+            near = row["hash"] is not None and best[0] <= radius
+            listed = near and image not in excluded and (include_flat or not row["flat"])
+            if (listed or same) and collection in (None, row["collection"]):
+                found.append((image, row["path"], *best, same, 1))
+        found.sort(key=lambda m: (not m[4], m[2] is None, m[2], m[1], m[0]))
+        if flood is not None:
+            found = [*self.collapsed(found, flood)]
+        return found[:limit]
+
+    def collapsed(self, found, flood):
+        crowds = {}
+        for match in found:
+            crowds.setdefault(self.images[match[0]]["hash"], []).append(match)
+        for match in found:
+            value = self.images[match[0]]["hash"]
+            crowd = crowds[value]
+            if value is None or len(crowd) <= flood:
+                yield match
+            elif match == min(crowd, key=lambda m: (not m[4], m[1], m[0])):
+                yield (*match[:5], len(crowd))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("turns", [1, 8])
+def test_a_search_finds_what_the_model_says(conn, seed, turns):
+    draw = random.Random(f"{seed} {turns}")
+    queries = [draw.getrandbits(64) - 2**63 for _ in range(turns)]
+    # As of a symmetric picture: the same hash twice, and two that are near each other.
+    if turns > 1:
+        queries[5] = queries[2]
+        queries[6] = flipped(queries[1], frozenset({3, 40}))
+    model = Model(draw)
+    model.fill(conn, queries)
+    for radius in (0, 2, 8, 13, 64):
+        for _ in range(6):
+            options = {
+                "queries": queries,
+                "sha256": draw.choice([None, SHA]),
+                "radius": radius,
+                "collection": draw.choice([None, "a"]),
+                "limit": draw.choice([None, 1, 7]),
+                "flood": draw.choice([None, 1, 2, 5]),
+                "include_flat": draw.choice([True, False]),
+            }
+            assert conn.execute(FIND, options).fetchall() == model.find(**options), options
+
+
+def test_a_wrong_limit_is_refused(conn):
+    with pytest.raises(psycopg.DatabaseError) as error:
+        conn.execute("SELECT imgdb._found_images('phash', '{1}', NULL, 8, NULL, 0, NULL, false)")
+    assert error.value.sqlstate == "IM012"
