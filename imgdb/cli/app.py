@@ -22,6 +22,7 @@ from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
 from imgdb.cli.duplicates import duplicates
 from imgdb.cli.hash import hash_files
+from imgdb.cli.hubs import hubs
 from imgdb.cli.ingest import ingest
 from imgdb.cli.inspect import explain, failures, stats
 from imgdb.cli.maintain import check, compact, rebuild
@@ -56,6 +57,7 @@ app.command("hash")(hash_files)
 app.command()(query)
 app.command("compare")(compare_files)
 app.command()(duplicates)
+app.command()(hubs)
 app.command()(stats)
 app.command()(failures)
 app.command()(explain)

@@ -28,6 +28,9 @@ FormatOption = Annotated[
     Format | None, typer.Option("--format", help="Default: table on a terminal, json in a pipe.")
 ]
 
+# Images that look alike to a search are shown one by one up to this many; more are a flood.
+FLOOD = 20
+
 
 class HashName(StrEnum):
     """The hashes that `--hash` offers; each has a space of its name."""

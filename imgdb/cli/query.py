@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli.options import Dsn, FormatOption, HashName
+from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName
 from imgdb.cli.pictures import STDIN, Failures, listed_paths, near_path
 from imgdb.errors import PictureError, UsageError
 from imgdb.output import Format, Row, byte_count, default_format, printable, render
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from imgdb.search import Match, Query
 
     Answer = tuple[Query, Sequence[Match]]
-
-# Images of the same hash that a table shows one by one; more are one line.
-FLOOD = 20
 
 
 def query(

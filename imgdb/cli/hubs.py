@@ -1,0 +1,55 @@
+"""`imgdb hubs`: the hashes that flood searches."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, fields
+from typing import Annotated
+
+import typer
+
+from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName
+from imgdb.cli.pictures import near_path
+from imgdb.output import Format, default_format, render
+
+
+def hubs(
+    hash_name: Annotated[HashName, typer.Option("--hash", help="Which hash.")] = HashName.phash,
+    max_distance: Annotated[
+        int,
+        typer.Option(metavar="BITS", min=0, max=64, help="How many of the 64 bits may differ."),
+    ] = 4,
+    flood: Annotated[
+        int, typer.Option(metavar="N", min=0, help="How many other images are not too many.")
+    ] = FLOOD,
+    collection: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only images of this collection.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N hashes.")] = None,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """List the hashes that match more than N other images.
+
+    They are what floods a search: placeholders, blank forms, screens that all look alike. Most
+    matches first: the hash, how many images have it, how many others match one of them, and the
+    first of them by path. Flat images do not count, for a search leaves them out.
+    """
+    from imgdb.database import open_database
+    from imgdb.hashing import to_hex
+    from imgdb.hubs import Hub, hubs
+
+    with open_database(dsn) as conn:
+        found = hubs(
+            conn,
+            space=hash_name,
+            max_distance=max_distance,
+            flood=flood,
+            collection=collection,
+            limit=limit,
+        )
+    format = format or default_format()
+    shown = near_path if format is Format.table else str
+    rows = [(to_hex(hub.hash), *astuple(hub)[1:-1], shown(hub.path)) for hub in found]
+    render(rows, [field.name for field in fields(Hub)], format, shorten="path")
+    if not found:
+        typer.echo(f"imgdb: no hash matches more than {flood} other images", err=True)

@@ -1,0 +1,1 @@
+DROP FUNCTION imgdb._hubs(text, integer, integer, text, integer);
