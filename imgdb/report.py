@@ -77,6 +77,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "byte_count": byte_count,
+        "counted": _counted,
         "day": _day,
         "printable": printable,
         "reason": explain,
@@ -94,6 +95,10 @@ def _joined(parts: Sequence[str], suffix: str) -> str:
 def _source(text: str) -> str:
     """Return what allows an inline style or script of this very text in a page."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _day(moment: datetime | None) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import hypothesis
 import psycopg
 import pytest
+from browser import Browser
 from psycopg import sql
 from spaces import Space
 
@@ -221,3 +222,19 @@ def cli(tmp_path: Path) -> Callable[..., Result]:
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    running = Browser(tmp_path_factory.mktemp("chromium"))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def browser(_browser: Browser) -> Iterator[Browser]:
+    """Lend the browser of the session; its page must have kept quiet and to itself."""
+    yield _browser
+    assert _browser.complaints() == []
+    assert [address for address in _browser.requests() if not address.startswith("file:")] == []
+    _browser.run("localStorage.clear()")

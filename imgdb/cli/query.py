@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName
+from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import STDIN, Failures, listed_paths, near_path
 from imgdb.errors import PictureError, UsageError
 from imgdb.output import Format, Row, byte_count, default_format, printable, render
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from imgdb.search import Match, Query
 
@@ -75,6 +76,8 @@ def query(
             show_default=False,
         ),
     ] = None,
+    html: Html = None,
+    open_page: OpenPage = False,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -89,6 +92,7 @@ def query(
         raise UsageError("give either pictures to look for, or a hash with --hex")
     if hex_digits is not None and any_orientation:
         raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
+    check_page(html, open_page)
     format = format or default_format()
     if flood is None and format is Format.table:
         flood = FLOOD
@@ -122,6 +126,20 @@ def query(
         unasked = {"orientation" if not any_orientation else "", "images" if not flood else ""}
         named = len(files or ()) > 1 or STDIN in (files or ())
         _show_rows(answers, format, unasked, named=named)
+    if html is not None and answers:
+        from imgdb.query_page import query_page
+
+        def page(watching: Callable[[int], None]) -> str:
+            return query_page(
+                answers,
+                hash=hash_name,
+                max_distance=max_distance,
+                collection=collection,
+                watching=watching,
+            )
+
+        total = sum(1 + len(matches) for _, matches in answers)
+        save_page(html, page, total=total, open_page=open_page)
     failures.exit(done=len(queries))
 
 
