@@ -1,12 +1,17 @@
 """Things, patterns and a printed page: the other scenes of the example pictures."""
 
 import textwrap
+from functools import partial
 
 import numpy as np
-from canvas import (
+from PIL import ImageFont
+
+from imgdb.demo.canvas import (
     FINE,
     Array,
+    Draw,
     H,
+    Rng,
     W,
     blur,
     box,
@@ -20,9 +25,6 @@ from canvas import (
     ramp,
     smooth,
 )
-from PIL import ImageFont
-
-Rng = np.random.Generator
 
 
 def planet_rings(rng: Rng) -> Array:
@@ -84,7 +86,7 @@ def stained_glass(rng: Rng) -> Array:
     hues = ["#b5179e", "#3a0ca3", "#4361ee", "#4cc9f0", "#f9c74f", "#f3722c", "#43aa8b", "#f8edeb"]
     table = np.array([colour(hues[i]) for i in rng.integers(0, len(hues), 46)])
     glow = 0.6 + 0.55 * clouds(rng, 8, 4) - 0.35 * near / near.max()
-    picture = table[owner] * glow[..., None]
+    picture: Array = table[owner] * glow[..., None]
     paint(picture, smooth(0.014, 0.008, second - near), "#16131f")
     return picture
 
@@ -121,32 +123,33 @@ def bauhaus(rng: Rng) -> Array:
     side = H // 4
     for row in range(4):
         for column in range(6):
-            kind, hue, turn = rng.integers(6), hues[rng.integers(len(hues))], rng.integers(4)
+            kind, hue, turn = (
+                int(rng.integers(6)),
+                hues[rng.integers(len(hues))],
+                int(rng.integers(4)),
+            )
             left, top = column * side, row * side
-            box = (left, top, left + side, top + side)
-
-            def tile(d, kind=kind, turn=turn, box=box):
-                _tile(d, kind, turn, box, side)
-
-            paint(picture, drawing(tile), hue)
+            tile = (left, top, left + side, top + side)
+            paint(picture, drawing(partial(_tile, kind=kind, turn=turn, tile=tile)), hue)
     return picture * (0.97 + 0.05 * rng.random((H, W, 1)))
 
 
-def _tile(d, kind: int, turn: int, box: tuple[int, int, int, int], side: int) -> None:
-    left, top, right, low = box
+def _tile(draw: Draw, kind: int, turn: int, tile: tuple[int, int, int, int]) -> None:
+    left, top, right, low = tile
+    side = right - left
     corners = [(left, top), (right, top), (right, low), (left, low)]
     if kind == 0:
-        d.rectangle((left, top, right - 1, low - 1), fill=255)
+        draw.rectangle((left, top, right - 1, low - 1), fill=255)
     elif kind == 1:
-        d.ellipse((left + 8, top + 8, right - 8, low - 8), fill=255)
+        draw.ellipse((left + 8, top + 8, right - 8, low - 8), fill=255)
     elif kind == 2:
-        d.polygon([corners[(turn + i) % 4] for i in range(3)], fill=255)
+        draw.polygon([corners[(turn + i) % 4] for i in range(3)], fill=255)
     elif kind == 3:
         x, y = corners[turn]
-        d.pieslice((x - side, y - side, x + side, y + side), turn * 90, turn * 90 + 90, fill=255)
+        draw.pieslice((x - side, y - side, x + side, y + side), turn * 90, turn * 90 + 90, fill=255)
     elif kind == 4:
         for i in range(0, side, side // 3):
-            d.rectangle((left, top + i, right, top + i + side // 6), fill=255)
+            draw.rectangle((left, top + i, right, top + i + side // 6), fill=255)
 
 
 _TEXT = (
@@ -165,12 +168,12 @@ def page_of_text(rng: Rng) -> Array:
     picture = np.broadcast_to(colour("#f7f3e8"), (H, W, 3)).copy()
     large, small = (ImageFont.load_default(size * FINE) for size in (64, 15))
 
-    def title(d):
-        d.text((36 * FINE, 24 * FINE), "The Night Sky", font=large, fill=255)
+    def title(draw: Draw) -> None:
+        draw.text((36 * FINE, 24 * FINE), "The Night Sky", font=large, fill=255)
 
-    def column(d):
+    def column(draw: Draw) -> None:
         for row, line in enumerate(textwrap.wrap(_TEXT, 46)):
-            d.text((38 * FINE, (128 + 19 * row) * FINE), line, font=small, fill=255)
+            draw.text((38 * FINE, (128 + 19 * row) * FINE), line, font=small, fill=255)
 
     paint(picture, drawing(title), "#7b1e2b")
     paint(picture, drawing(column), "#2c2a28")
@@ -196,12 +199,12 @@ def cat_in_the_window(rng: Rng) -> Array:
     paint(picture, (pane & bars) * 1.0, "#f4ead7")
     paint(picture, ((np.abs(x - 0.75) < 0.53) & (np.abs(y - 0.88) < 0.035)) * 1.0, "#e8d8bd")
 
-    def cat(d):
-        d.ellipse(box(0.86, 0.5, 1.14, 0.88), fill=255)
-        d.ellipse(box(0.8, 0.33, 1.02, 0.55), fill=255)
-        d.polygon(points([(0.815, 0.4), (0.82, 0.27), (0.9, 0.35)]), fill=255)
-        d.polygon(points([(0.92, 0.35), (1.0, 0.27), (1.005, 0.4)]), fill=255)
-        d.arc(box(1.02, 0.62, 1.3, 0.98), 150, 330, fill=255, width=34)
+    def cat(draw: Draw) -> None:
+        draw.ellipse(box(0.86, 0.5, 1.14, 0.88), fill=255)
+        draw.ellipse(box(0.8, 0.33, 1.02, 0.55), fill=255)
+        draw.polygon(points([(0.815, 0.4), (0.82, 0.27), (0.9, 0.35)]), fill=255)
+        draw.polygon(points([(0.92, 0.35), (1.0, 0.27), (1.005, 0.4)]), fill=255)
+        draw.arc(box(1.02, 0.62, 1.3, 0.98), 150, 330, fill=255, width=34)
 
     paint(picture, drawing(cat), "#1d1a22")
     for cx in (0.87, 0.95):

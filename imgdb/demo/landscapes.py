@@ -1,24 +1,29 @@
 """Landscapes of the example pictures, each painted from a generator of its own."""
 
+from functools import partial
+
 import numpy as np
-from canvas import (
+
+from imgdb.demo.canvas import (
     Array,
+    Draw,
     H,
+    Rng,
     W,
     blur,
+    box,
     clouds,
     colour,
     disc,
     drawing,
     grid,
     paint,
-    points,
+    polygon,
     ramp,
+    rectangle,
     ridge,
     smooth,
 )
-
-Rng = np.random.Generator
 
 
 def mountain_sunset(rng: Rng) -> Array:
@@ -52,7 +57,7 @@ def moonlit_sea(rng: Rng) -> Array:
     hull = [(0.98, 0.585), (1.22, 0.585), (1.18, 0.63), (1.03, 0.63)]
     sail = [(1.09, 0.58), (1.09, 0.36), (1.22, 0.565)]
     for shape, hue in ((hull, "#04070f"), (sail, "#dfe3e6")):
-        paint(picture, drawing(lambda d, s=shape: d.polygon(points(s), fill=255)), hue)
+        paint(picture, polygon(shape), hue)
     return picture
 
 
@@ -79,12 +84,12 @@ def misty_forest(rng: Rng) -> Array:
         share = layer / 3
         hue = (1 - share) * colour("#a9c3ba") + share * colour("#10251f")
 
-        def trees(d, layer=layer):
+        def trees(draw: Draw, layer: int = layer) -> None:
             count = (22, 14, 9, 6)[layer]
             for place in (np.arange(count) + rng.uniform(0.1, 0.9, count)) / count * W:
                 tall = H * rng.uniform(0.32, 0.5) * (0.7 + 0.33 * layer)
                 foot = H * (0.66 + 0.13 * layer)
-                _fir(d, place, foot, tall)
+                _fir(draw, place, foot, tall)
 
         mask = drawing(trees)
         hills = smooth(0, 0.01, y - ridge(rng, 0.68 + 0.1 * layer, 0.06, 3))
@@ -94,12 +99,14 @@ def misty_forest(rng: Rng) -> Array:
     return picture
 
 
-def _fir(d, place: float, foot: float, tall: float) -> None:
-    d.rectangle((place - tall * 0.012, foot - tall * 0.1, place + tall * 0.012, foot + H), fill=255)
+def _fir(draw: Draw, place: float, foot: float, tall: float) -> None:
+    draw.rectangle(
+        (place - tall * 0.012, foot - tall * 0.1, place + tall * 0.012, foot + H), fill=255
+    )
     for step in range(9):
         top = foot - tall * (1 - step * 0.1)
         half, low = tall * (0.025 + 0.017 * step), top + tall * 0.17
-        d.polygon([(place, top), (place - half, low), (place + half, low)], fill=255)
+        draw.polygon([(place, top), (place - half, low), (place + half, low)], fill=255)
 
 
 def city_night(rng: Rng) -> Array:
@@ -112,21 +119,21 @@ def city_night(rng: Rng) -> Array:
                 rng.uniform(60, 130),
                 H * rng.uniform(0.18 + 0.16 * layer, 0.6 + 0.1 * layer),
             )
-            box = (left, top, left + width, H)
-            paint(picture, drawing(lambda d, b=box: d.rectangle(b, fill=255)), hue)
+            house = (left, top, left + width, float(H))
+            paint(picture, rectangle(house), hue)
             if layer:
-                lit = drawing(lambda d, b=box: _windows(d, b, rng))
+                lit = drawing(partial(_windows, house=house, rng=rng))
                 paint(picture, lit, "#ffd98a", 0.5 + 0.25 * layer)
             left += width + rng.uniform(0, 26)
     return picture
 
 
-def _windows(d, box: tuple[float, float, float, float], rng: Rng) -> None:
-    left, top, right, _ = box
+def _windows(draw: Draw, house: tuple[float, float, float, float], rng: Rng) -> None:
+    left, top, right, _ = house
     for row in np.arange(top + 18, H, 26):
         for column in np.arange(left + 12, right - 14, 20):
             if rng.random() < 0.45:
-                d.rectangle((column, row, column + 9, row + 13), fill=255)
+                draw.rectangle((column, row, column + 9, row + 13), fill=255)
 
 
 def summer_sky(rng: Rng) -> Array:
@@ -148,7 +155,7 @@ def summer_sky(rng: Rng) -> Array:
             * smooth(cy + 1.28 * size, cy + 1.26 * size, y),
         )
         paint(picture, body, skin * shade[..., None])
-        basket = [(cx - 0.16 * size, cy + 1.5 * size), (cx + 0.16 * size, cy + 1.75 * size)]
-        box = [value * H for point in basket for value in point]
-        paint(picture, drawing(lambda d, b=box: d.rectangle(b, fill=255)), "#6b4423")
+        left, top, right, low = -0.16, 1.5, 0.16, 1.75
+        basket = box(cx + left * size, cy + top * size, cx + right * size, cy + low * size)
+        paint(picture, rectangle(basket), "#6b4423")
     return picture
