@@ -1,5 +1,12 @@
 """imgdb: exact image-similarity search inside stock PostgreSQL."""
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("imgdb")
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        # Looking it up takes as long as loading typer.
+        from importlib.metadata import version
+
+        return version("imgdb")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

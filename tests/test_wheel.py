@@ -62,5 +62,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed):
     tops = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"bin", "imgdb"}
     assert (installed / "imgdb" / "py.typed").exists()
+    scripts = {path.suffix for path in (installed / "imgdb" / "completion").glob("imgdb.*")}
+    assert scripts == {".bash", ".zsh", ".fish"}
     metadata = next(installed.glob("imgdb-*.dist-info"))
     assert (metadata / "licenses" / "LICENSE").exists()

@@ -1,11 +1,10 @@
 """The typer application, and the funnel in which every error ends.
 
-How to add a command: a function in a module of its group, registered here. Heavy modules (psycopg,
-PIL, numpy, alembic, rich) are imported inside the function, so that `imgdb --help` and a mistyped
-option answer at once. A command that uses the
-database takes `dsn: Dsn = None` (`imgdb.cli.options`) and hands it on; what was given before the
-command's name is already in it. Raise an ImgdbError, `typer.Exit(3)` for "done in part", and let
-everything else through.
+How to add a command: a function in a module of its group, with a line in COMMANDS. Heavy modules
+(psycopg, PIL, numpy, alembic, rich) are imported inside the function, so that `imgdb --help`, a
+mistyped option and Tab answer at once. A command that uses the database takes `dsn: Dsn = None`
+(`imgdb.cli.options`) and hands it on; what was given before the command's name is already in it.
+Raise an ImgdbError, `typer.Exit(3)` for "done in part", and let everything else through.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,6 +21,7 @@ from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
 from imgdb.cli.duplicates import duplicates
 from imgdb.cli.hash import hash_files
+from imgdb.cli.help import Command, Group
 from imgdb.cli.hubs import hubs
 from imgdb.cli.ingest import ingest
 from imgdb.cli.inspect import explain, failures, stats
@@ -30,7 +30,8 @@ from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
 from imgdb.cli.rehash import rehash
 from imgdb.cli.transfer import export, import_file
-from imgdb.errors import ImgdbError
+from imgdb.completion import SHELLS, VARIABLE
+from imgdb.errors import ImgdbError, UsageError
 
 # What a shell says of a command that a signal ended: 130 for Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
@@ -44,26 +45,33 @@ _signal: int = signal.SIGINT
 app = typer.Typer(
     name="imgdb",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=False,  # ours: see imgdb/completion/answer.py
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode=None,  # rich takes longer to load than all the rest
+    cls=Group,
 )
-app.add_typer(db_app, name="db")
-app.command()(ingest)
-app.command()(rehash)
-app.command("import")(import_file)
-app.command()(export)
-app.command("hash")(hash_files)
-app.command()(query)
-app.command("compare")(compare_files)
-app.command()(duplicates)
-app.command()(hubs)
-app.command()(stats)
-app.command()(failures)
-app.command()(explain)
-app.command()(check)
-app.command()(rebuild)
-app.command()(compact)
+FILL, FIND, CARE = "Fill the database", "Find pictures", "Look after it"
+
+COMMANDS = (
+    (FILL, "ingest", ingest),
+    (FILL, "rehash", rehash),
+    (FILL, "import", import_file),
+    (FILL, "export", export),
+    (FIND, "query", query),
+    (FIND, "compare", compare_files),
+    (FIND, "duplicates", duplicates),
+    (FIND, "hubs", hubs),
+    (FIND, "hash", hash_files),
+    (CARE, "stats", stats),
+    (CARE, "failures", failures),
+    (CARE, "explain", explain),
+    (CARE, "check", check),
+    (CARE, "rebuild", rebuild),
+    (CARE, "compact", compact),
+)
+for heading, name, function in COMMANDS:
+    app.command(name, cls=Command, rich_help_panel=heading)(function)
+app.add_typer(db_app, name="db", rich_help_panel=CARE)
 
 
 def _show_version(wanted: bool) -> None:
@@ -71,6 +79,27 @@ def _show_version(wanted: bool) -> None:
         from imgdb import __version__
 
         print(f"imgdb {__version__}")
+        raise typer.Exit
+
+
+def _install_completion(wanted: bool) -> None:
+    if wanted:
+        from imgdb.completion.install import current_shell, install
+
+        shell = current_shell()
+        place, settings = install(shell)
+        read = f", which {settings} reads" if settings else ""
+        _say(f"completion is in {place}{read}; open another {shell} to have it")
+        raise typer.Exit
+
+
+def _show_completion(shell: str | None) -> None:
+    if shell is not None:
+        from imgdb.completion.install import script
+
+        if shell not in SHELLS:
+            raise UsageError(f"no completion for {shell}; choose from {', '.join(SHELLS)}")
+        print(script(shell), end="")
         raise typer.Exit
 
 
@@ -86,6 +115,26 @@ def root(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=_install_completion,
+            is_eager=True,
+            help="Have this shell complete commands and names, and exit.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            "--show-completion",
+            metavar="SHELL",
+            callback=_show_completion,
+            is_eager=True,
+            autocompletion=lambda: SHELLS,
+            help="Show the script for bash, zsh or fish, and exit.",
+        ),
+    ] = None,
 ) -> None:
     """Exact image-similarity search inside PostgreSQL."""
     global _debug
@@ -94,6 +143,8 @@ def root(
 
 def main() -> None:
     """Run the command line: every error becomes one line on stderr and an exit code."""
+    if shell := os.environ.get(VARIABLE):
+        _complete(shell)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, _interrupt)
@@ -109,6 +160,16 @@ def main() -> None:
         _say("interrupted")
         code = 128 + _signal
     sys.exit(code)
+
+
+def _complete(shell: str) -> NoReturn:
+    """Answer a shell in which somebody pressed Tab, and leave, whatever a database is still at."""
+    with contextlib.suppress(BaseException):
+        from imgdb.completion.answer import answer
+
+        sys.stdout.buffer.write(os.fsencode(answer(app, shell, sys.argv[1:]) + "\n"))
+        sys.stdout.flush()
+    os._exit(0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

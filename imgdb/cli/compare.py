@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli.options import FormatOption, HashName
+from imgdb.cli.options import FormatOption, HashName, hash_option
 from imgdb.cli.pictures import Failures
 from imgdb.errors import PictureError
 from imgdb.output import Format, default_format, render, render_object
@@ -21,9 +21,7 @@ TROUBLE = 2
 def compare_files(
     a: Annotated[str, typer.Argument(metavar="A", help="A picture.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
-    hash_name: Annotated[
-        HashName, typer.Option("--hash", help="The hash that decides whether they are alike.")
-    ] = HashName.phash,
+    hash_name: Annotated[HashName, hash_option("The hash that decides")] = HashName.phash,
     max_distance: Annotated[
         int,
         typer.Option(metavar="BITS", min=0, max=64, help="How many of the 64 bits may differ."),

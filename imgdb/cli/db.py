@@ -6,11 +6,18 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.options import Dsn
+from imgdb.cli.help import Command, Group
+from imgdb.cli.options import Dsn, FormatOption
+from imgdb.completion.names import revisions
 from imgdb.errors import UsageError
 from imgdb.output import Format, default_format, render, render_object
 
-db_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look after the database.")
+db_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    cls=Group,
+    help="Run the embedded server, and keep the schema up to date.",
+)
 
 
 @db_app.command()
@@ -41,10 +48,7 @@ def stop(
 
 @db_app.command()
 def status(
-    format: Annotated[
-        Format | None,
-        typer.Option(help="Default: table on a terminal, json in a pipe."),
-    ] = None,
+    format: FormatOption = None,
 ) -> None:
     """Show whether the embedded server runs.
 
@@ -91,9 +95,17 @@ def current(dsn: Dsn = None) -> None:
         print(f"imgdb: this imgdb needs {schema.head()}", file=sys.stderr)
 
 
-@db_app.command()
+@db_app.command(cls=Command)
 def upgrade(
-    revision: Annotated[str, typer.Argument(help="Where to go; default: the newest.")] = "head",
+    revision: Annotated[
+        str,
+        typer.Argument(
+            metavar="REVISION",
+            help="Where to go. Default: the newest.",
+            autocompletion=revisions,
+            show_default=False,
+        ),
+    ] = "head",
     sql: Annotated[
         bool, typer.Option("--sql", help="Print the SQL instead, without connecting.")
     ] = False,
@@ -112,9 +124,16 @@ def upgrade(
         _say_moved(before, schema.current(conn))
 
 
-@db_app.command()
+@db_app.command(cls=Command)
 def downgrade(
-    revision: Annotated[str, typer.Argument(help="A revision, or `base` to drop everything.")],
+    revision: Annotated[
+        str,
+        typer.Argument(
+            metavar="REVISION",
+            help="Where to go; `base` drops everything.",
+            autocompletion=lambda: ["base", *revisions()],
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Drop data without asking.")] = False,
     dsn: Dsn = None,
 ) -> None:

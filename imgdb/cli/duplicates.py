@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgdb.cli.options import Dsn, FormatOption, HashName, byte_size
+from imgdb.cli.options import (
+    Dsn,
+    FormatOption,
+    HashName,
+    byte_size,
+    collection_option,
+    hash_option,
+)
 from imgdb.cli.pictures import near_path
 from imgdb.errors import UsageError
 from imgdb.output import Format, Row, byte_count, default_format, render, render_object
@@ -39,9 +46,7 @@ class Keep(StrEnum):
 
 
 def duplicates(
-    hash_name: Annotated[
-        HashName, typer.Option("--hash", help="The hash to compare by.")
-    ] = HashName.phash,
+    hash_name: Annotated[HashName, hash_option("The hash to compare by")] = HashName.phash,
     max_distance: Annotated[
         int | None,
         typer.Option(
@@ -56,19 +61,17 @@ def duplicates(
     tier: Annotated[
         Tier,
         typer.Option(
-            help="How alike they must be: the same bytes; or also all four hashes the same; or "
-            "also near.",
+            metavar="TIER",
+            help="How alike they must be: same-bytes, same-picture (all four hashes equal), near.",
         ),
     ] = Tier.near,
-    collection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Look only in this collection.")
-    ] = None,
+    collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     against: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Look for what this collection, the reference, has already: only matches with an "
+        collection_option(
+            "Look for what this collection, the reference, has already: only matches with an "
             "image of it count, and its images are kept.",
+            "--against",
         ),
     ] = None,
     not_same_folder: Annotated[
@@ -82,7 +85,14 @@ def duplicates(
             help="Leave out smaller files (100K), or pictures of fewer pixels (640x480).",
         ),
     ] = None,
-    keep: Annotated[Keep, typer.Option(help="Which image of a group to keep.")] = Keep.most_pixels,
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            metavar="RULE",
+            help="Which image of a group to keep: that with the most-pixels or most-bytes, the "
+            "newest, the oldest, or that with the shortest-path.",
+        ),
+    ] = Keep.most_pixels,
     keep_in: Annotated[
         str | None,
         typer.Option(metavar="FOLDER", help="Rather keep images in this folder and below."),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgdb.cli.options import FormatOption
 from imgdb.cli.pictures import Failures, listed_paths
 from imgdb.errors import PictureError
 from imgdb.output import Format, Row, default_format, render
@@ -19,10 +20,7 @@ def hash_files(
         list[str],
         typer.Argument(metavar="FILE", help="Pictures to hash; - reads paths from stdin."),
     ],
-    format: Annotated[
-        Format | None,
-        typer.Option(help="Default: table on a terminal, json in a pipe."),
-    ] = None,
+    format: FormatOption = None,
 ) -> None:
     """Print the four hashes of pictures.
 

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName
+from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
 from imgdb.cli.pictures import near_path
 from imgdb.output import Format, default_format, render
 
 
 def hubs(
-    hash_name: Annotated[HashName, typer.Option("--hash", help="Which hash.")] = HashName.phash,
+    hash_name: Annotated[HashName, hash_option("Which hash")] = HashName.phash,
     max_distance: Annotated[
         int,
         typer.Option(metavar="BITS", min=0, max=64, help="How many of the 64 bits may differ."),
@@ -21,9 +21,7 @@ def hubs(
     flood: Annotated[
         int, typer.Option(metavar="N", min=0, help="How many other images are not too many.")
     ] = FLOOD,
-    collection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only images of this collection.")
-    ] = None,
+    collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N hashes.")] = None,
     format: FormatOption = None,
     dsn: Dsn = None,

@@ -10,7 +10,7 @@ import typer
 
 from imgdb.cli import pool_options as pool
 from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption
+from imgdb.cli.options import Dsn, FormatOption, collection_option
 from imgdb.errors import UsageError
 from imgdb.output import Format, default_format, printable, render, render_object
 
@@ -29,7 +29,9 @@ def ingest(
         list[str],
         typer.Argument(metavar="PATH", help="Files, folders, or - for a list on stdin."),
     ],
-    collection: Annotated[str, typer.Option(help="Made if it is new.")] = "default",
+    collection: Annotated[
+        str, collection_option("Where the pictures go; made if it is new.", default=True)
+    ] = "default",
     null: Annotated[
         bool, typer.Option("--null", "-0", help="The list on stdin is separated by NUL.")
     ] = False,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgdb.cli.options import Dsn, FormatOption, HashName
+from imgdb.cli.options import Dsn, FormatOption, HashName, collection_option, hash_option
 from imgdb.cli.pictures import Failures
+from imgdb.completion.names import reasons
 from imgdb.errors import PictureError, UsageError
 from imgdb.output import Format, Row, byte_count, default_format, render, render_object
 
@@ -66,11 +67,10 @@ SURROUNDINGS = ("schema_revision", "server_version", "place")
 
 
 def failures(
-    collection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those of this collection.")
-    ] = None,
+    collection: Annotated[str | None, collection_option("Only files of this collection.")] = None,
     reason: Annotated[
-        str | None, typer.Option(metavar="WORD", help="Only those for this reason.")
+        str | None,
+        typer.Option(metavar="WORD", help="Only files with this reason.", autocompletion=reasons),
     ] = None,
     format: FormatOption = None,
     dsn: Dsn = None,
@@ -97,8 +97,7 @@ def explain(
         typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
     ] = None,
     hash_name: Annotated[
-        HashName | None,
-        typer.Option("--hash", help="One space only; with --hex the default is phash."),
+        HashName | None, hash_option("Only this space (with --hex phash unless said)")
     ] = None,
     max_distance: Annotated[
         int | None,

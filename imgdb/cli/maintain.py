@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imgdb.cli.options import Dsn, FormatOption
+from imgdb.completion.names import spaces
 from imgdb.output import Format, byte_count, default_format, render
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from psycopg.errors import Diagnostic
 
 Space = Annotated[
-    str | None, typer.Argument(metavar="SPACE", help="The space; all of them if none is named.")
+    str | None,
+    typer.Argument(
+        metavar="SPACE", help="The space; all of them if none is named.", autocompletion=spaces
+    ),
 ]
 
 
@@ -55,7 +59,10 @@ def check(
 
 
 def rebuild(
-    space: Annotated[str, typer.Argument(metavar="SPACE", help="The space.")], dsn: Dsn = None
+    space: Annotated[
+        str, typer.Argument(metavar="SPACE", help="The space.", autocompletion=spaces)
+    ],
+    dsn: Dsn = None,
 ) -> None:
     """Make a space anew from its tracked columns. Writers to their tables wait meanwhile."""
     from imgdb.database import open_database

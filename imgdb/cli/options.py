@@ -2,10 +2,11 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from imgdb.completion import names
 from imgdb.output import Format
 
 
@@ -30,6 +31,24 @@ FormatOption = Annotated[
 
 # Images that look alike to a search are shown one by one up to this many; more are a flood.
 FLOOD = 20
+
+
+def collection_option(said: str, flag: str = "--collection", *, default: bool = False) -> Any:
+    """Return an option that takes a collection; `default` shows its default."""
+    return typer.Option(
+        flag,
+        metavar="NAME",
+        help=said,
+        autocompletion=names.collections,
+        show_default=default,
+    )
+
+
+def hash_option(said: str) -> Any:
+    """Return the option --hash, which takes a HashName."""
+    # Four names in the place of HASH would push all help to the right.
+    help = f"{said}: {', '.join(names.HASHES[:-1])} or {names.HASHES[-1]}."
+    return typer.Option("--hash", metavar="HASH", help=help)
 
 
 class HashName(StrEnum):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from imgdb.cli.options import byte_size
+from imgdb.completion.names import hashes
 
 ALL_HASHES = "ahash,dhash,phash,whash"
 MAX_PIXELS = 300_000_000
@@ -17,21 +18,34 @@ Decode = Annotated[
     Literal["exact", "scaled"],
     typer.Option("--decode", help="scaled: JPEGs at reduced size, several times faster."),
 ]
-Hashes = Annotated[str, typer.Option("--hashes", help="Which to make, separated by commas.")]
+Hashes = Annotated[
+    str,
+    typer.Option(
+        "--hashes",
+        metavar="LIST",
+        help="Which to make, separated by commas.",
+        autocompletion=hashes,
+    ),
+]
 Jobs = Annotated[
-    int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes; default: cores.")
+    int | None,
+    typer.Option("--jobs", "-j", metavar="N", min=1, help="Worker processes. Default: cores."),
 ]
 MaxPixels = Annotated[
-    int, typer.Option("--max-pixels", min=1, help="Pictures with more pixels fail.")
+    int,
+    typer.Option("--max-pixels", metavar="N", min=1, help="Pictures with more pixels fail."),
 ]
 WorkerMemory = Annotated[
     int,
     typer.Option(
-        "--worker-memory", parser=byte_size, metavar="SIZE", help="Limit of one worker: 512M, 2G."
+        "--worker-memory", parser=byte_size, metavar="SIZE", help="Memory of one worker: 512M, 2G."
     ),
 ]
 Timeout = Annotated[
-    float, typer.Option("--timeout", min=0.1, help="Seconds after which a picture fails.")
+    float,
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=0.1, help="A picture that takes longer fails."
+    ),
 ]
 
 

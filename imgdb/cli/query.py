@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName
+from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import STDIN, Failures, listed_paths, near_path
 from imgdb.errors import PictureError, UsageError
@@ -32,9 +32,7 @@ def query(
         str | None,
         typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
     ] = None,
-    hash_name: Annotated[
-        HashName, typer.Option("--hash", help="The hash to search by.")
-    ] = HashName.phash,
+    hash_name: Annotated[HashName, hash_option("The hash to search by")] = HashName.phash,
     max_distance: Annotated[
         int | None,
         typer.Option(
@@ -49,9 +47,7 @@ def query(
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="At most N matches for each picture.")
     ] = None,
-    collection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Search only this collection.")
-    ] = None,
+    collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     include_flat: Annotated[
         bool,
         typer.Option(

@@ -10,20 +10,22 @@ import typer
 from imgdb.cli import pool_options as pool
 from imgdb.cli.ingest import finish, tell
 from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption
+from imgdb.cli.options import Dsn, FormatOption, collection_option
 
 
 def rehash(
-    collection: Annotated[
-        str | None, typer.Option(help="Default: all collections.", show_default=False)
-    ] = None,
+    collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="OLDER", help="Only images of this recipe.", show_default=False),
+        typer.Option(metavar="RECIPE", help="Only images of this recipe.", show_default=False),
     ] = None,
     before: Annotated[
         datetime | None,
-        typer.Option(help="Also images that were hashed before this time.", show_default=False),
+        typer.Option(
+            metavar="TIME",
+            help="Also images that were hashed before this time: 2026-01-31.",
+            show_default=False,
+        ),
     ] = None,
     decode: pool.Decode = "exact",
     hashes: pool.Hashes = pool.ALL_HASHES,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption
+from imgdb.cli.options import Dsn, FormatOption, collection_option
 from imgdb.errors import UsageError
 from imgdb.output import Format, default_format, printable, render, render_object
 
@@ -34,7 +34,7 @@ def import_file(
             dir_okay=False,
         ),
     ],
-    collection: Annotated[str, typer.Option(help="Made if it is new.")],
+    collection: Annotated[str, collection_option("Where the hashes go; made if it is new.")],
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -69,9 +69,7 @@ def import_file(
 
 
 def export(
-    collection: Annotated[
-        str | None, typer.Option(help="Default: all collections.", show_default=False)
-    ] = None,
+    collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     format: Annotated[
         TableFormat, typer.Option(help="csv has hashes in hex, parquet as integers.")
     ] = TableFormat.csv,

@@ -136,6 +136,10 @@ class Server:
             "the embedded server is not running: start it with imgdb db start"
         )
 
+    def running_conninfo(self) -> str | None:
+        """Return `conninfo()` if the server is up; nothing is made, started or waited for."""
+        return self.conninfo() if self._cluster.ready() else None
+
     def status(self) -> Status:
         """Tell what is there; nothing is made or started."""
         with explained(self.home), contextlib.ExitStack() as stack:
