@@ -19,6 +19,7 @@ import typer
 
 from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
+from imgdb.cli.demo import demo
 from imgdb.cli.duplicates import duplicates
 from imgdb.cli.hash import hash_files
 from imgdb.cli.help import Command, Group
@@ -50,7 +51,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich takes longer to load than all the rest
     cls=Group,
 )
-FILL, FIND, CARE = "Fill the database", "Find pictures", "Look after it"
+
+FILL, FIND, CARE, TRY = "Fill the database", "Find pictures", "Look after it", "Get to know it"
 
 COMMANDS = (
     (FILL, "ingest", ingest),
@@ -68,6 +70,7 @@ COMMANDS = (
     (CARE, "check", check),
     (CARE, "rebuild", rebuild),
     (CARE, "compact", compact),
+    (TRY, "demo", demo),
 )
 for heading, name, function in COMMANDS:
     app.command(name, cls=Command, rich_help_panel=heading)(function)
