@@ -10,13 +10,15 @@ DECLARE
     v_space_id smallint;
     v_probes bigint[];
 BEGIN
-    SELECT s.space_id, array_agg((query_hash & p.band_mask) # flip_mask)
+    SELECT min(probe.space_id), array_agg((query_hash & probe.band_mask) # probe.flip_mask)
     INTO v_space_id, v_probes
-    FROM imgdb.space AS s
-    JOIN imgdb.probe AS p ON p.space_id = s.space_id
-    CROSS JOIN unnest(p.flip_masks) AS flip_mask
-    WHERE s.name = space_name AND p.radius = max_distance
-    GROUP BY s.space_id;
+    FROM (
+        SELECT p.space_id, p.band_mask, unnest(p.flip_masks) AS flip_mask
+        FROM imgdb.probe AS p
+        WHERE
+            p.space_id = (SELECT s.space_id FROM imgdb.space AS s WHERE s.name = space_name)
+            AND p.radius = max_distance
+    ) AS probe;
     IF v_probes IS NULL THEN
         RETURN QUERY SELECT * FROM imgdb.scan(space_name, query_hash, max_distance);
         RETURN;

@@ -1,7 +1,12 @@
--- One pass over the buckets of all queries' probes. The unnest keeps the inner select from being
--- flattened, so that each probe is one index lookup: a hash join on prefixes would collide
--- (40_file_hashes.sql).
-CREATE FUNCTION imgdb.within_any(space_name text, query_hashes bigint[], max_distance integer)
+-- Few queries look their probes up one by one in the index. Many have probes in a good part of the
+-- buckets, and it costs less to read all of them: the probes of a part lie sorted in an array, in
+-- which width_bucket finds those of a bucket's prefix by halving. Neither is a join on prefixes,
+-- which PostgreSQL might do by hashing, where prefixes collide (40_file_hashes.sql).
+CREATE FUNCTION imgdb.within_any(
+    space_name text,
+    query_hashes bigint[],
+    max_distance integer
+)
 RETURNS TABLE (query_hash bigint, hash bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 100 COST 100000
 AS $$
@@ -15,8 +20,8 @@ DECLARE
     );
     v_probe_count integer;
     v_part integer;
-    v_prefixes bigint[];
-    v_owners bigint[];
+    -- Arrays in a record stay as they are; as variables they would be copied at every use.
+    v_probe record;
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
     SELECT sum(cardinality(p.flip_masks))
@@ -30,12 +35,12 @@ BEGIN
         CROSS JOIN imgdb.scan(space_name, q.query, max_distance) AS found;
         RETURN;
     END IF;
-    -- In parts of about two million probes, which an array holds easily.
-    v_part := greatest(2000000 / v_probe_count, 1);
+    -- In parts of about half a million probes, which keeps the memory small.
+    v_part := greatest(500000 / v_probe_count, 1);
     FOR v_first IN 1..coalesce(cardinality(v_queries), 0) BY v_part LOOP
         -- In the order of the index, so that each of its pages is fetched once.
-        SELECT array_agg(probe.prefix), array_agg(probe.query)
-        INTO v_prefixes, v_owners
+        SELECT array_agg(probe.prefix) AS prefixes, array_agg(probe.query) AS queries
+        INTO v_probe
         FROM (
             SELECT (q.query & p.band_mask) # flip_mask AS prefix, q.query
             FROM unnest(v_queries[v_first:v_first + v_part - 1]) AS q (query)
@@ -44,20 +49,53 @@ BEGIN
             WHERE p.space_id = v_space_id AND p.radius = max_distance
             ORDER BY 1
         ) AS probe;
-        RETURN QUERY
-        SELECT DISTINCT ON (candidate.query, candidate.hash)
-            candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
-        FROM (
-            SELECT probe.query, entry.hash
-            FROM unnest(v_prefixes, v_owners) AS probe (prefix, query)
-            CROSS JOIN LATERAL (
-                SELECT unnest(bucket.hashes) AS hash
-                FROM imgdb.prefix_bucket AS bucket
-                WHERE bucket.space_id = v_space_id AND bucket.prefix = probe.prefix
-            ) AS entry
-        ) AS candidate
-        WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
-        ORDER BY candidate.query, candidate.hash;
+        IF cardinality(v_probe.prefixes) < 50000 THEN
+            RETURN QUERY
+            SELECT DISTINCT ON (candidate.query, candidate.hash)
+                candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
+            FROM (
+                SELECT probe.query, entry.hash
+                FROM unnest(v_probe.prefixes, v_probe.queries) AS probe (prefix, query)
+                CROSS JOIN LATERAL (
+                    -- The unnest keeps this select from being flattened into a join.
+                    SELECT unnest(bucket.hashes) AS hash
+                    FROM imgdb.prefix_bucket AS bucket
+                    WHERE bucket.space_id = v_space_id AND bucket.prefix = probe.prefix
+                ) AS entry
+            ) AS candidate
+            WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
+            ORDER BY candidate.query, candidate.hash;
+        ELSE
+            -- A loop is never run in parallel, which would send each worker the arrays as text.
+            FOR query_hash, hash, distance IN
+                SELECT DISTINCT ON (candidate.query, candidate.hash)
+                    candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
+                FROM (
+                    SELECT asked.query, unnest(asked.hashes) AS hash
+                    FROM (
+                        SELECT
+                            bucket.hashes,
+                            unnest(v_probe.queries[
+                                -- Behind the last probe of a smaller prefix.
+                                CASE
+                                    WHEN bucket.prefix = -9223372036854775808 THEN 1
+                                    ELSE width_bucket(bucket.prefix - 1, v_probe.prefixes) + 1
+                                END:
+                                width_bucket(bucket.prefix, v_probe.prefixes)
+                            ]) AS query
+                        FROM imgdb.prefix_bucket AS bucket
+                        WHERE
+                            bucket.space_id = v_space_id
+                            AND v_probe.prefixes[width_bucket(bucket.prefix, v_probe.prefixes)]
+                            = bucket.prefix
+                    ) AS asked
+                ) AS candidate
+                WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
+                ORDER BY candidate.query, candidate.hash
+            LOOP
+                RETURN NEXT;
+            END LOOP;
+        END IF;
     END LOOP;
 END
 $$;

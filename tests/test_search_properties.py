@@ -127,6 +127,25 @@ def test_within_any_and_nearest(banded, data):
         )
 
 
+@pytest.mark.parametrize("state", [loaded, compacted])
+def test_within_any_of_many_queries(banded, state):
+    """So many probes that all buckets are read, instead of looked up."""
+    draw = random.Random(state.__name__)
+
+    def turned(value: int, most: int) -> int:
+        return flipped(value, frozenset(draw.sample(range(64), draw.randint(0, most))))
+
+    centres = [*CORNERS, draw.randrange(-(2**63), 2**63)]
+    hashes = [turned(draw.choice(centres), 6) for _ in range(100)] + centres
+    banded.clear()
+    state(banded, hashes)
+    _, probes, _, _ = banded.explain(0, 12)
+    queries = centres + [turned(draw.choice(hashes), 14) for _ in range(120_000 // probes)]
+    every = brute_force.signed(hashes)
+    expected = {query: brute_force.within(every, query, 12) for query in queries}
+    assert banded.within_any(queries, 12) == {q: found for q, found in expected.items() if found}
+
+
 @given(st.data())
 def test_pairs(banded, data):
     hashes = data.draw(hash_lists)
