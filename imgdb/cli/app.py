@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from imgdb.cli.apply import apply, restore
 from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
 from imgdb.cli.demo import demo
@@ -75,6 +76,24 @@ COMMANDS = (
 for heading, name, function in COMMANDS:
     app.command(name, cls=Command, rich_help_panel=heading)(function)
 app.add_typer(db_app, name="db", rich_help_panel=CARE)
+app.add_typer(db_app, name="db")
+app.command()(ingest)
+app.command()(rehash)
+app.command("import")(import_file)
+app.command()(export)
+app.command("hash")(hash_files)
+app.command()(query)
+app.command("compare")(compare_files)
+app.command()(duplicates)
+app.command()(hubs)
+app.command()(apply)
+app.command()(restore)
+app.command()(stats)
+app.command()(failures)
+app.command()(explain)
+app.command()(check)
+app.command()(rebuild)
+app.command()(compact)
 
 
 def _show_version(wanted: bool) -> None:

@@ -98,6 +98,14 @@ def duplicates(
         typer.Option(metavar="FOLDER", help="Rather keep images in this folder and below."),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N groups.")] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write to this new file what to keep and what to remove, for you to read "
+            "and edit, and then for `imgdb apply`.",
+        ),
+    ] = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -130,6 +138,8 @@ def duplicates(
     )
     with open_database(dsn) as conn:
         groups = find(conn, choice)
+    if plan is not None:
+        _write_plan(plan, groups)
     format = format or default_format()
     if format is Format.json:
         render_object([_object(group) for group in groups])
@@ -138,6 +148,16 @@ def duplicates(
     else:
         _show_tables(groups, hash_name)
     _say_total(groups)
+
+
+def _write_plan(plan: str, groups: Sequence[Group]) -> None:
+    from imgdb.plan import write_plan
+
+    files = write_plan(plan, groups)
+    typer.echo(
+        f"imgdb: {plan} proposes to remove {files:,} files: read it, then imgdb apply --dry-run",
+        err=True,
+    )
 
 
 def _least(min_size: str | None) -> tuple[int | None, int | None]:

@@ -1,0 +1,121 @@
+"""`imgdb apply` and `imgdb restore`: carry out a plan, and take back what it moved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgdb.cli.options import Dsn, FormatOption
+from imgdb.errors import UsageError
+from imgdb.output import Format, Row, byte_count, default_format, printable, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imgdb.apply import Action, Done
+
+COLUMNS = ("path", "outcome", "byte_size", "reason")
+
+
+def apply(
+    plan: Annotated[
+        str, typer.Argument(metavar="PLAN", help="The file that duplicates --plan wrote.")
+    ],
+    trash: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Move the files to this folder, which `imgdb restore` empties again.",
+        ),
+    ] = None,
+    hard_link: Annotated[
+        bool,
+        typer.Option(
+            "--hard-link", help="Make them further names of the kept file; same bytes only."
+        ),
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, but change nothing.")
+    ] = False,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Remove the files that a plan says to remove.
+
+    Each file is read again first: it and the one that is kept for it must have the bytes that the
+    plan says, and be two files. Symbolic links and what is in archives are left alone. When it was
+    interrupted, the same command does the rest.
+
+    Exit code 3 if some of the files are refused, 1 if all are.
+    """
+    from imgdb.apply import apply as carry_out
+    from imgdb.database import open_database
+    from imgdb.plan import read_plan
+
+    action = _action(trash, hard_link, delete)
+    read = read_plan(plan)
+    with open_database(dsn) as conn:
+        done = _told(carry_out(conn, read, action, dry_run=dry_run), plan)
+    _finish(done, format)
+
+
+def restore(
+    trash: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="The folder that apply --trash moved files to.")
+    ],
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Put the files of a trash folder back to where they were.
+
+    Exit code 3 if some of the files cannot be put back, 1 if none can.
+    """
+    from imgdb.apply import restore as put_back
+    from imgdb.database import open_database
+
+    with open_database(dsn) as conn:
+        done = _told(put_back(conn, trash), trash)
+    _finish(done, format)
+
+
+def _action(trash: str | None, hard_link: bool, delete: bool) -> Action:
+    from imgdb.apply import Delete, HardLink, MoveToTrash
+    from imgdb.trash import Trash
+
+    if [trash is not None, hard_link, delete].count(True) != 1:
+        raise UsageError("say what to do with the files: --trash FOLDER, --hard-link or --delete")
+    if trash is not None:
+        return MoveToTrash(Trash(trash))
+    return HardLink() if hard_link else Delete()
+
+
+def _told(files: Iterable[Done], source: str) -> list[Done]:
+    """Say each refusal when it happens."""
+    done = []
+    for one in files:
+        done.append(one)
+        if one.reason:
+            place = f"{printable(source)}:{one.line}" if one.line else printable(source)
+            said = ": ".join(filter(None, [printable(one.path), one.reason]))
+            typer.echo(f"imgdb: {place}: {said}", err=True)
+    return done
+
+
+def _finish(done: list[Done], format: Format | None) -> None:
+    from imgdb.apply import Outcome
+
+    format = format or default_format()
+    rows: list[Row] = [(one.path, one.outcome, one.byte_size, one.reason) for one in done]
+    if format is Format.table:  # the reasons were told one by one
+        rows = [(one.path, one.outcome, byte_count(one.byte_size)) for one in done]
+        render(rows, ("path", "outcome", "size"), format, shorten="path")
+    else:
+        render(rows, COLUMNS, format)
+    refused = sum(one.outcome is Outcome.refused for one in done)
+    size = byte_count(sum(one.byte_size for one in done if one.outcome is not Outcome.refused))
+    said = f"{len(done) - refused:,} of {len(done):,} files, {size}"
+    typer.echo(f"imgdb: {said}; {refused:,} refused" if refused else f"imgdb: {said}", err=True)
+    if refused:
+        raise typer.Exit(3 if refused < len(done) else 1)

@@ -1,0 +1,1 @@
+DROP FUNCTION imgdb._note_file(text, bytea, timestamptz);
