@@ -166,7 +166,6 @@ BEGIN
     judged AS (
         SELECT
             r.*,
-            r.place > 1 AND r.is_file AND k.is_file AND r.reference IS NOT TRUE AS removable,
             imgdb.distance(r.hash, k.hash) AS distance,
             imgdb.distance(r.ahash, k.ahash) AS ahash_distance,
             imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
@@ -177,9 +176,35 @@ BEGIN
                 (r.ahash, r.dhash, r.phash, r.whash) = (k.ahash, k.dhash, k.phash, k.whash)
                 AND NOT r.flat,
                 false
-            ) AS same_picture
+            ) AS same_picture,
+            r.place > 1 AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
+            AND NOT (
+                other_folders
+                AND regexp_replace(r.path, '/[^/]*$', '') = regexp_replace(k.path, '/[^/]*$', '')
+            )
+            AND (least(r.image_id, k.image_id), greatest(r.image_id, k.image_id)) NOT IN (
+                SELECT d.image_id_a, d.image_id_b
+                FROM unnest(v_different_a, v_different_b) AS d (image_id_a, image_id_b)
+            ) AS may_go,
+            (least(r.image_id, k.image_id), greatest(r.image_id, k.image_id)) IN (
+                SELECT least(l.a, l.b), greatest(l.a, l.b)
+                FROM unnest(linked_a, linked_b) AS l (a, b)
+            ) AS linked,
+            NOT r.flat AND NOT k.flat AS has_structure
         FROM ranked AS r
         JOIN ranked AS k ON k.first_image_id = r.first_image_id AND k.place = 1
+    ),
+    -- The far end of a chain is connected with the keeper by others, but no duplicate of it.
+    decided AS (
+        SELECT
+            j.*,
+            j.may_go AND (
+                j.same_bytes
+                OR j.linked
+                OR tier_name = 'same-picture' AND j.same_picture AND j.has_structure
+                OR tier_name = 'near' AND j.has_structure AND j.distance <= v_max_distance
+            ) IS TRUE AS removable
+        FROM judged AS j
     ),
     summary AS (
         SELECT
@@ -192,7 +217,7 @@ BEGIN
                 ELSE 'near'
             END AS tier,
             array_agg(DISTINCT j.hash) FILTER (WHERE j.hash IS NOT NULL) AS hashes
-        FROM judged AS j
+        FROM decided AS j
         GROUP BY j.first_image_id
         ORDER BY 3 DESC, 2 DESC, 1
         LIMIT group_limit
@@ -221,7 +246,7 @@ BEGIN
         j.modified_at,
         j.sha256
     FROM summary AS s
-    JOIN judged AS j ON j.first_image_id = s.first_image_id
+    JOIN decided AS j ON j.first_image_id = s.first_image_id
     ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.place;
 END
 $$;

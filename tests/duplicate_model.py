@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import networkx as nx
 import psycopg
@@ -117,7 +118,7 @@ def _row(draw: random.Random, number: int, centres: list[int], rows: list[Row]) 
     )
 
 
-def groups(
+def matcher(
     library: Library,
     *,
     max_distance: int,
@@ -128,8 +129,8 @@ def groups(
     least_bytes: int = 0,
     least_pixels: int = 0,
     linked: Collection[tuple[int, int]] = (),
-) -> set[frozenset[int]]:
-    """Return the groups by phash: connected components of the matches that count."""
+) -> tuple[list[Row], Callable[[Row, Row], bool]]:
+    """Return the images that are compared, and what tells whether two of them match by phash."""
     inside = {collection, against} - {None} if collection else {"new", "old", "other"}
     rows = [
         row
@@ -163,8 +164,14 @@ def groups(
             return False
         return distance(a.phash, b.phash) <= max_distance
 
+    return list(once.values()), matches
+
+
+def groups(library: Library, **choice: Any) -> set[frozenset[int]]:
+    """Return the groups: connected components of the matches that count."""
+    rows, matches = matcher(library, **choice)
     graph = nx.Graph()
-    for a, b in itertools.combinations(once.values(), 2):
+    for a, b in itertools.combinations(rows, 2):
         if matches(a, b):
             graph.add_edge(a.image_id, b.image_id)
     return {frozenset(found) for found in nx.connected_components(graph)}

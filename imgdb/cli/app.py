@@ -28,6 +28,7 @@ from imgdb.cli.hubs import hubs
 from imgdb.cli.ingest import ingest
 from imgdb.cli.inspect import explain, failures, stats
 from imgdb.cli.maintain import check, compact, rebuild
+from imgdb.cli.mark import mark_app
 from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
 from imgdb.cli.rehash import rehash
@@ -88,6 +89,7 @@ app.command()(duplicates)
 app.command()(hubs)
 app.command()(apply)
 app.command()(restore)
+app.add_typer(mark_app, name="mark")
 app.command()(stats)
 app.command()(failures)
 app.command()(explain)

@@ -1,10 +1,10 @@
-"""Note what became of a file when a plan was carried out."""
+"""Propose to remove only what matches the keeper itself, and note what became of a file."""
 
 from alembic import op
 
 from imgdb.schema import run_frozen
 
-revision = "0006_note_file"
+revision = "0006_plans"
 down_revision = "0005_hubs"
 
 

@@ -1,0 +1,93 @@
+"""`imgdb mark`: what a person knows better than a hash."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, fields
+from typing import Annotated
+
+import typer
+
+from imgdb.cli.options import Dsn, FormatOption
+from imgdb.errors import UsageError
+from imgdb.output import render
+
+mark_app = typer.Typer(
+    invoke_without_command=True, no_args_is_help=True, rich_markup_mode=None
+)  # fmt: skip
+
+CollectionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        metavar="NAME",
+        help="Only images of this collection. Default: all collections.",
+        show_default=False,
+    ),
+]
+
+
+@mark_app.callback()
+def mark(
+    ctx: typer.Context,
+    show: Annotated[bool, typer.Option("--list", help="List the pairs that were marked.")] = False,
+    collection: CollectionOption = None,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Say that images which look alike are different.
+
+    They are no longer shown as duplicates or as similar to each other. It holds until one of them
+    becomes another picture: a file that is ingested with other bytes and other hashes.
+    """
+    if ctx.invoked_subcommand is not None:
+        if show:
+            raise UsageError("--list goes without a further command")
+        return
+    if not show:
+        raise UsageError("say what to do: imgdb mark different A B, or imgdb mark --list")
+    from imgdb.database import open_database
+    from imgdb.marks import Mark, marks
+
+    with open_database(dsn) as conn:
+        found = marks(conn, collection)
+    render([astuple(one) for one in found], [field.name for field in fields(Mark)], format)
+
+
+@mark_app.command()
+def different(
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE", help="Files, or paths as the database spells them."),
+    ],
+    collection: CollectionOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Remember that images are different, each from each other."""
+    from imgdb.database import open_database
+    from imgdb.marks import mark_different
+
+    if len(set(images)) < 2:
+        raise UsageError("name two images or more: each is different from each other one")
+    with open_database(dsn) as conn:
+        typer.echo(f"imgdb: {_pairs(mark_different(conn, images, collection))} marked", err=True)
+
+
+@mark_app.command()
+def forget(
+    images: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE", help="Files, or paths as the database spells them."),
+    ],
+    collection: CollectionOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Take it back: of images among each other, or all of one."""
+    from imgdb.database import open_database
+    from imgdb.marks import take_back
+
+    with open_database(dsn) as conn:
+        typer.echo(f"imgdb: {_pairs(take_back(conn, images, collection))} forgotten", err=True)
+
+
+def _pairs(count: int) -> str:
+    return "1 pair" if count == 1 else f"{count:,} pairs"

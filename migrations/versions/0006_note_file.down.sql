@@ -1,1 +1,0 @@
-DROP FUNCTION imgdb._note_file(text, bytea, timestamptz);

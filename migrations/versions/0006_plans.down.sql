@@ -1,0 +1,190 @@
+DROP FUNCTION imgdb._note_file(text, bytea, timestamptz);
+
+CREATE OR REPLACE FUNCTION imgdb._duplicates(
+    space_name text,
+    max_distance integer,
+    tier_name text,
+    collection_name text,
+    against_name text,
+    other_folders boolean,
+    least_bytes bigint,
+    least_pixels bigint,
+    keep_rule text,
+    keep_folder text,
+    group_limit integer,
+    linked_a bigint[],
+    linked_b bigint[]
+)
+RETURNS TABLE (
+    group_id bigint,
+    tier text,
+    diameter integer,
+    images bigint,
+    reclaimable_bytes bigint,
+    path text,
+    keeper boolean,
+    removable boolean,
+    distance integer,
+    ahash_distance integer,
+    dhash_distance integer,
+    phash_distance integer,
+    whash_distance integer,
+    same_bytes boolean,
+    collection text,
+    image_id bigint,
+    width integer,
+    height integer,
+    byte_size bigint,
+    format text,
+    modified_at timestamptz,
+    sha256 bytea
+)
+LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_column name := imgdb._image_column(space_name);
+    v_max_distance integer := coalesce(
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+    );
+    v_images bigint[];
+    v_hashes bigint[];
+    v_sides integer[];
+    v_folders integer[];
+    v_different_a bigint[];
+    v_different_b bigint[];
+    v_linked_a bigint[];
+    v_linked_b bigint[];
+BEGIN
+    PERFORM imgdb._check_distance(v_max_distance);
+    IF group_limit < 1 THEN
+        RAISE EXCEPTION 'group_limit is %, not 1 or more', group_limit USING
+            ERRCODE = 'IM012',
+            HINT = 'Leave it out for all groups.';
+    END IF;
+    SELECT
+        array_agg(c.image_id), array_agg(c.hash),
+        CASE WHEN against_name IS NOT NULL THEN array_agg(c.side) END,
+        CASE WHEN other_folders THEN array_agg(c.folder) END
+    INTO v_images, v_hashes, v_sides, v_folders
+    FROM imgdb._duplicate_candidates(
+        space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
+        least_pixels
+    ) AS c;
+    SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
+    INTO v_different_a, v_different_b
+    FROM imgdb._different_pairs() AS d;
+    IF tier_name <> 'same-bytes' THEN
+        SELECT array_agg(s.image_id_a), array_agg(s.image_id_b)
+        INTO v_linked_a, v_linked_b
+        FROM imgdb._same_bytes_pairs(
+            v_images, v_hashes, v_sides, v_folders, v_different_a || v_different_b
+        ) AS s;
+    END IF;
+    RETURN QUERY
+    WITH member AS (
+        SELECT
+            m.first_image_id,
+            i.*,
+            c.name AS collection,
+            c.name = against_name AS reference,
+            i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path) AS is_file,
+            CASE v_column
+                WHEN 'ahash' THEN i.ahash
+                WHEN 'dhash' THEN i.dhash
+                WHEN 'phash' THEN i.phash
+                WHEN 'whash' THEN i.whash
+            END AS hash
+        FROM imgdb._connected_images(
+            v_images, v_hashes, v_sides, v_folders,
+            CASE WHEN tier_name = 'near' THEN v_max_distance ELSE 0 END,
+            v_linked_a || linked_a, v_linked_b || linked_b, v_different_a, v_different_b
+        ) AS m
+        JOIN imgdb.image AS i ON i.image_id = m.image_id
+        JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    ),
+    -- Where there is a reference, its images are kept. What is no file of its own can neither be
+    -- removed, nor be checked when others are removed.
+    ranked AS (
+        SELECT
+            m.*,
+            row_number() OVER (
+                PARTITION BY m.first_image_id
+                ORDER BY
+                    m.reference DESC NULLS LAST,
+                    m.is_file DESC,
+                    starts_with(m.path, keep_folder || '/') DESC NULLS LAST,
+                    imgdb._keep_order(
+                        keep_rule, m.width::bigint * m.height, m.byte_size, m.modified_at, m.path
+                    ),
+                    m.width::bigint * m.height DESC NULLS LAST,
+                    m.byte_size DESC NULLS LAST,
+                    m.modified_at,
+                    m.path,
+                    m.image_id
+            ) AS place
+        FROM member AS m
+    ),
+    judged AS (
+        SELECT
+            r.*,
+            r.place > 1 AND r.is_file AND k.is_file AND r.reference IS NOT TRUE AS removable,
+            imgdb.distance(r.hash, k.hash) AS distance,
+            imgdb.distance(r.ahash, k.ahash) AS ahash_distance,
+            imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
+            imgdb.distance(r.phash, k.phash) AS phash_distance,
+            imgdb.distance(r.whash, k.whash) AS whash_distance,
+            coalesce(r.sha256 = k.sha256, false) AS same_bytes,
+            coalesce(
+                (r.ahash, r.dhash, r.phash, r.whash) = (k.ahash, k.dhash, k.phash, k.whash)
+                AND NOT r.flat,
+                false
+            ) AS same_picture
+        FROM ranked AS r
+        JOIN ranked AS k ON k.first_image_id = r.first_image_id AND k.place = 1
+    ),
+    summary AS (
+        SELECT
+            j.first_image_id,
+            count(*) AS images,
+            coalesce(sum(j.byte_size) FILTER (WHERE j.removable), 0)::bigint AS reclaimable_bytes,
+            CASE
+                WHEN bool_and(j.same_bytes) THEN 'same-bytes'
+                WHEN bool_and(j.same_picture) THEN 'same-picture'
+                ELSE 'near'
+            END AS tier,
+            array_agg(DISTINCT j.hash) FILTER (WHERE j.hash IS NOT NULL) AS hashes
+        FROM judged AS j
+        GROUP BY j.first_image_id
+        ORDER BY 3 DESC, 2 DESC, 1
+        LIMIT group_limit
+    )
+    SELECT
+        s.first_image_id,
+        s.tier,
+        imgdb._diameter(s.hashes),
+        s.images,
+        s.reclaimable_bytes,
+        j.path,
+        j.place = 1,
+        j.removable,
+        j.distance,
+        j.ahash_distance,
+        j.dhash_distance,
+        j.phash_distance,
+        j.whash_distance,
+        j.same_bytes,
+        j.collection,
+        j.image_id,
+        j.width,
+        j.height,
+        j.byte_size,
+        j.format,
+        j.modified_at,
+        j.sha256
+    FROM summary AS s
+    JOIN judged AS j ON j.first_image_id = s.first_image_id
+    ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.place;
+END
+$$;
