@@ -54,7 +54,8 @@ app = typer.Typer(
     cls=Group,
 )
 
-FILL, FIND, CARE, TRY = "Fill the database", "Find pictures", "Look after it", "Get to know it"
+FILL, FIND, CLEAR = "Fill the database", "Find pictures", "Clear duplicates"
+CARE, TRY = "Look after it", "Get to know it"
 
 COMMANDS = (
     (FILL, "ingest", ingest),
@@ -66,6 +67,8 @@ COMMANDS = (
     (FIND, "duplicates", duplicates),
     (FIND, "hubs", hubs),
     (FIND, "hash", hash_files),
+    (CLEAR, "apply", apply),
+    (CLEAR, "restore", restore),
     (CARE, "stats", stats),
     (CARE, "failures", failures),
     (CARE, "explain", explain),
@@ -76,26 +79,8 @@ COMMANDS = (
 )
 for heading, name, function in COMMANDS:
     app.command(name, cls=Command, rich_help_panel=heading)(function)
+app.add_typer(mark_app, name="mark", rich_help_panel=CLEAR)
 app.add_typer(db_app, name="db", rich_help_panel=CARE)
-app.add_typer(db_app, name="db")
-app.command()(ingest)
-app.command()(rehash)
-app.command("import")(import_file)
-app.command()(export)
-app.command("hash")(hash_files)
-app.command()(query)
-app.command("compare")(compare_files)
-app.command()(duplicates)
-app.command()(hubs)
-app.command()(apply)
-app.command()(restore)
-app.add_typer(mark_app, name="mark")
-app.command()(stats)
-app.command()(failures)
-app.command()(explain)
-app.command()(check)
-app.command()(rebuild)
-app.command()(compact)
 
 
 def _show_version(wanted: bool) -> None:

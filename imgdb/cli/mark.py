@@ -7,22 +7,17 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.options import Dsn, FormatOption
+from imgdb.cli.help import Command, Group
+from imgdb.cli.options import Dsn, FormatOption, collection_option
 from imgdb.errors import UsageError
 from imgdb.output import render
 
 mark_app = typer.Typer(
-    invoke_without_command=True, no_args_is_help=True, rich_markup_mode=None
-)  # fmt: skip
+    invoke_without_command=True, no_args_is_help=True, rich_markup_mode=None, cls=Group
+)
 
 CollectionOption = Annotated[
-    str | None,
-    typer.Option(
-        "--collection",
-        metavar="NAME",
-        help="Only images of this collection. Default: all collections.",
-        show_default=False,
-    ),
+    str | None, collection_option("Only images of this collection. Default: all collections.")
 ]
 
 
@@ -53,7 +48,7 @@ def mark(
     render([astuple(one) for one in found], [field.name for field in fields(Mark)], format)
 
 
-@mark_app.command()
+@mark_app.command(cls=Command)
 def different(
     images: Annotated[
         list[str],
@@ -72,7 +67,7 @@ def different(
         typer.echo(f"imgdb: {_pairs(mark_different(conn, images, collection))} marked", err=True)
 
 
-@mark_app.command()
+@mark_app.command(cls=Command)
 def forget(
     images: Annotated[
         list[str],
