@@ -4,8 +4,8 @@ from alembic import op
 
 from imgdb.schema import run_frozen
 
-revision = "0006_plans"
-down_revision = "0005_hubs"
+revision = "0007_plans"
+down_revision = "0006_quicker_searches"
 
 
 def upgrade() -> None:
