@@ -71,7 +71,7 @@ def test_what_fits(typed, expected):
         ("import x ", False),
         ("export --output ", True),
         ("export -o ", True),
-        ("demo --keep=", True),
+        ("demo --folder=", True),
         ("query --collection ", False),
         ("query --limit ", False),
         ("compact ", False),

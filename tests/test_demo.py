@@ -22,12 +22,16 @@ main()
 def demo(place):
     """Return a function that starts the demo, as somebody whose database is elsewhere."""
 
-    def start(*arguments):
-        settings = {"IMGDB_HOME": str(place / "home"), "IMGDB_DSN": "host=nosuch.invalid"}
+    def start(*arguments, **more):
+        settings = {
+            "IMGDB_HOME": str(place / "home"),
+            "IMGDB_DSN": "host=nosuch.invalid",
+            "TMPDIR": str(place),
+        }
         return subprocess.Popen(
             [sys.executable, "-c", ONE_SCENE, "demo", *arguments],
             cwd=place,
-            env={**os.environ, **settings},
+            env={**os.environ, **settings, **more},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -48,29 +52,44 @@ def test_it_finds_the_edits_of_the_query(demo, place):
     assert run.returncode == 0, stderr
     first, *others = stderr.splitlines()
     folder = told_folder(first)
-    assert others == ["imgdb: imgdb ingest images", "imgdb: imgdb query query.jpg"]
+    assert others == [
+        "imgdb: imgdb ingest images",
+        "imgdb: imgdb query query.jpg --html found.html",
+        f"imgdb: the page is in {folder / 'found.html'}",  # and no browser is opened for a pipe
+    ]
     found = [Path(match["path"]) for match in json.loads(stdout)]
     assert len(found) == 6
     assert all(path.name.startswith("cat-in-the-window") for path in found)
     assert {path.parent for path in found} == {folder / "images"}
-    assert not folder.exists()
-    assert list(place.iterdir()) == []  # no home of a server was made
+    assert (folder / "found.html").read_text().count("cat-in-the-window--cropped.jpg") > 0
+    assert list(place.iterdir()) == [folder]  # nor was any other home of a server made
+    assert not servers_of(place)
 
 
-def test_the_pictures_can_be_kept(demo, place):
-    with demo("--keep", "my pictures") as run:
+def test_the_folder_can_be_chosen(demo, place):
+    with demo("--folder", "my pictures") as run:
         assert run.communicate(timeout=120) and run.returncode == 0
-    kept = place / "my pictures"
-    assert sorted(path.name for path in kept.iterdir()) == ["images", "query.jpg"]
-    assert len(list((kept / "images").iterdir())) == 6
-    with demo("--keep", "my pictures") as run:
+    made = place / "my pictures"
+    assert sorted(path.name for path in made.iterdir()) == ["found.html", "images", "query.jpg"]
+    assert len(list((made / "images").iterdir())) == 6
+    with demo("--folder", "my pictures") as run:
         _, stderr = run.communicate(timeout=120)
     assert run.returncode == 2
     assert stderr == "imgdb: my pictures is not empty: name a new folder for the pictures\n"
 
 
+def test_the_browser_is_asked_to_show_the_page(demo, place):
+    browser = place / "browser"
+    browser.write_text('#!/bin/sh\nprintf %s "$1" > "$0.asked"\n')
+    browser.chmod(0o755)
+    with demo("--open", "--folder", "pictures", BROWSER=str(browser)) as run:
+        assert run.communicate(timeout=120) and run.returncode == 0
+    asked = (place / "browser.asked").read_text()
+    assert asked == (place / "pictures" / "found.html").as_uri()
+
+
 @pytest.mark.parametrize("moment", ["painting", "imgdb ingest", "imgdb query"])
-def test_ctrl_c_leaves_nothing(demo, moment):
+def test_ctrl_c_leaves_nothing(demo, place, moment):
     with demo() as run:
         folder = told_folder(line := run.stderr.readline())
         while moment not in line:
@@ -80,18 +99,18 @@ def test_ctrl_c_leaves_nothing(demo, moment):
     ended = run.returncode == 130 and stderr.endswith("imgdb: interrupted\n")
     assert ended or (moment == "imgdb query" and run.returncode == 0), stderr
     assert "Traceback" not in stderr
-    assert not folder.exists()
-    assert not servers_of(folder)
+    assert list(place.iterdir()) == ([] if run.returncode == 130 else [folder])
+    assert not servers_of(place)
 
 
 def servers_of(folder):
-    """Return the command lines of the processes that name a folder."""
+    """Return the command lines of the servers below a folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if str(folder) in command:
+        if str(folder) in command and "postgres" in command:
             found.append(command)
     return found

@@ -236,6 +236,8 @@ def _report_usage(error: BaseException) -> int:
     elif context is None:
         _say(message)
     else:
+        # What raised it is of no interest to a person.
+        message = message.replace(": Value error, ", ": ")
         _say(f"{message.rstrip('.')}; see `{context.command_path} --help`")
     return 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,21 @@ from imgdb.errors import UsageError
 
 
 def demo(
-    keep: Annotated[
+    folder: Annotated[
         Path | None,
         typer.Option(
-            "--keep",
             metavar="FOLDER",
-            help="Keep the pictures in this new folder.",
+            help="A new folder for the pictures and the page. Default: a temporary one.",
+            show_default=False,
             file_okay=False,
+        ),
+    ] = None,
+    open_page: Annotated[
+        bool | None,
+        typer.Option(
+            "--open/--no-open",
+            help="Open the page in the browser. Default: on a terminal.",
+            show_default=False,
         ),
     ] = None,
     format: FormatOption = None,
@@ -28,26 +37,31 @@ def demo(
     """Try a search among example pictures, painted for you.
 
     They are ingested into a database of their own, which is gone when the demo ends: yours is not
-    touched. Painting takes some seconds.
+    touched. Painting takes some seconds. The pictures stay, with a page that shows what was found.
     """
     from imgdb import progress
     from imgdb.demo import pictures, throwaway
 
-    if keep and keep.exists() and any(keep.iterdir()):
-        raise UsageError(f"{keep} is not empty: name a new folder for the pictures")
+    if folder and folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: name a new folder for the pictures")
     with contextlib.ExitStack() as stack:
-        temporary = stack.enter_context(throwaway.temporary_folder())
-        folder = keep.absolute() if keep else temporary
-        _say(f"painting {pictures.COUNT} pictures in {folder}")
+        place = stack.enter_context(throwaway.folder_for_pictures(folder))
+        _say(f"painting {pictures.COUNT} pictures in {place}")
         with progress.bar(total=pictures.COUNT) as bar:
-            pictures.make(folder, watching=lambda done: bar.update(done, 0))
-        place = stack.enter_context(throwaway.database(temporary))
+            pictures.make(place, watching=lambda done: bar.update(done, 0))
+        database = stack.enter_context(throwaway.database())
         # Commands and paths are shown as a person in this folder would spell them.
-        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(contextlib.chdir(place))
         _say("imgdb ingest images")
-        throwaway.fill(place, folder / "images")
-        _say("imgdb query query.jpg")
-        query(["query.jpg"], format=format, dsn=place.conninfo)
+        throwaway.fill(database, place / "images")
+        _say("imgdb query query.jpg --html found.html")
+        query(
+            ["query.jpg"],
+            format=format,
+            html=place / "found.html",
+            open_page=sys.stderr.isatty() if open_page is None else open_page,
+            dsn=database.conninfo,
+        )
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""A database that nobody needs tomorrow, on a server of its own."""
+"""A database that nobody needs tomorrow, on a server of its own, and a folder for its pictures."""
 
 import contextlib
 import os
@@ -10,39 +10,56 @@ from pathlib import Path
 from imgdb import schema
 from imgdb.database import Place, connect
 from imgdb.embedded import Server
+from imgdb.embedded.account import choose_account
+
+PREFIX = "imgdb-demo-"
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Make a folder that is gone when the block ends."""
-    # Some systems give root a TMPDIR that the account of root's server cannot enter.
-    root = os.geteuid() == 0
-    folder = Path(tempfile.mkdtemp(prefix="imgdb-demo-", dir="/tmp" if root else None))
-    if root:
-        folder.chmod(0o711)
+def folder_for_pictures(wanted: Path | None) -> Iterator[Path]:
+    """Yield the folder wanted, or a temporary one that stays unless the block fails."""
+    if wanted is not None:
+        yield wanted.absolute()
+        return
+    made = Path(tempfile.mkdtemp(prefix=PREFIX))
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield made
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager
-def database(folder: Path) -> Iterator[Place]:
-    """Run a server below `folder` for the block, and yield its database, with the schema.
+def database() -> Iterator[Place]:
+    """Run a server for the block and yield its database, with the schema; nothing of it stays.
 
     No other database is touched, whatever IMGDB_HOME, IMGDB_DSN and libpq's variables say.
     """
-    with Server(folder / "server", durable=False) as server:
-        place = Place(server.conninfo(), "the demo's server", embedded=True)
-        schema.upgrade(place.conninfo)
-        yield place
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_enterable()))
+    home = folder / "server"
+    try:
+        if os.geteuid() == 0:
+            folder.chmod(0o711)
+        with Server(home, durable=False) as server:
+            place = Place(server.conninfo(), "the demo's server", embedded=True)
+            schema.upgrade(place.conninfo)
+            yield place
+    finally:
+        if (sockets := home / "run").is_symlink():
+            shutil.rmtree(sockets.readlink(), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def fill(place: Place, images: Path) -> int:
-    """Ingest the pictures of a folder; return how many there are."""
+def _enterable() -> Path:
+    """Return the folder for temporary files, or one that the account of root's server can enter."""
+    usual = Path(tempfile.gettempdir())
+    return usual if choose_account(None, usual / "none").can_enter(usual) else Path("/tmp")
+
+
+def fill(place: Place, images: Path) -> None:
+    """Ingest the pictures of a folder."""
     from imgdb.ingest import ingest
     from imgdb.options import Options
 
     with connect(place) as conn:
-        summary = ingest(conn, [str(images)], options=Options())
-    return summary.added
+        ingest(conn, [str(images)], options=Options())
