@@ -9,11 +9,9 @@ from imgdb import report
 from imgdb.errors import PictureError
 from imgdb.hashing import ALGORITHMS
 from imgdb.orientations import AS_IS, ORIENTATIONS
-from imgdb.paths import path_from_text, path_text
 from imgdb.search import Match, Query
 from imgdb.thumbnail import Thumbnail
 from imgdb.thumbnails import side_for, thumbnails
-from imgdb.walk import absolute
 
 PARTS = ("pictures", "lens", "marks", "query")
 
@@ -25,11 +23,11 @@ Shown = Thumbnail | PictureError
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """A query as the page shows it; `mark` is its path as `imgdb mark` takes it."""
+    """A query as the page shows it; `images` are the paths of those that are this very file."""
 
     name: str
     thumbnail: Shown | None
-    mark: str | None
+    images: Sequence[str]
 
 
 def query_page(
@@ -59,7 +57,7 @@ def query_page(
         collection=collection,
         answers=[
             {
-                "query": _shown(query, made),
+                "query": _shown(query, matches, made),
                 "matches": [_found(match, made) for match in matches],
             }
             for query, matches in answers
@@ -76,10 +74,11 @@ def _found(match: Match, made: Mapping[str, Shown]) -> dict[str, object]:
     }
 
 
-def _shown(query: Query, made: Mapping[str, Shown]) -> _Query:
+def _shown(query: Query, matches: Sequence[Match], made: Mapping[str, Shown]) -> _Query:
     if query.sha256 is None:
-        return _Query(query.name, None, None)
-    return _Query(query.name, made[query.name], path_text(absolute(path_from_text(query.name))))
+        return _Query(query.name, None, ())
+    images = [match.path for match in matches if match.same_bytes]
+    return _Query(query.name, made[query.name], images)
 
 
 def _title(answers: Sequence[Answer]) -> str:

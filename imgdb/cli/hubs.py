@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, fields
 from typing import Annotated
 
 import typer
 
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
+from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import near_path
 from imgdb.output import Format, default_format, render
 
@@ -23,6 +25,8 @@ def hubs(
     ] = FLOOD,
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N hashes.")] = None,
+    html: Html = None,
+    open_page: OpenPage = False,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -36,6 +40,7 @@ def hubs(
     from imgdb.hashing import to_hex
     from imgdb.hubs import Hub, hubs
 
+    check_page(html, open_page)
     with open_database(dsn) as conn:
         found = hubs(
             conn,
@@ -51,3 +56,17 @@ def hubs(
     render(rows, [field.name for field in fields(Hub)], format, shorten="path")
     if not found:
         typer.echo(f"imgdb: no hash matches more than {flood} other images", err=True)
+    if html is not None:
+        from imgdb.hubs_page import hubs_page
+
+        def page(watching: Callable[[int], None]) -> str:
+            return hubs_page(
+                found,
+                hash=hash_name,
+                max_distance=max_distance,
+                flood=flood,
+                collection=collection,
+                watching=watching,
+            )
+
+        save_page(html, page, total=len(found), open_page=open_page)

@@ -10,6 +10,7 @@ import typer
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import STDIN, Failures, listed_paths, near_path
+from imgdb.cli.show import Show, draw_answers, find_canvas
 from imgdb.errors import PictureError, UsageError
 from imgdb.output import Format, Row, byte_count, default_format, printable, render
 
@@ -72,6 +73,7 @@ def query(
             show_default=False,
         ),
     ] = None,
+    show: Show = False,
     html: Html = None,
     open_page: OpenPage = False,
     format: FormatOption = None,
@@ -89,6 +91,7 @@ def query(
     if hex_digits is not None and any_orientation:
         raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
     check_page(html, open_page)
+    canvas = find_canvas(show)
     format = format or default_format()
     if flood is None and format is Format.table:
         flood = FLOOD
@@ -122,6 +125,8 @@ def query(
         unasked = {"orientation" if not any_orientation else "", "images" if not flood else ""}
         named = len(files or ()) > 1 or STDIN in (files or ())
         _show_rows(answers, format, unasked, named=named)
+    if canvas is not None:
+        draw_answers(canvas, answers)
     if html is not None and answers:
         from imgdb.query_page import query_page
 

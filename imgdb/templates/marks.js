@@ -11,14 +11,13 @@
     const found = [];
     for (const around of document.querySelectorAll("[data-marks]")) {
       const words = [...around.querySelectorAll("[data-mark]:checked")].map((box) => box.dataset.mark);
-      if (around.dataset.marks) {
-        // Different from this one, though perhaps not from each other.
-        for (const word of words) found.push([around.dataset.marks, word]);
-      } else if (words.length > 1) {
-        found.push(words);
-      }
+      const from = JSON.parse(around.dataset.marks);
+      // Different from these, though perhaps not from each other; a command takes all for different.
+      for (const one of from) for (const word of words) found.push([one, word]);
+      if (!from.length && words.length > 1) found.push(words);
     }
-    return found.map((words) => `imgdb mark different ${words.join(" ")}`);
+    const options = bar.dataset.options ?? "";
+    return found.map((words) => `imgdb mark different${options} ${words.join(" ")}`);
   };
 
   const update = () => {
