@@ -12,24 +12,29 @@ _BASIS = 2.0 * np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(32) + 1) / 64
 _CERTAIN = 1e-6
 
 
-def phash_bits(grid: Pixels) -> NDArray[np.bool_]:
-    """Return the 8 x 8 bits of a 32 x 32 picture."""
-    coefficients = low_coefficients(grid)
-    ordered = np.sort(coefficients, axis=None)
-    if ordered[32] - ordered[31] > _CERTAIN:
-        bits: NDArray[np.bool_] = coefficients >= ordered[32]
-        return bits
+def phash_bits(grids: Pixels) -> NDArray[np.bool_]:
+    """Return the 8 x 8 bits of each of a stack of 32 x 32 pictures."""
+    coefficients = low_coefficients(grids)
+    ordered = np.sort(coefficients.reshape(-1, 64), axis=1)
+    low, high = ordered[:, 31], ordered[:, 32]
+    bits: NDArray[np.bool_] = coefficients >= high[:, None, None]
+    for near in (high - low <= _CERTAIN).nonzero()[0]:
+        bits[near] = _bits_near_tie(grids[near])
+    return bits
+
+
+def low_coefficients(grids: Pixels) -> NDArray[np.float64]:
+    """Return the 8 x 8 lowest coefficients of the two-dimensional DCT-II of each picture."""
+    return _BASIS @ grids @ _BASIS.T
+
+
+def _bits_near_tie(grid: Pixels) -> NDArray[np.bool_]:
     if grid.min() == grid.max():
         # Solid colour: the sum of the pixels is positive unless black, the rest exactly zero.
         bits = np.zeros((8, 8), np.bool_)
         bits[0, 0] = grid[0, 0] > 0
         return bits
     return _bits_at_tie(grid)
-
-
-def low_coefficients(grid: Pixels) -> NDArray[np.float64]:
-    """Return the 8 x 8 lowest coefficients of the two-dimensional DCT-II."""
-    return _BASIS @ grid @ _BASIS.T
 
 
 def _bits_at_tie(grid: Pixels) -> NDArray[np.bool_]:

@@ -1,13 +1,13 @@
 """One file -> everything that a row of imgdb.image needs: the one path for every command."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from imgdb import hashing, loader
 from imgdb.hashing import ALGORITHMS, Reading
-from imgdb.loader import MAX_PIXELS, Decode
+from imgdb.loader import MAX_PIXELS, Decode, Picture
 from imgdb.reduced import read_reduced
 
 # The rules that made the hashes of a row; a change of any rule is a new name.
@@ -50,6 +50,15 @@ def fingerprint(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Unhashed:
+    """A decoded picture that is so tiny that it is better hashed together with others."""
+
+    picture: Picture
+    algorithms: tuple[str, ...]
+    recipe: str
+
+
 def fingerprint_source(
     source: loader.Source,
     *,
@@ -58,15 +67,46 @@ def fingerprint_source(
     max_pixels: int = MAX_PIXELS,
 ) -> Fingerprint:
     """Do as `fingerprint` for bytes that are already open: a member of an archive, stdin."""
+    found = read_source(source, decode=decode, algorithms=algorithms, max_pixels=max_pixels)
+    return found if isinstance(found, Fingerprint) else hash_together([found])[0]
+
+
+def read_source(
+    source: loader.Source,
+    *,
+    decode: Decode = "exact",
+    algorithms: Collection[str] = ALGORITHMS,
+    max_pixels: int = MAX_PIXELS,
+) -> Fingerprint | Unhashed:
+    """Decode, and hash unless `hash_together` does that better."""
     picture = source.picture(decode, max_pixels=max_pixels)
-    reading: Reading | None
+    recipe = RECIPES[decode]
     if picture.grey.size == (picture.width, picture.height):
-        reading = hashing.read_grey(picture.grey, algorithms)
+        if hashing.is_tiny(picture.grey):
+            return Unhashed(picture, tuple(algorithms), recipe)
+    elif reading := read_reduced(picture.grey, algorithms):
+        return _fingerprint(picture, reading, recipe)
     else:
-        reading = read_reduced(picture.grey, algorithms)
-        if reading is None:
-            picture = source.picture("exact", max_pixels=max_pixels)
-            reading = hashing.read_grey(picture.grey, algorithms)
+        picture = source.picture("exact", max_pixels=max_pixels)
+    return _fingerprint(picture, hashing.read_grey(picture.grey, algorithms), recipe)
+
+
+def hash_together(found: Sequence[Unhashed]) -> list[Fingerprint]:
+    """Hash tiny pictures, those of one size at once; the order stays."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for position, one in enumerate(found):
+        groups.setdefault((one.picture.grey.size, one.algorithms), []).append(position)
+    made: dict[int, Fingerprint] = {}
+    for positions in groups.values():
+        greys = [found[position].picture.grey for position in positions]
+        readings = hashing.read_alike(greys, found[positions[0]].algorithms)
+        for position, reading in zip(positions, readings, strict=True):
+            one = found[position]
+            made[position] = _fingerprint(one.picture, reading, one.recipe)
+    return [made[position] for position in range(len(found))]
+
+
+def _fingerprint(picture: Picture, reading: Reading, recipe: str) -> Fingerprint:
     hashes = reading.hashes
     return Fingerprint(
         format=picture.format,
@@ -81,5 +121,5 @@ def fingerprint_source(
         phash=hashes.phash,
         whash=hashes.whash,
         flat=reading.flat,
-        recipe=RECIPES[decode],
+        recipe=recipe,
     )

@@ -24,59 +24,59 @@ _BATCH = 1 << 20  # pixels that are analysed at once: bounds the memory of the f
 
 
 def whash_bits(pixels: Pixels) -> Bits:
-    """Return the 8 x 8 bits of a square picture whose side is a power of two, at least 8."""
+    """Return the 8 x 8 bits of each of a stack of squares of one side, a power of two from 8 on."""
     sums = block_sums(pixels)
-    low, high = median_pair(sums)
-    if low != high:
-        return sums >= high
-    if pixels.min() == pixels.max():
-        return np.zeros((_SIDE, _SIDE), np.bool_)  # every coefficient is exactly zero
-    return _bits_at_tie(pixels, sums, low)
+    ordered = np.sort(sums.reshape(-1, _SIDE * _SIDE), axis=1)
+    low, high = ordered[:, 31], ordered[:, 32]
+    bits = sums >= high[:, None, None]
+    tied = (low == high).nonzero()[0]
+    if len(tied):
+        bits[tied] = _bits_at_ties(pixels[tied], sums[tied], low[tied])
+    return bits
 
 
 def block_sums(pixels: Pixels) -> NDArray[np.int64]:
-    """Sum the pixels of each of the 8 x 8 blocks."""
-    side = len(pixels)
+    """Sum the pixels of each of the 8 x 8 blocks of each square."""
+    count, side, _ = pixels.shape
     block = side // _SIDE
-    rows = np.add.reduce(pixels.reshape(_SIDE, block, side), axis=1, dtype=np.uint32)
+    rows = np.add.reduce(pixels.reshape(count, _SIDE, block, side), axis=2, dtype=np.uint32)
     sums: NDArray[np.int64] = np.add.reduce(
-        rows.reshape(_SIDE, _SIDE, block), axis=2, dtype=np.int64
+        rows.reshape(count, _SIDE, _SIDE, block), axis=3, dtype=np.int64
     )
     return sums
 
 
-def median_pair(values: NDArray[np.int64]) -> tuple[int, int]:
-    """Return the two middle values of 64; the median is half-way between them."""
-    ordered = np.sort(values, axis=None)
-    return int(ordered[31]), int(ordered[32])
-
-
-def _bits_at_tie(pixels: Pixels, sums: NDArray[np.int64], middle: int) -> Bits:
-    """Decide the blocks whose sum is the median by PyWavelets' rounding.
+def _bits_at_ties(pixels: Pixels, sums: NDArray[np.int64], middles: NDArray[np.int64]) -> Bits:
+    """Decide the blocks whose sum is the median of their square by PyWavelets' rounding.
 
     imagehash decomposes to one coefficient, sets it to zero, rebuilds the picture and decomposes
     that to 8 x 8. Haar blocks do not overlap, so the way down and up again inside a block is
     needed for the tied blocks alone.
     """
-    levels = (len(pixels) // _SIDE).bit_length() - 1
+    levels = (pixels.shape[1] // _SIDE).bit_length() - 1
     blocks = _blocks(pixels)
-    coefficients = _decompose_blocks(blocks, levels).reshape(_SIDE, _SIDE)
+    coefficients = _decompose_blocks(blocks, levels).reshape(sums.shape)
     top, bands = _decompose(coefficients, _LEVELS)
     rebuilt = _rebuild(top * 0.0, bands)
-    tied = sums == middle
+    tied = sums == middles[:, None, None]
     values = _through_blocks(blocks[tied.ravel()], rebuilt[tied], levels)
-    below = int((sums < middle).sum())
-    ordered = np.sort(values)
-    bits = sums > middle
-    bits[tied] = values > (ordered[31 - below] + ordered[32 - below]) / 2
+    bits = sums > middles[:, None, None]
+    below = (sums < middles[:, None, None]).sum(axis=(1, 2)).tolist()
+    ends = tied.sum(axis=(1, 2)).cumsum().tolist()
+    for square, start, end, less in zip(range(len(sums)), [0, *ends], ends, below, strict=False):
+        own = values[start:end]
+        ordered = np.sort(own)
+        bits[square, tied[square]] = own > (ordered[31 - less] + ordered[32 - less]) / 2
+    # Of one colour: every coefficient is exactly zero.
+    bits[pixels.min(axis=(1, 2)) == pixels.max(axis=(1, 2))] = False
     return bits
 
 
 def _blocks(pixels: Pixels) -> Pixels:
-    """Cut the picture into its 64 blocks, row by row; shape (64, side, side)."""
-    block = len(pixels) // _SIDE
-    grid = pixels.reshape(_SIDE, block, _SIDE, block)
-    return grid.transpose(0, 2, 1, 3).reshape(-1, block, block)
+    """Cut each square into its 64 blocks, row by row; shape (64 a square, side, side)."""
+    block = pixels.shape[1] // _SIDE
+    grid = pixels.reshape(-1, _SIDE, block, _SIDE, block)
+    return grid.transpose(0, 1, 3, 2, 4).reshape(-1, block, block)
 
 
 def _decompose_blocks(blocks: Pixels, levels: int) -> Floats:

@@ -5,8 +5,7 @@ resize, horizontal pass first. The values are for ever: a change here is a new r
 """
 
 import string
-import struct
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +26,9 @@ _SIGN = 1 << 63
 _SOLID = {"ahash": (0,), "dhash": (0,), "phash": (-_SIGN, 0), "whash": (0,)}
 # A picture whose 32 x 32 reduction spans no more grey levels than this is flat (docs/hashes.md).
 _FLAT_SPAN = 8
+
+# Above this many rows there is enough to do in one picture.
+_TINY_HEIGHT = 96
 
 _GRIDS: dict[str, Size] = {"ahash": (8, 8), "dhash": (9, 8), "phash": (32, 32)}
 
@@ -59,45 +61,66 @@ def hash_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Ha
 
 def read_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading:
     """Hash a picture of mode "L" and tell whether it is flat; UsageError as `hash_grey`."""
-    return read_grids(shrunk_grids(grey, algorithms), algorithms)
+    return read_alike([grey], algorithms)[0]
 
 
-def shrunk_grids(grey: Image.Image, algorithms: Collection[str]) -> dict[str, Pixels]:
-    """Shrink a picture to the pixels that each hash looks at, and phash in any case."""
-    grids = {name: resample.rounded(grid) for name, grid in shrunk(grey, algorithms).items()}
+def read_alike(
+    greys: Sequence[Image.Image], algorithms: Collection[str] = ALGORITHMS
+) -> list[Reading]:
+    """Do as `read_grey` for pictures of one size: for tiny ones the calls cost more than the work.
+
+    How many stand in one array changes no hash.
+    """
+    return read_grids(shrunk_grids(greys, algorithms), algorithms)
+
+
+def shrunk_grids(greys: Sequence[Image.Image], algorithms: Collection[str]) -> dict[str, Pixels]:
+    """Shrink pictures of one size to stacks of what each hash looks at, and phash in any case."""
+    grids = {name: resample.rounded(grid) for name, grid in shrunk(greys, algorithms).items()}
     if "whash" in algorithms and "whash" not in grids:
-        grids["whash"] = resample.resize(grey, _whash_size(grey))
+        size = _whash_size(greys[0])
+        grids["whash"] = resample.stacked([resample.resize(grey, size) for grey in greys])
     return grids
 
 
-def read_grids(grids: dict[str, Pixels], algorithms: Collection[str]) -> Reading:
+def read_grids(grids: dict[str, Pixels], algorithms: Collection[str]) -> list[Reading]:
     """Hash what `shrunk_grids` made."""
-    return reading({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
+    return readings({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
 
 
-def shrunk(grey: Image.Image, algorithms: Collection[str]) -> dict[str, Values]:
-    """Shrink a picture to what the hashes look at, before the last rounding.
+def is_tiny(grey: Image.Image) -> bool:
+    """Tell whether a picture is so small that `read_alike` had better have many of its size."""
+    return grey.height <= _TINY_HEIGHT and resample.is_tiny(grey)
 
-    The grid of phash is always there, since it also tells what is flat; that of whash only if the
-    picture is tiny.
+
+def shrunk(greys: Sequence[Image.Image], algorithms: Collection[str]) -> dict[str, Values]:
+    """Shrink pictures of one size to what the hashes look at, before the last rounding.
+
+    The grids of phash are always there, since they also tell what is flat; those of whash only if
+    the pictures are tiny.
     """
     unknown = sorted(set(algorithms) - set(ALGORITHMS))
     if unknown or not algorithms:
         wrong = f"no such hash: {', '.join(unknown)}" if unknown else "no hash is chosen"
         raise UsageError(f"{wrong}; choose from {', '.join(ALGORITHMS)}")
     sizes = {n: size for n, size in _GRIDS.items() if n in algorithms or n == "phash"}
-    if "whash" in algorithms and resample.is_tiny(grey):
-        sizes["whash"] = _whash_size(grey)
-    return dict(zip(sizes, resample.shrink(grey, list(sizes.values())), strict=True))
+    if "whash" in algorithms and resample.is_tiny(greys[0]):
+        sizes["whash"] = _whash_size(greys[0])
+    return dict(zip(sizes, resample.shrink(greys, list(sizes.values())), strict=True))
 
 
-def reading(bits: dict[str, Bits], grid: Pixels) -> Reading:
-    """Pack the bits of each hash; `grid` is the 32 x 32 picture that tells what is flat."""
+def readings(bits: dict[str, Bits], grids: Pixels) -> list[Reading]:
+    """Pack the bits of each picture's hashes; its 32 x 32 grid tells whether it is flat."""
     # All at once: for tiny pictures the calls cost more than the work.
-    packed = np.packbits(np.concatenate([part.ravel() for part in bits.values()]))
-    numbers = struct.unpack(f">{len(bits)}q", packed.tobytes())
-    hashes = Hashes(**dict(zip(bits, numbers, strict=True)))
-    return Reading(hashes, flat=int(grid.max()) - int(grid.min()) <= _FLAT_SPAN)
+    count = len(grids)
+    rows = np.concatenate([part.reshape(count, 64) for part in bits.values()], axis=1)
+    numbers = np.packbits(rows, axis=1).view(">i8").tolist()
+    pixels = grids.reshape(count, -1)
+    flat = (pixels.max(axis=1) - pixels.min(axis=1) <= _FLAT_SPAN).tolist()
+    return [
+        Reading(Hashes(**dict(zip(bits, four, strict=True))), is_flat)
+        for four, is_flat in zip(numbers, flat, strict=True)
+    ]
 
 
 def _whash_size(grey: Image.Image) -> Size:
@@ -106,16 +129,17 @@ def _whash_size(grey: Image.Image) -> Size:
     return side, side
 
 
-def _ahash_bits(grid: Pixels) -> Bits:
+def _ahash_bits(grids: Pixels) -> Bits:
     # pixel > mean of the 64, without leaving integers
-    bits: Bits = grid * np.uint16(64) > grid.sum()
+    bits: Bits = grids * np.uint16(64) > grids.sum(axis=(1, 2), keepdims=True)
     return bits
 
 
-def _dhash_bits(grid: Pixels) -> Bits:
-    return grid[:, 1:] > grid[:, :-1]
+def _dhash_bits(grids: Pixels) -> Bits:
+    return grids[:, :, 1:] > grids[:, :, :-1]
 
 
+# Each takes a stack of grids and returns a stack of 8 x 8 bits.
 _BITS: dict[str, Callable[[Pixels], Bits]] = {
     "ahash": _ahash_bits,
     "dhash": _dhash_bits,

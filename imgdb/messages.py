@@ -71,12 +71,12 @@ class MemberDone:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The outcome of an order and the seconds it took; answers come in the order of the orders.
+    """The outcomes of the next orders, in their order, and the seconds that each took on average.
 
     None is that of an archive that was read to its end.
     """
 
-    outcome: Outcome | None
+    outcomes: tuple[Outcome | None, ...]
     seconds: float
 
 
@@ -87,7 +87,6 @@ def _as_call(kind: type[object]) -> None:
 
 
 _as_call(Fingerprint)
-_as_call(Answered)
 
 
 def pack(message: object) -> bytes:

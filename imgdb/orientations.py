@@ -71,11 +71,11 @@ def turned(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> tuple
     turned picture is the grid of the picture itself, or of its transpose, turned.
     """
     grids = (
-        shrunk_grids(grey, algorithms),
-        shrunk_grids(grey.transpose(Image.Transpose.TRANSPOSE), algorithms),
+        shrunk_grids([grey], algorithms),
+        shrunk_grids([grey.transpose(Image.Transpose.TRANSPOSE)], algorithms),
     )
     return tuple(
-        read_grids(_flipped(grids[orientation.sideways], orientation), algorithms)
+        read_grids(_flipped(grids[orientation.sideways], orientation), algorithms)[0]
         for orientation in ORIENTATIONS
     )
 
@@ -92,4 +92,4 @@ def _flipped(grids: dict[str, Pixels], orientation: Orientation) -> dict[str, Pi
     upside_down = degrees in ((90, 180) if orientation.mirrored else (180, 270))
     backwards = degrees in ((0, 90) if orientation.mirrored else (90, 180))
     rows, columns = (slice(None, None, -1 if back else 1) for back in (upside_down, backwards))
-    return {name: np.ascontiguousarray(grid[rows, columns]) for name, grid in grids.items()}
+    return {name: np.ascontiguousarray(grid[:, rows, columns]) for name, grid in grids.items()}

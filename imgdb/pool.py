@@ -1,9 +1,9 @@
 """Worker processes that hash files: all of them busy, none of them trusted.
 
-A picture may crash, hang or bloat the process that decodes it. So each worker answers its orders
-one by one and in order: whatever ends it, the first order without an answer is the culprit, the
-others go to the next worker. That is why this is no `concurrent.futures` pool, which breaks as a
-whole and cannot say of which file.
+A picture may crash, hang or bloat the process that decodes it. So each worker does its orders one
+by one and in order, and keeps a bookmark: whatever ends it, the order at hand is the culprit, and
+those that it has not answered go to the next worker. That is why this is no `concurrent.futures`
+pool, which breaks as a whole and cannot say of which file.
 """
 
 from __future__ import annotations
@@ -140,27 +140,28 @@ class Pool(Generic[Ordered]):
         self._selector.unregister(worker.answers)
         self._workers.remove(worker)
         self._ended = [other for other in self._ended if not other.reap()] + [worker]
+        orders = list(worker.orders)
+        at_hand = worker.at_hand
         worker.end()
         if not worker.ready and error is None:
             raise ImgdbError(f"a worker process ended at its start: {self._last_words()}")
-        orders = worker.orders
+        answers = []
+        if orders:
+            culprit = orders[at_hand]
+            culprit.attempts += 1
+            # The first time, perhaps somebody killed the worker, and the picture is innocent.
+            if error is not None or culprit.attempts >= 2:
+                error = error or PictureError("crashed", worker.cause())
+                answers.append(Answer(culprit, error, culprit.member))
+                if culprit.member is None:
+                    del orders[at_hand]
+                else:
+                    # The rest of the archive is innocent too.
+                    culprit.member = None
+                    culprit.attempts = 0
+                    culprit.done += 1
         self._again.extendleft(reversed(orders))
-        if not orders:
-            return []
-        culprit = orders[0]
-        culprit.attempts += 1
-        if error is None and culprit.attempts < 2:
-            # Perhaps somebody killed the worker, and the picture is innocent.
-            return []
-        answer = Answer(culprit, error or PictureError("crashed", worker.cause()), culprit.member)
-        if culprit.member is None:
-            self._again.popleft()
-        else:
-            # The rest of the archive is innocent too.
-            culprit.member = None
-            culprit.attempts = 0
-            culprit.done += 1
-        return [answer]
+        return answers
 
     def _last_words(self) -> str:
         self._stderr.seek(0)

@@ -47,7 +47,7 @@ def measure(
     grey: Image.Image, algorithms: Collection[str] = ALGORITHMS
 ) -> tuple[Reading, dict[str, int]]:
     """Hash a reduced picture, near ties or not, and count the loose bits of each hash."""
-    values = hashing.shrunk(grey, algorithms)
+    values = {name: stack[0] for name, stack in hashing.shrunk([grey], algorithms).items()}
     grid = resample.rounded(values["phash"])
     if "whash" in algorithms:
         values["whash"] = area_means(resample.pixels_of(grey))
@@ -55,7 +55,8 @@ def measure(
     for name in algorithms:
         bits[name], near = _MEASURES[name](values[name], _SLACK[name].margin)
         loose[name] = int(np.count_nonzero(near))
-    return hashing.reading(bits, grid), loose
+    (reading,) = hashing.readings(bits, grid[None])
+    return reading, loose
 
 
 def _ahash(values: Values, margin: float) -> tuple[Bits, Bits]:

@@ -27,6 +27,8 @@ _LANCZOS = Image.Resampling.LANCZOS
 # threads: worker processes already fill the cores, and waking threads costs more than the product.
 _ROWS = 32
 _COLUMNS = 160
+# Rows of several tiny pictures that make one product.
+_TOGETHER = 128
 _CHANNELS_FROM = 1 << 16  # pixels; below this, packing costs more than it saves
 _STRIP = 1 << 18  # pixels of each of the four strips that are packed at once
 _PIECE = 1 << 22  # bytes that are taken out of a picture at once
@@ -93,14 +95,21 @@ def _narrow(grey: Image.Image, width: int) -> Pixels:
     return narrow
 
 
-def shrink(grey: Image.Image, sizes: Sequence[Size]) -> list[Values]:
-    """Resize one picture to several small sizes, up to the last rounding.
+def shrink(greys: Sequence[Image.Image], sizes: Sequence[Size]) -> list[Values]:
+    """Resize pictures of one size to several small sizes, up to the last rounding.
 
-    `rounded` of each result equals that of `resize`.
+    Gives one stack for each size; `rounded` of it equals what `resize` makes of each picture.
     """
     if not _rounds_like_pillow():
-        return [resize(grey, size).astype(np.float64) for size in sizes]
-    return _shrink(pixels_of(grey), tuple(sizes))
+        return [
+            stacked([resize(grey, size) for grey in greys]).astype(np.float64) for size in sizes
+        ]
+    return _shrink(stacked([pixels_of(grey) for grey in greys]), tuple(sizes))
+
+
+def stacked(pictures: Sequence[Pixels]) -> Pixels:
+    """Put pictures of one size into one array; a single large one is not copied."""
+    return pictures[0][None] if len(pictures) == 1 else np.stack(pictures)
 
 
 def is_tiny(grey: Image.Image) -> bool:
@@ -136,9 +145,9 @@ def _rounds_like_pillow() -> bool:
     sizes: tuple[Size, ...] = ((8, 8), (9, 8), (32, 32), (512, 96))
     for pixels in (noise, np.ascontiguousarray(noise[:, :21])):
         grey = Image.fromarray(pixels)
-        for size, values in zip(sizes, _shrink(pixels, sizes), strict=True):
+        for size, values in zip(sizes, _shrink(pixels[None], sizes), strict=True):
             expected = _resize_in_passes(grey, size)
-            if not np.array_equal(rounded(values), expected):
+            if not np.array_equal(rounded(values[0]), expected):
                 return False
             if size[0] % 4 == 0 and not np.array_equal(_resize_by_channels(grey, size), expected):
                 return False
@@ -146,22 +155,30 @@ def _rounds_like_pillow() -> bool:
 
 
 def _shrink(pixels: Pixels, sizes: tuple[Size, ...]) -> list[Values]:
-    height, width = pixels.shape
+    count, height, width = pixels.shape
     plan = _plan(width, tuple(w for w, _ in sizes))
     verticals = [_vertical(height, h) for _, h in sizes]
-    results = [np.zeros((h, w)) for w, h in sizes]
-    for top in range(0, height, _ROWS):
-        rows = pixels[top : top + _ROWS].astype(np.float64)
-        sums = np.zeros((len(rows), len(plan.order)))
-        for start, stop, first, last, weights in plan.segments:
-            sums[:, first:last] += rows[:, start:stop] @ weights
-        swept = _round(sums)[:, plan.order]
-        left = 0
-        for vertical, result in zip(verticals, results, strict=True):
-            right = left + result.shape[1]
-            result += vertical[:, top : top + _ROWS] @ swept[:, left:right]
-            left = right
+    results = [np.zeros((count, h, w)) for w, h in sizes]
+    together = max(1, _TOGETHER // height)
+    for first in range(0, count, together):
+        some = slice(first, first + together)
+        for top in range(0, height, _ROWS):
+            rows = pixels[some, top : top + _ROWS].astype(np.float64)
+            swept = _sweep(rows.reshape(-1, width), plan).reshape(*rows.shape[:2], -1)
+            left = 0
+            for vertical, result in zip(verticals, results, strict=True):
+                right = left + result.shape[2]
+                result[some] += vertical[:, top : top + _ROWS] @ swept[:, :, left:right]
+                left = right
     return results
+
+
+def _sweep(rows: Values, plan: "_Plan") -> Values:
+    """Run the horizontal pass over some rows."""
+    sums = np.zeros((len(rows), len(plan.order)))
+    for start, stop, first, last, weights in plan.segments:
+        sums[:, first:last] += rows[:, start:stop] @ weights
+    return _round(sums)[:, plan.order]
 
 
 class _Segment(NamedTuple):

@@ -16,16 +16,15 @@ import resource
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from imgdb import archives, loader
+from imgdb.bookmark import Bookmark
 from imgdb.errors import PictureError
-from imgdb.fingerprint import fingerprint_source
+from imgdb.fingerprint import Unhashed, hash_together, read_source
 from imgdb.messages import (
-    Answered,
     Began,
     MemberDone,
     Members,
@@ -36,6 +35,7 @@ from imgdb.messages import (
     pack,
     write_all,
 )
+from imgdb.outbox import Outbox, Waiting
 from imgdb.thumbnail import make_thumbnail
 
 # What codecs say when they get no memory, which Pillow passes on as an error of the picture.
@@ -47,6 +47,7 @@ def main() -> NoReturn:
     # Ctrl-C is for the command, which decides what is still to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(sys.stdout.fileno())
+    bookmark = Bookmark(int(sys.argv[1]))
     orders: queue.SimpleQueue[object] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.fileno(), orders), daemon=True).start()
     settings = orders.get()
@@ -56,11 +57,18 @@ def main() -> NoReturn:
     _limit_memory(settings.memory)
     with contextlib.suppress(BrokenPipeError):
         write_all(answers, pack(Ready()))
+        outbox = Outbox(answers, _hashed)
         while True:
-            order = orders.get()
-            begin = time.monotonic()
-            outcome = _outcome(order, settings, answers)
-            write_all(answers, pack(Answered(outcome, time.monotonic() - begin)))
+            try:
+                order = orders.get_nowait()
+            except queue.Empty:
+                outbox.send()
+                order = orders.get()
+                outbox.start_clock()
+            bookmark.turn()
+            if isinstance(order, Members):
+                outbox.send()  # those before it: from here on the members answer for themselves
+            outbox.put(_outcome(order, settings, answers))
     os._exit(0)
 
 
@@ -74,7 +82,7 @@ def _receive(fd: int, orders: queue.SimpleQueue[object]) -> None:
     os._exit(0)
 
 
-def _outcome(order: object, settings: Settings, answers: int) -> Outcome | None:
+def _outcome(order: object, settings: Settings, answers: int) -> Waiting:
     with _made_outcome() as failed:
         if isinstance(order, Members):
             _read_archive(order, settings, answers)
@@ -85,10 +93,27 @@ def _outcome(order: object, settings: Settings, answers: int) -> Outcome | None:
     return failed[0]
 
 
-def _read(source: loader.Source, settings: Settings) -> Outcome:
+def _hashed(waiting: Sequence[Waiting]) -> Sequence[Outcome | None]:
+    """Hash what is only decoded so far; a fault there costs no more pictures than it must."""
+    unhashed = [one for one in waiting if isinstance(one, Unhashed)]
+    made: Iterator[Outcome] = iter(())
+    with _made_outcome() as failed:
+        made = iter(hash_together(unhashed))
+    if failed:
+        made = map(_hashed_alone, unhashed)
+    return [next(made) if isinstance(one, Unhashed) else one for one in waiting]
+
+
+def _hashed_alone(one: Unhashed) -> Outcome:
+    with _made_outcome() as failed:
+        return hash_together([one])[0]
+    return failed[0]
+
+
+def _read(source: loader.Source, settings: Settings) -> Outcome | Unhashed:
     if settings.thumbnail_side is not None:
         return make_thumbnail(source, side=settings.thumbnail_side, max_pixels=settings.max_pixels)
-    return fingerprint_source(
+    return read_source(
         source,
         decode=settings.decode,
         algorithms=settings.algorithms,
@@ -113,7 +138,8 @@ def _member_outcome(entry: archives.Entry, settings: Settings) -> Outcome:
             file, byte_size=entry.byte_size, modified_at=entry.modified_at, name=entry.name
         ) as source,
     ):
-        return _read(source, settings)
+        found = _read(source, settings)
+        return hash_together([found])[0] if isinstance(found, Unhashed) else found
     return failed[0]
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Generic, Protocol, TypeVar
 
+from imgdb.bookmark import Bookmark
 from imgdb.messages import (
     Answered,
     Began,
@@ -73,8 +74,10 @@ class WorkerProcess(Generic[Ordered]):
         # Started as a program of its own, not forked: it inherits no connection and no lock, and
         # in a process group of its own, so that Ctrl-C reaches the command alone. -P: a picture
         # folder with a PIL.py in it must not become a part of imgdb.
+        self._bookmark = Bookmark.make()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "imgdb.worker"],
+            [sys.executable, "-P", "-m", "imgdb.worker", str(self._bookmark.fd)],
+            pass_fds=[self._bookmark.fd],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -91,6 +94,8 @@ class WorkerProcess(Generic[Ordered]):
         self._unpacker = Unpacker()
         self._unsent = bytearray(pack(settings))
         self._bytes = 0
+        self._answered = 0
+        self._begun = 0
         self._since = time.monotonic()
         self.pace = AHEAD_SECONDS
         self.flush()
@@ -143,14 +148,23 @@ class WorkerProcess(Generic[Ordered]):
                 order.attempts = 0
                 order.done += 1
             elif isinstance(message, Answered):
-                order = self.orders.popleft()
-                self._bytes -= order.byte_size
-                # The last few count most, but one big picture among small ones changes little.
-                self.pace += (message.seconds - self.pace) / 4
-                yield Answer(order, message.outcome)
+                for outcome in message.outcomes:
+                    order = self.orders.popleft()
+                    self._bytes -= order.byte_size
+                    # The last few count most, but one big picture among small ones changes little.
+                    self.pace += (message.seconds - self.pace) / 4
+                    self._answered += 1
+                    yield Answer(order, outcome)
+
+    @property
+    def at_hand(self) -> int:
+        """Where in `orders` the worker is; those before that have no answer yet are done."""
+        return min(max(self._bookmark.begun - self._answered - 1, 0), len(self.orders) - 1)
 
     def late(self, now: float, timeout: float) -> bool:
-        """Tell whether the first order has been in work for more than `timeout` seconds."""
+        """Tell whether the order at hand has been in work for more than `timeout` seconds."""
+        if self._begun != self._bookmark.begun:
+            self._begun, self._since = self._bookmark.begun, now
         return self.ready and bool(self.orders) and now - self._since > timeout
 
     def readable(self) -> bool:
@@ -164,6 +178,7 @@ class WorkerProcess(Generic[Ordered]):
         self._process.kill()
         self._stdin.close()
         self._stdout.close()
+        self._bookmark.close()
 
     def reap(self, seconds: float = 0) -> bool:
         """Return whether the killed process is gone."""
