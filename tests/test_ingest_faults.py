@@ -2,10 +2,8 @@
 
 import json
 import os
-import random
 import signal
 import sys
-import threading
 
 import psycopg
 import pytest
@@ -16,9 +14,6 @@ from PIL import Image
 from imgdb.embedded import Server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-KILLS = int(os.environ.get("IMGDB_TEST_KILLS", "3"))
-RANDOM = random.Random(os.environ.get("IMGDB_TEST_SEED", "imgdb"))
 
 
 @pytest.fixture
@@ -109,31 +104,6 @@ def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     assert (code, summary["added"], summary["unchanged"]) == (0, len(paths) - done, done)
 
 
-def test_the_command_is_killed_at_any_moment(ingest, database, tmp_path):
-    paths = paint(tmp_path, 300)
-    for _ in range(KILLS):
-        with ingest(tmp_path, "--jobs", "2", batch_rows=20) as command:
-            # The moment is what is random here; nothing depends on it.
-            ended = threading.Event()
-            threading.Timer(RANDOM.uniform(0.2, 4), ended.set).start()
-            ended.wait()
-            command.kill()
-        done = stored(database)
-        assert done.keys() <= texts(*paths)
-        if len(done) == len(paths):
-            reset(database)
-    done = stored(database)
-    with ingest(tmp_path, "--jobs", "2") as command:
-        code, stdout, _ = command.end()
-    summary = json.loads(stdout)
-    assert (code, summary["added"], summary["unchanged"]) == (
-        0,
-        len(paths) - len(done),
-        len(done),
-    )
-    assert stored(database) == dict.fromkeys(texts(*paths), False)
-
-
 def test_the_connection_is_lost(ingest, database, tmp_path):
     paths = paint(tmp_path, 400)
     with ingest(tmp_path, "--jobs", "1") as command:
@@ -195,8 +165,3 @@ def wait_for_rows(dsn, command):
             # The schema is being made.
             continue
     raise AssertionError(command.end())
-
-
-def reset(dsn):
-    with psycopg.connect(dsn) as conn:
-        conn.execute("TRUNCATE imgdb.image, imgdb.ingest_failure, imgdb.not_duplicate")

@@ -63,7 +63,7 @@ def same(outcome: Outcome, wanted: Outcome) -> bool:
         return True
     if wanted.outcome == "":  # a file of another version of the set: it must only be survived
         return outcome.outcome == "accepted" or outcome.outcome in loader.REASONS
-    if not wanted.phash:
+    if not wanted.phash or not outcome.phash:
         return outcome.outcome == wanted.outcome
     bits = hashing.distance(hashing.from_hex(outcome.phash), hashing.from_hex(wanted.phash))
     return outcome[:-1] == wanted[:-1] and bits <= (2 if outcome.format in LOSSY else 0)
