@@ -2,15 +2,19 @@
 
     python -m benchmarks.ingest PICTURES        (the folder that get_images.sh filled)
 
-Ratios are the point: each way goes over the same files in rounds, so that a busy machine slows all
-of them alike, and the best round counts; starting the processes counts too. What is measured goes
-into results/ingest.json, with the machine it was measured on.
+Ratios are the point: the ways take turns in rounds, so that a busy machine slows all of them alike,
+and the best round of each counts. `imgdb` is the command as a person calls it: its start, the
+starts of its processes and its compacting count. The plain loop, which is slow, goes over a part of
+the files. What is measured goes into results/ingest.json, with the machine it was measured on;
+`python -m benchmarks.ingest_tables` renders it into docs/ingest.md.
 """
 
 import argparse
 import gzip
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,31 +36,27 @@ from imgdb import schema
 from imgdb.embedded import Server
 from imgdb.fingerprint import Fingerprint
 from imgdb.hashing import ALGORITHMS
-from imgdb.importing import import_hashes
-from imgdb.ingest import ingest
 from imgdb.loader import Decode, load
-from imgdb.options import Options
 from imgdb.store import Batch, Store
 
 RESULT = Path(__file__).parent / "results" / "ingest.json"
 JOBS = 2
-ROUNDS = 2
 BATCH = 5000
 
-# Ratio to what it is to be at least; the last one at most.
-TARGETS = {
-    "12 Mpx: exact / plain loop": 5.0,
-    "12 Mpx: scaled / plain loop": 20.0,
-    "12 Mpx: scaled / decode only": 0.8,
-    "28x28: exact / plain loop": 4.0,
-    "12 Mpx: database share": 0.1,
-}
+# So often each large picture lies in the folder, by hard links: else starting would count most.
+LINKS = 8
+
+Way = Callable[[list[Path]], None]
 
 
 def large(folder: Path, pictures: Path, count: int) -> list[Path]:
-    """Write JPEGs of 12 megapixels."""
+    """Write JPEGs of 12 megapixels, the different ones first."""
     files = Maker(pictures, seed=1).one_size((4000, 3000), count)
-    return [_written(folder / f"{number}.jpg", content) for number, content in enumerate(files)]
+    paths = [_written(folder / f"{number}.jpg", content) for number, content in enumerate(files)]
+    links = [path.with_stem(f"{path.stem}-{link}") for link in range(1, LINKS) for path in paths]
+    for number, link in enumerate(links):
+        link.hardlink_to(paths[number % count])
+    return paths + links
 
 
 def _written(path: Path, content: bytes) -> Path:
@@ -83,11 +83,11 @@ def plain_loop(paths: list[Path]) -> None:
                 getattr(imagehash, name)(image)
 
 
-def decode_only(decode: Decode) -> Callable[[list[Path]], None]:
+def decode_only(decode: Decode) -> Way:
     """Return a way that decodes with as many processes, and does nothing else."""
 
     def run(paths: list[Path]) -> None:
-        share = min(16, len(paths) // (4 * JOBS) or 1)
+        share = min(64, len(paths) // (4 * JOBS) or 1)
         tasks = [paths[at : at + share] for at in range(0, len(paths), share)]
         with ProcessPoolExecutor(JOBS, mp_context=get_context("spawn")) as pool:
             for _ in pool.map(decode_all, tasks, [decode] * len(tasks)):
@@ -101,68 +101,87 @@ def decode_all(paths: list[Path], decode: Decode) -> None:
         load(path, decode=decode)
 
 
-class Ingests:
-    """`imgdb ingest` into an empty collection; adds up the seconds spent with the database."""
+class Command:
+    """`imgdb` on a server; `database_seconds` is what its last call had the server do."""
 
-    def __init__(self, conn: psycopg.Connection[Any]) -> None:
-        self.conn = conn
+    def __init__(self, conninfo: str) -> None:
+        self.conninfo = conninfo
         self.database_seconds = 0.0
-        for name in ("compare", "store"):
-            setattr(Store, name, self._timed(getattr(Store, name)))
 
-    def _timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return method(*args, **options)
-            finally:
-                self.database_seconds += time.perf_counter() - start
+    def ingest(self, decode: Decode) -> Way:
+        """Return the way of `imgdb ingest` into an empty collection."""
 
-        return timed
-
-    def way(self, decode: Decode) -> Callable[[list[Path]], None]:
         def run(paths: list[Path]) -> None:
-            empty(self.conn)
-            self.database_seconds = 0.0
-            options = Options(jobs=JOBS, decode=decode)
-            summary = ingest(self.conn, [str(paths[0].parent)], options=options)
-            assert summary.added == len(paths), summary
+            folder = str(paths[0].parent)
+            told = self("ingest", folder, "--jobs", str(JOBS), "--decode", decode)
+            assert told["added"] == len(paths), told
 
         return run
 
+    def __call__(self, *arguments: str) -> dict[str, Any]:
+        before = self._active_seconds()
+        done = subprocess.run(
+            [sys.executable, "-c", "from imgdb.cli import main; main()", *arguments],
+            env={**os.environ, "IMGDB_DSN": self.conninfo},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        self.database_seconds = self._active_seconds() - before
+        return dict(json.loads(done.stdout))
 
-def empty(conn: psycopg.Connection[Any]) -> None:
-    conn.execute(
-        "TRUNCATE imgdb.image, imgdb.not_duplicate, imgdb.ingest_failure, imgdb.prefix_bucket"
-    )
+    def empty(self) -> None:
+        """Forget all images, and leave the server nothing to write out meanwhile."""
+        with psycopg.connect(self.conninfo, autocommit=True) as conn:
+            conn.execute(
+                "TRUNCATE imgdb.image, imgdb.not_duplicate, imgdb.ingest_failure,"
+                " imgdb.prefix_bucket"
+            )
+            conn.execute("CHECKPOINT")
+
+    def _active_seconds(self) -> float:
+        """Return how long the statements of all sessions took, once those have ended."""
+        with psycopg.connect(self.conninfo, autocommit=True) as conn:
+            while conn.execute(
+                "SELECT FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            ).rowcount:
+                time.sleep(0.01)
+            row = conn.execute(
+                "SELECT active_time FROM pg_stat_database WHERE datname = current_database()"
+            ).fetchone()
+            assert row is not None
+            return float(row[0]) / 1000
 
 
-def measure_ways(paths: list[Path], ingests: Ingests) -> dict[str, float]:
-    """Return images per second of each way, and the database's share of the exact one's time."""
-    ways = {
-        "plain loop": plain_loop,
-        "decode only": decode_only("exact"),
-        "decode only, scaled": decode_only("scaled"),
-        "exact": ingests.way("exact"),
-        "scaled": ingests.way("scaled"),
+def measure_ways(
+    paths: list[Path], plain: int, command: Command, rounds: int
+) -> dict[str, dict[str, float]]:
+    """Return the images per second of each way, and the database's share of the time of ours."""
+    ways: dict[str, tuple[Way, list[Path]]] = {
+        "plain loop": (plain_loop, paths[:plain]),
+        "decode only, exact": (decode_only("exact"), paths),
+        "decode only, scaled": (decode_only("scaled"), paths),
+        "exact": (command.ingest("exact"), paths),
+        "scaled": (command.ingest("scaled"), paths),
     }
-    best = dict.fromkeys(ways, float("inf"))
-    share = 1.0
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
+    best: dict[str, dict[str, float]] = {}
+    for number in range(rounds):
+        for name, (way, files) in ways.items():
+            command.empty()
             start = time.perf_counter()
-            way(paths)
+            way(files)
             seconds = time.perf_counter() - start
-            best[name] = min(best[name], seconds)
-            if name == "exact":
-                share = min(share, ingests.database_seconds / seconds)
-    rates = {name: round(len(paths) / seconds, 1) for name, seconds in best.items()}
-    return {**rates, "database share": round(share, 4)}
+            rate = round(len(files) / seconds, 1)
+            print(f"round {number + 1}, {name}: {rate} images/s", file=sys.stderr)
+            if rate > best.get(name, {}).get("rate", 0):
+                best[name] = {"rate": rate}
+                if name in ("exact", "scaled"):
+                    best[name]["database"] = round(command.database_seconds / seconds, 4)
+    return best
 
 
 def append_rate(conn: psycopg.Connection[Any], count: int) -> float:
     """Return images per second that one connection stores, with all four hashes."""
-    empty(conn)
     store = Store(conn, "append")
     random = np.random.default_rng(2)
     batches = [Batch(images=dict(_images(random, at, BATCH))) for at in range(0, count, BATCH)]
@@ -186,62 +205,72 @@ def _images(
         yield f"/photos/{number:09}.jpg", found
 
 
-def import_rate(conn: psycopg.Connection[Any], folder: Path, count: int) -> float:
-    """Return hashes per second from a CSV file into one space."""
-    empty(conn)
-    path = folder / "hashes.csv"
+def write_hashes(path: Path, count: int) -> Path:
     hashes = np.random.default_rng(3).integers(0, 2**64 - 1, count, dtype=np.uint64)
     with path.open("w") as file:
         file.write("path,phash\n")
         file.writelines(f"/photos/{n:09}.jpg,{h:016x}\n" for n, h in enumerate(hashes.tolist()))
-    start = time.perf_counter()
-    import_hashes(conn, path, collection="import")
-    return round(count / (time.perf_counter() - start))
+    return path
 
 
-def ratios(big: dict[str, float], tiny: dict[str, float]) -> dict[str, float]:
-    return {
-        "12 Mpx: exact / plain loop": round(big["exact"] / big["plain loop"], 2),
-        "12 Mpx: scaled / plain loop": round(big["scaled"] / big["plain loop"], 2),
-        "12 Mpx: scaled / decode only": round(big["scaled"] / big["decode only, scaled"], 2),
-        "28x28: exact / plain loop": round(tiny["exact"] / tiny["plain loop"], 2),
-        "12 Mpx: database share": big["database share"],
-    }
+def import_rate(command: Command, path: Path, count: int, rounds: int) -> float:
+    """Return hashes per second of `imgdb import`, from a CSV file into one space."""
+    best = float("inf")
+    for _ in range(rounds):
+        command.empty()
+        start = time.perf_counter()
+        command("import", str(path), "--collection", "import", "--format", "json")
+        best = min(best, time.perf_counter() - start)
+    return round(count / best)
 
 
 def main() -> None:
-    # benchmarks.large_jpegs loads its sources under a lower limit, which Pillow keeps.
-    Image.MAX_IMAGE_PIXELS = None
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest")
     parser.add_argument("pictures", type=Path)
-    parser.add_argument("--large", type=int, default=40, help="pictures of 12 megapixels")
-    parser.add_argument("--small", type=int, default=10_000, help="pictures of 28x28")
+    parser.add_argument("--large", type=int, default=40, help=f"12 megapixels, {LINKS} links each")
+    parser.add_argument("--small", type=int, default=60_000, help="pictures of 28x28")
+    parser.add_argument("--plain", type=int, default=10_000, help="of these, for the plain loop")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to import")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
+    load_before = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="imgdb-bench-", dir="/tmp") as name:
         folder = Path(name)
-        folder.chmod(0o711)
+        folder.chmod(0o711)  # the server may run as another user
         for part in ("large", "small"):
             (folder / part).mkdir()
-        big = large(folder / "large", given.pictures, given.large)
-        tiny = small(folder / "small", given.pictures, given.small)
+        sets = {
+            "12 Mpx": (large(folder / "large", given.pictures, given.large), given.large),
+            "28x28": (small(folder / "small", given.pictures, given.small), given.plain),
+        }
+        # benchmarks.large_jpegs loads its sources under a lower limit, which Pillow keeps.
+        Image.MAX_IMAGE_PIXELS = None
+        hashes = write_hashes(folder / "hashes.csv", given.rows)
         with Server(folder / "home") as server:
             schema.upgrade(server.conninfo())
+            command = Command(server.conninfo())
+            found = {
+                name: measure_ways(paths, plain, command, given.rounds)
+                for name, (paths, plain) in sets.items()
+            }
+            imported = import_rate(command, hashes, given.rows, given.rounds)
+            command.empty()
             with psycopg.connect(server.conninfo(), autocommit=True) as conn:
-                ingests = Ingests(conn)
-                found = {"12 Mpx": measure_ways(big, ingests), "28x28": measure_ways(tiny, ingests)}
                 appended = append_rate(conn, given.rows // 5)
-                imported = import_rate(conn, folder, given.rows)
+                row = conn.execute("SHOW server_version").fetchone()
+    assert row is not None
     result = {
-        "environment": environment(),
-        "load": round(os.getloadavg()[0], 1),
+        "environment": {**environment(), "postgresql": row[0]},
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "load average": load_before,
         "jobs": JOBS,
+        "rounds": given.rounds,
+        "files": {name: len(paths) for name, (paths, _) in sets.items()},
         "images per second": found,
-        "images appended per second, four spaces": appended,
-        "hashes imported per second, one space": imported,
-        "ratios": ratios(found["12 Mpx"], found["28x28"]),
-        "targets": TARGETS,
+        "appended per second": appended,
+        "imported per second": imported,
+        "rows": given.rows,
     }
     given.result.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,13 +19,20 @@ SMALL_BATCHES = (
 
 
 class Command:
-    """An `imgdb` command in a process group of its own, as a shell would start it."""
+    """An `imgdb` command in a process group of its own, as a shell would start it.
+
+    `before` are words in front of it: a program that runs it.
+    """
 
     def __init__(
-        self, *args: str | os.PathLike[str], batch_rows: int = 40, env: dict[str, str]
+        self,
+        *args: str | os.PathLike[str],
+        before: Sequence[str | os.PathLike[str]] = (),
+        batch_rows: int = 40,
+        env: dict[str, str],
     ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SMALL_BATCHES.format(rows=batch_rows), *args],
+            [*before, sys.executable, "-c", SMALL_BATCHES.format(rows=batch_rows), *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

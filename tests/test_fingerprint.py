@@ -11,7 +11,14 @@ from PIL import Image, ImageOps
 
 from imgdb import loader
 from imgdb.errors import PictureError, UsageError
-from imgdb.fingerprint import RECIPES, fingerprint, fingerprint_source
+from imgdb.fingerprint import (
+    RECIPES,
+    Unhashed,
+    fingerprint,
+    fingerprint_source,
+    hash_together,
+    read_source,
+)
 from imgdb.haar import block_sums
 from imgdb.hashing import ALGORITHMS, distance, hash_grey
 from imgdb.reduced import area_means, measure, read_reduced
@@ -138,10 +145,36 @@ def test_scaled_is_exact_where_nothing_is_reduced(tmp_path):
             assert set(moved(tmp_path / name).values()) == {0}
 
 
+def test_tiny_pictures_are_hashed_together_as_alone(tmp_path):
+    paths = []
+    rng = np.random.default_rng(8)
+    for number in range(60):
+        # Three sizes in turns, few grey levels: the medians of most tie.
+        width, height = ((28, 28), (16, 90), (96, 33))[number % 3]
+        pixels = rng.integers(0, 3, (height, width), dtype=np.uint8) * np.uint8(100)
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    found = []
+    for path in paths:
+        with loader.open_source(path) as source:
+            found.append(read_source(source))
+    assert all(isinstance(one, Unhashed) for one in found)
+    assert hash_together(found) == [fingerprint(path) for path in paths]
+    for path, made in zip(paths, hash_together(found), strict=True):
+        with Image.open(path) as image:
+            alone = hash_grey(image)
+        assert (made.ahash, made.dhash, made.phash, made.whash) == (
+            alone.ahash,
+            alone.dhash,
+            alone.phash,
+            alone.whash,
+        )
+
+
 def test_area_means_weigh_every_pixel_once():
     pixels = np.random.default_rng(1).integers(0, 256, (64, 128), dtype=np.uint8)
     square = np.asarray(Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX))
-    assert np.allclose(area_means(pixels), block_sums(square) / 64, atol=1)
+    assert np.allclose(area_means(pixels), block_sums(square[None])[0] / 64, atol=1)
     for height, width in ((1, 1), (7, 5), (13, 200), (1001, 8)):
         pixels = np.random.default_rng(2).integers(0, 256, (height, width), dtype=np.uint8)
         assert area_means(pixels).mean() == pytest.approx(pixels.mean())

@@ -1,6 +1,7 @@
 """The hashes are imagehash's, bit for bit, with the resize passes of the recipe."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import imagehash
@@ -22,6 +23,7 @@ from imgdb.hashing import (
     from_hex,
     hash_grey,
     is_flat,
+    read_alike,
     read_grey,
     to_bigint,
     to_hex,
@@ -59,6 +61,15 @@ def test_every_kind_in_every_fixed_size(kind):
 @given(pictures())
 def test_pictures_of_few_grey_levels(grey):
     assert hash_grey(grey) == hash_by_imagehash(grey)
+
+
+def test_how_many_stand_in_one_array_changes_no_hash():
+    by_size = defaultdict(list)
+    for grey in random_pictures(600, seed=11, largest=120):
+        by_size[grey.size].append(grey)
+    for size, greys in by_size.items():
+        together = [reading.hashes for reading in read_alike(greys)]
+        assert together == [hash_by_imagehash(grey) for grey in greys], size
 
 
 @pytest.mark.parametrize("level", range(256))
@@ -129,8 +140,8 @@ def test_the_short_cuts_are_in_use():
 
 def test_block_sums_add_up():
     pixels = np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8)
-    sums = haar.block_sums(pixels)
-    assert sums[2, 5] == pixels[16:24, 40:48].sum()
+    sums = haar.block_sums(pixels[None])
+    assert sums[0, 2, 5] == pixels[16:24, 40:48].sum()
 
 
 @given(bigints)

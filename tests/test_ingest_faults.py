@@ -1,9 +1,12 @@
 """Ingest when something dies: a picture's decoder, a worker, the command, the server, the line."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +17,22 @@ from PIL import Image
 from imgdb.embedded import Server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def readable(path):
+    try:
+        path.read_bytes()
+    except OSError as error:
+        return error.errno != errno.EIO
+    return True
+
+
+STRACE = shutil.which("strace")
+
+# Devices without power management answer with EIO, whoever reads this.
+UNREADABLE = [
+    path for path in Path("/sys/devices").glob("*/power/autosuspend_delay_ms") if not readable(path)
+]
 
 
 @pytest.fixture
@@ -63,11 +82,13 @@ def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
 def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 10)
-    with ingest(tmp_path, "--jobs", "1", "--timeout", "0.2") as command:
+    with ingest(tmp_path, "--jobs", "1", "--timeout", "4") as command:
+        os.kill(command.worker_on(slow), signal.SIGSTOP)
         code, stdout, _ = command.end()
-    assert code == 3
-    assert {failed["kind"] for failed in json.loads(stdout)["failures"]} == {"timeout"}
-    assert failures(database)[str(slow)] == "timeout"
+    summary = json.loads(stdout)
+    assert (code, summary["added"]) == (3, 10)
+    assert {failed["kind"] for failed in summary["failures"]} == {"timeout"}
+    assert failures(database) == {str(slow): "timeout"}
 
 
 def test_a_picture_that_takes_too_much_memory_fails(ingest, database, tmp_path):
@@ -140,6 +161,40 @@ def test_the_embedded_server_is_killed(place):
     assert code == 0
     assert summary["unchanged"] >= 40
     assert summary["added"] + summary["unchanged"] == len(paths)
+
+
+@pytest.mark.skipif(not STRACE, reason="strace makes the calls of a disk fail")
+def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
+    good, lost = paint(tmp_path / "good", 4), paint(tmp_path / "mounted", 3)
+    environment = {"IMGDB_DSN": database}
+    arguments = ("ingest", "--format", "json", "--jobs", "1", "--prune", tmp_path)
+    with Command(*arguments, env=environment) as command:
+        assert command.end()[0] == 0
+    for path in good + lost:
+        os.utime(path, (1, 1))
+    # From here on each call on that folder and its files ends with EIO, as on a dead mount.
+    failing = (word for path in (tmp_path / "mounted", *lost) for word in ("-P", path))
+    calls = "getdents64,read,fstat,newfstatat,statx,lstat,stat"
+    strace = (STRACE, "-fqq", "-o", "/dev/null", "-e", f"inject={calls}:error=EIO", *failing)
+    with Command(*arguments, before=strace, env=environment) as command:
+        code, stdout, _ = command.end()
+    summary = json.loads(stdout)
+    assert (code, summary["updated"], summary["missing"]) == (3, len(good), 0)
+    assert {(failed["path"], failed["kind"]) for failed in summary["failures"]} == {
+        (str(tmp_path / "mounted"), "io-error")
+    }
+    assert stored(database) == dict.fromkeys(texts(*good, *lost), False)
+
+
+@pytest.mark.skipif(not UNREADABLE, reason="the kernel has no file that cannot be read")
+def test_a_file_that_the_disk_cannot_read_is_a_failure(ingest, database, tmp_path):
+    paint(tmp_path, 2)
+    link = tmp_path / "photo.jpg"
+    link.symlink_to(UNREADABLE[0])
+    with ingest(tmp_path) as command:
+        code, stdout, _ = command.end()
+    assert (code, json.loads(stdout)["added"]) == (3, 2)
+    assert failures(database) == {str(link): "io-error"}
 
 
 def test_two_at_once_file_everything_once(ingest, database, tmp_path):
