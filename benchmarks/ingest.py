@@ -171,7 +171,7 @@ def measure_ways(
             start = time.perf_counter()
             way(files)
             seconds = time.perf_counter() - start
-            rate = round(len(files) / seconds, 1)
+            rate = round(len(files) / seconds, 3)
             print(f"round {number + 1}, {name}: {rate} images/s", file=sys.stderr)
             if rate > best.get(name, {}).get("rate", 0):
                 best[name] = {"rate": rate}

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import charts, render, search, targets
+from benchmarks import charts, ingest_tables, render, search, targets
 from benchmarks.results import OtherEnvironment, Results, measure
 
 LIBRARIES = ("faiss", "sklearn", "annoy")
@@ -15,6 +15,11 @@ def test_page_and_charts_are_what_the_stored_results_render_to():
     differing = render.unlike(Results.read())
     # If this fails: python -m benchmarks.render
     assert [file.name for file in differing] == []
+
+
+def test_ingest_page_is_what_its_stored_results_render_to():
+    page = ingest_tables.PAGE.read_text("utf-8")
+    assert ingest_tables.render(page) == page, "run: python -m benchmarks.ingest_tables"
 
 
 def test_results_say_where_they_are_from():
