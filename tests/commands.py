@@ -58,6 +58,14 @@ class Command:
                 if str(file) in _open_files(pid):
                     return pid
 
+    def worker_of(self, size: int) -> int:
+        """Wait until a worker has `size` bytes in memory; return its pid."""
+        while True:
+            assert self.process.poll() is None, self.process.communicate()
+            for pid in self.children():
+                if _resident(pid) >= size:
+                    return pid
+
     def signal(self, signum: int) -> None:
         """Signal the process group, as Ctrl-C in a terminal does."""
         os.killpg(self.pid, signum)
@@ -97,6 +105,13 @@ def _is_worker(pid: int) -> bool:
         return b"imgdb.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def _open_files(pid: int) -> set[str]:

@@ -181,10 +181,12 @@ def test_a_member_that_crashes_costs_that_member_only(database, tmp_path, suffix
         tmp_path / f"a{suffix}", {**members, "bad.png": large.getvalue(), "last.png": png(9)}
     )
     with Command(
-        "ingest", tmp_path, "--archives", "--jobs", "1", "--timeout", "0.3", "--format", "json",
+        "ingest", tmp_path, "--archives", "--jobs", "1", "--timeout", "4", "--format", "json",
         env={"IMGDB_DSN": database},
     ) as command:  # fmt: skip
         os.kill(command.worker_on(path), signal.SIGKILL)
+        # Only the large member takes so much.
+        os.kill(command.worker_of(110 << 20), signal.SIGSTOP)
         code, stdout, _ = command.end()
     summary = json.loads(stdout)
     assert (code, summary["added"]) == (3, 4)
