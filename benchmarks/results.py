@@ -1,4 +1,4 @@
-"""Stored results: one JSON file for each environment, to which several runs can add.
+"""Stored results: one JSON file for each environment and commit, to which several runs can add.
 
 A group (part, data, size) is measured as a whole, so its ratios come from one run; measuring it
 again replaces it.
@@ -10,12 +10,20 @@ from typing import Any
 
 FOLDER = Path(__file__).with_name("results")
 DEFAULT = FOLDER / "search.json"
+CHANGED = " with changes"
 
 Group = dict[str, Any]
 
 
 class OtherEnvironment(Exception):
-    """The file holds results of another machine, server or data."""
+    """The file holds results of another machine, server, data or commit."""
+
+
+def refusal(file: Path, differing: list[str]) -> str:
+    return (
+        f"{file} was measured with another {', '.join(differing)}: "
+        "--replace starts it anew, --result names another file"
+    )
 
 
 class Results:
@@ -49,10 +57,13 @@ class Results:
                 for name in results.environment | environment
                 if results.environment.get(name) != environment.get(name)
             ]:
-                raise OtherEnvironment(
-                    f"{file} was measured with another {', '.join(differing)}: "
-                    "--replace starts it anew, --result names another file"
-                )
+                raise OtherEnvironment(refusal(file, differing))
+            # Changes have no name: two runs with some may have measured different code.
+            if (
+                any(one["commit"] != run["commit"] for one in results.runs)
+                or CHANGED in run["commit"]
+            ):
+                raise OtherEnvironment(refusal(file, ["commit"]))
         results.runs.append(run)
         return results
 

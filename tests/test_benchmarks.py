@@ -6,7 +6,7 @@ import json
 import pytest
 
 from benchmarks import charts, ingest_tables, render, search, targets
-from benchmarks.results import OtherEnvironment, Results, measure
+from benchmarks.results import CHANGED, OtherEnvironment, Results, measure
 
 LIBRARIES = ("faiss", "sklearn", "annoy")
 
@@ -42,17 +42,30 @@ def test_recall_of_almost_all_is_not_shown_as_all():
 def test_runs_merge_only_in_the_same_environment(tmp_path):
     file = tmp_path / "merged.json"
     here = {"processor": "one", "photo_hashes_sha256": None}
-    first = Results.begin(file, here, {"date": "1"}, replace=False)
+    run = {"commit": "abc"}
+    first = Results.begin(file, here, run, replace=False)
     first.add("within", "uniform", 10, {"measures": [{"peer": "imgdb", "p50_ms": 1.0}]})
     first.add("load", "uniform", 10, {})
-    second = Results.begin(file, dict(here), {"date": "2"}, replace=False)
+    second = Results.begin(file, dict(here), dict(run), replace=False)
     second.add("within", "uniform", 10, {"measures": [{"peer": "imgdb", "p50_ms": 2.0}]})
     merged = Results.read(file)
     assert [merged.groups[key]["run"] for key in sorted(merged.groups)] == [0, 1]
     assert measure(merged.get("within", "uniform", 10), peer="imgdb")["p50_ms"] == 2.0
     with pytest.raises(OtherEnvironment, match="another processor"):
-        Results.begin(file, here | {"processor": "two"}, {}, replace=False)
-    assert Results.begin(file, here | {"processor": "two"}, {}, replace=True).groups == {}
+        Results.begin(file, here | {"processor": "two"}, run, replace=False)
+    assert Results.begin(file, here | {"processor": "two"}, run, replace=True).groups == {}
+
+
+def test_runs_merge_only_at_the_same_commit(tmp_path):
+    file = tmp_path / "merged.json"
+    here = {"photo_hashes_sha256": None}
+    Results.begin(file, here, {"commit": "abc"}, replace=False).add("load", "uniform", 10, {})
+    with pytest.raises(OtherEnvironment, match="another commit"):
+        Results.begin(file, dict(here), {"commit": "abd"}, replace=False)
+    changed = {"commit": "abc" + CHANGED}
+    Results.begin(file, here, changed, replace=True).add("load", "uniform", 10, {})
+    with pytest.raises(OtherEnvironment, match="another commit"):
+        Results.begin(file, dict(here), dict(changed), replace=False)
 
 
 @pytest.mark.skipif(
