@@ -17,14 +17,18 @@ from imgdb.cli.options import (
     collection_option,
     hash_option,
 )
+from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import near_path
 from imgdb.errors import UsageError
 from imgdb.output import Format, Row, byte_count, default_format, render, render_object
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from imgdb.duplicates import Found, Group
+    from psycopg import Connection
+
+    from imgdb.duplicates import Choice, Found, Group
 
 
 class Tier(StrEnum):
@@ -106,6 +110,8 @@ def duplicates(
             "and edit, and then for `imgdb apply`.",
         ),
     ] = None,
+    html: Html = None,
+    open_page: OpenPage = False,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -122,6 +128,7 @@ def duplicates(
     from imgdb.paths import path_text
     from imgdb.walk import absolute
 
+    check_page(html, open_page)
     least_bytes, least_pixels = _least(min_size)
     choice = Choice(
         space=hash_name,
@@ -138,6 +145,7 @@ def duplicates(
     )
     with open_database(dsn) as conn:
         groups = find(conn, choice)
+        radius = _radius(conn, choice)
     if plan is not None:
         _write_plan(plan, groups)
     format = format or default_format()
@@ -148,6 +156,28 @@ def duplicates(
     else:
         _show_tables(groups, hash_name)
     _say_total(groups)
+    if html is not None:
+        _save_page(html, groups, choice, radius, open_page)
+
+
+def _radius(conn: Connection[Any], choice: Choice) -> int:
+    from imgdb.maintenance import spaces
+
+    if choice.max_distance is not None:
+        return choice.max_distance
+    return {space.name: space.default_max_distance for space in spaces(conn)}[choice.space]
+
+
+def _save_page(
+    html: Path, groups: Sequence[Group], choice: Choice, radius: int, open_page: bool
+) -> None:
+    from imgdb.duplicates_page import duplicates_page
+
+    def page(watching: Callable[[int], None]) -> str:
+        return duplicates_page(groups, choice=choice, max_distance=radius, watching=watching)
+
+    total = sum(len(group.members) for group in groups)
+    save_page(html, page, total=total, open_page=open_page)
 
 
 def _write_plan(plan: str, groups: Sequence[Group]) -> None:
