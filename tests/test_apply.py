@@ -463,6 +463,8 @@ def check_nothing_lost(here):
         assert contents.get(name, trash.get(name)) == content
 
 
+# What happens to files does not depend on the server.
+@pytest.mark.parametrize("server", ["embedded"], indirect=True)
 @pytest.mark.parametrize(
     ("action", "step"), [(action, step) for action in ACTIONS for step in STEPS[action]]
 )
@@ -477,6 +479,7 @@ def test_killed_half_way_the_same_command_does_the_rest(here, action, step):
     check_done(here, action)
 
 
+@pytest.mark.parametrize("server", ["embedded"], indirect=True)
 @pytest.mark.parametrize("step", COPYING, ids=" ".join)
 def test_killed_while_copying_to_another_file_system(here, elsewhere, step):
     here.trash = elsewhere / "trash"
