@@ -8,7 +8,7 @@ from typer.main import get_command
 
 from imgdb.cli.app import app
 from imgdb.completion import SHELLS
-from imgdb.completion.answer import fitting, split
+from imgdb.completion.answer import FILES, fitting, split
 
 HASHES = ["phash", "dhash", "whash", "ahash"]
 
@@ -115,16 +115,28 @@ def test_nothing_heavy_is_loaded_for_nothing(line, tmp_path):
     assert ("psycopg" in done.stdout.split()) == asks
 
 
+def parameters(command):
+    yield from command.params
+    for inner in getattr(command, "commands", {}).values():
+        yield from parameters(inner)
+
+
+def completes(parameter):
+    return getattr(parameter, "_custom_shell_complete", None) is not None
+
+
+def test_every_argument_is_completed():
+    """A new command's arguments are files by their metavar, or say what they take."""
+    arguments = [p for p in parameters(get_command(app)) if p.param_type_name == "argument"]
+    assert len(arguments) > 10
+    for argument in arguments:
+        assert argument.metavar in FILES or completes(argument), argument.metavar
+
+
 def test_every_name_in_the_database_is_completed():
     """A new command's --collection must not be forgotten."""
-
-    def parameters(command):
-        yield from command.params
-        for inner in getattr(command, "commands", {}).values():
-            yield from parameters(inner)
-
-    names = {"--collection", "--hash", "--hashes", "--reason", "--against"}
-    for parameter in parameters(get_command(app)):
-        if names & set(parameter.opts) or parameter.metavar in ("SPACE", "REVISION"):
-            custom = getattr(parameter, "_custom_shell_complete", None)
-            assert custom or parameter.opts == ["--hash"], parameter.opts
+    options = {"--collection", "--against", "--hashes", "--reason"}
+    named = [p for p in parameters(get_command(app)) if options & set(p.opts)]
+    assert len(named) > 10
+    for option in named:
+        assert completes(option), option.opts

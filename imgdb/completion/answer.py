@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 # What a parameter takes, by its metavar.
-FILES = frozenset({"FILE", "PATH", "FOLDER", "A", "B"})
+FILES = frozenset({"FILE", "PATH", "FOLDER", "PLAN", "IMAGE", "A", "B"})
 
 # Only these go through bash without a backslash.
 _PLAIN = re.compile(r"[^\w@%+=:,./-]")
