@@ -59,7 +59,7 @@ class Browser:
         scheme: str = "light",
         motion: str = "no-preference",
     ) -> None:
-        """Show a page to a reader who has never chosen a scheme in it."""
+        """Show a page."""
         phone = size == PHONE
         self.command(
             "Emulation.setDeviceMetricsOverride",
@@ -76,9 +76,15 @@ class Browser:
                 {"name": "prefers-reduced-motion", "value": motion},
             ],
         )
-        for kind in ("browser", "performance"):
-            self.driver.get_log(kind)
         self.driver.get(page.as_uri())
+
+    def forget(self) -> None:
+        """Forget what went before: what pages stored, wrote and asked for."""
+        if self.driver.current_url.startswith("file:"):
+            self.run("localStorage.clear()")
+        self.driver.get("about:blank")
+        self.complaints()
+        self.requests()
 
     def command(self, name: str, **arguments: object) -> Any:
         """Send a command of the DevTools protocol."""
@@ -118,11 +124,11 @@ class Browser:
         return float(ImageStat.Stat(Image.open(io.BytesIO(content)).convert("L")).mean[0])
 
     def complaints(self) -> list[str]:
-        """Return what the page wrote to the console since it was opened, or last asked."""
+        """Return what was written to the console since the last time."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def requests(self) -> list[str]:
-        """Return the addresses that the page has asked for, but for those that hold data."""
+        """Return the addresses asked for since the last time, but for those that hold data."""
         events = (
             json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
         )

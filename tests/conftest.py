@@ -234,7 +234,7 @@ def _browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def browser(_browser: Browser) -> Iterator[Browser]:
     """Lend the browser of the session; its page must have kept quiet and to itself."""
+    _browser.forget()
     yield _browser
     assert _browser.complaints() == []
     assert [address for address in _browser.requests() if not address.startswith("file:")] == []
-    _browser.run("localStorage.clear()")

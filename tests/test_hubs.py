@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import psycopg
 import pytest
+from folders import paint
 from hash_sets import flipped
 
 from imgdb.hashing import distance, to_hex
@@ -84,3 +85,25 @@ def test_the_command_lists_them(cli, database):
     none = cli("hubs", "--flood", "22", "--format", "table", dsn=database)
     assert (none.code, none.stdout) == (0, "")
     assert none.stderr == "imgdb: no hash matches more than 22 other images\n"
+
+
+def test_the_page_shows_a_picture_of_each(cli, database, browser, tmp_path):
+    picture = paint(tmp_path, 1)[0]
+    with psycopg.connect(database) as conn:
+        paths = [str(picture), *(f"/<i>{number}.png" for number in range(3))]
+        rows = [(path, number, False, "a") for number, path in enumerate(paths)]
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
+        conn.cursor().executemany(ADD, rows)
+    page = tmp_path / "out.html"
+    done = cli("hubs", "--flood", "2", "--html", page, "--format", "csv", dsn=database)
+    assert (done.code, done.stderr) == (0, f"imgdb: the page is in {page}\n")
+    browser.open(page)
+    assert browser.count(".hub") == done.stdout.count("\n") - 1 == 4
+    (shown,) = browser.find_all(".hub img")
+    assert shown.get_attribute("alt") == str(picture)
+    words = {hub.text for hub in browser.find_all(".hub")}
+    for number, path in enumerate(paths):
+        (said,) = (text for text in words if path.rpartition("/")[2] in text)
+        assert "3 matches" in said
+        assert to_hex(number) in said
+    assert sum("there is no such file" in text for text in words) == 3

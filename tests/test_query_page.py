@@ -1,15 +1,20 @@
 """The page of `imgdb query`, in a browser: by mouse, by keyboard, by touch, in light and dark."""
 
+import os
 import shlex
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from browser import PHONE
 from folders import paint
-from library import add, scene
+from library import add, scene, shelf
 
 from imgdb import report
 from imgdb.hashing import Hashes
@@ -269,7 +274,7 @@ def test_light_and_dark(browser, page):
     assert browser.run(paper) == dark  # it is remembered
     browser.find("#theme").click()
     assert browser.run(paper) == light
-    browser.run("localStorage.clear()")
+    browser.forget()
     browser.open(page, scheme="dark")
     assert browser.run(paper) == dark
     assert browser.find("#theme").text == "Light"
@@ -307,6 +312,29 @@ def test_marks_are_a_command_to_copy(browser, files, tmp_path):
     browser.find("#marks-clear").click()
     assert not browser.find("#marks").is_displayed()
     assert browser.count("[data-mark]:checked") == 0
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_what_was_marked_is_not_found_again(cli, database, browser, tmp_path):
+    """The commands of the page do in a shell what the page says."""
+    folder = shelf(tmp_path / "it's \\ a $(shelf) \udcff")
+    add(database, *folder.iterdir(), collection="my pictures")
+    page = tmp_path / "out.html"
+    query = ("query", folder / "lake.png", "--collection", "my pictures", "--format", "csv")
+    before = cli(*query, "--html", page, dsn=database).stdout
+    assert [name in before for name in ("lake-copy.png", "small", "soft")] == [True] * 3
+    browser.open(page)
+    browser.run(
+        "for (const card of document.querySelectorAll('.match'))"
+        " if (card.textContent.includes('soft')) card.querySelector('[data-mark]').click()"
+    )
+    script = browser.find("#marks-command").get_property("value")
+    assert script.count("\n") == 2  # the query is there twice
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "IMGDB_DSN": database}
+    subprocess.run(["bash", "-ec", script], env=environment, check=True, capture_output=True)
+    after = cli(*query, dsn=database).stdout
+    assert [name in after for name in ("lake-copy.png", "small", "soft")] == [True, True, False]
 
 
 def test_a_thousand_matches(browser, files, tmp_path):
@@ -400,6 +428,7 @@ def slipped(outside):
 def test_the_browser_that_watches_sees_what_a_page_does(_browser, outside, tmp_path):
     """Else a page that keeps quiet and to itself would prove nothing."""
     page = tmp_path / "out.html"
+    _browser.forget()
     page.write_text(slipped(outside))
     outside.settimeout(60)
     knocked = []
@@ -414,6 +443,7 @@ def test_the_browser_that_watches_sees_what_a_page_does(_browser, outside, tmp_p
 
 def test_the_policy_stops_what_slips_through(_browser, page, outside, tmp_path):
     """The second line of defence: markup that came in unescaped runs and loads nothing."""
+    _browser.forget()
     broken = tmp_path / "out.html"
     broken.write_text(page.read_text().replace("</main>", slipped(outside) + "</main>"))
     _browser.open(broken)
