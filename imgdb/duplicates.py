@@ -48,7 +48,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A member of a group, as the database says it: `Group` and `Member` in one row."""
+    """A member of a group, as the database says it: `Group` and `Member` in one row.
+
+    `orientation` says how it is turned against the keeper, where `imgdb.turned_copies` found out.
+    """
 
     group_id: int
     tier: str
@@ -72,6 +75,7 @@ class Found:
     format: str | None
     modified_at: datetime | None
     sha256: bytes | None
+    orientation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

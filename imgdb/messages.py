@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from imgdb.errors import PictureError
 from imgdb.fingerprint import Fingerprint
 from imgdb.loader import Decode
+from imgdb.orientations import Turned
 from imgdb.thumbnail import Thumbnail
 
 _LENGTH = struct.Struct("!I")
@@ -22,7 +23,8 @@ _LENGTH = struct.Struct("!I")
 class Settings:
     """How a worker hashes: the first message that it gets. `memory` is in bytes.
 
-    With a `thumbnail_side`, in pixels, it makes thumbnails instead.
+    With a `thumbnail_side`, in pixels, it makes thumbnails instead; `turned`, the first of the
+    hashes alone in every orientation.
     """
 
     decode: Decode
@@ -30,6 +32,7 @@ class Settings:
     max_pixels: int
     memory: int
     thumbnail_side: int | None = None
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Members:
 
 
 # How a file ended.
-Outcome = Fingerprint | Thumbnail | PictureError
+Outcome = Fingerprint | Thumbnail | Turned | PictureError
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from imgdb.hashing import ALGORITHMS, Reading, read_grids, shrunk_grids
+from imgdb.loader import MAX_PIXELS, Source
 from imgdb.resample import Pixels
 
 
@@ -54,6 +55,11 @@ ORIENTATIONS = (
     Orientation("mirrored, 180°", 180, True),
 )
 AS_IS = ORIENTATIONS[0]
+# Where every picture is turned, a quarter to the left is left out: if X turned left is Y, then Y
+# turned right is X. All others undo themselves, so the turned one may be either of two pictures.
+ONE_OF_TWO = tuple(
+    one for one in ORIENTATIONS if one != AS_IS and (one.degrees, one.mirrored) != (270, False)
+)
 WORDS = tuple(orientation.words for orientation in ORIENTATIONS)
 
 _BY_TURN = {(one.degrees, one.mirrored): one for one in ORIENTATIONS}
@@ -84,6 +90,21 @@ def turned_back(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> 
     """Do as `turned` with the inverse of each: as if the picture were upright then."""
     readings = dict(zip(ORIENTATIONS, turned(grey, algorithms), strict=True))
     return tuple(readings[orientation.inverse()] for orientation in ORIENTATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A file and one of its hashes, turned into each of ORIENTATIONS."""
+
+    sha256: bytes
+    hashes: tuple[int, ...]
+
+
+def turned_source(source: Source, algorithm: str, *, max_pixels: int = MAX_PIXELS) -> Turned:
+    """Hash a file in every orientation, decoded in full; raises PictureError."""
+    picture = source.picture(max_pixels=max_pixels)
+    readings = turned(picture.grey, (algorithm,))
+    return Turned(picture.sha256, tuple(getattr(one.hashes, algorithm) for one in readings))
 
 
 def _flipped(grids: dict[str, Pixels], orientation: Orientation) -> dict[str, Pixels]:

@@ -1,19 +1,14 @@
-"""Thumbnails of many images, made by worker processes: a hostile picture costs only its own."""
+"""Thumbnails of many images, made by worker processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
-from imgdb.archives import INSIDE, archive_of, member_text
-from imgdb.errors import PictureError, UsageError
-from imgdb.fingerprint import Fingerprint
+from imgdb.errors import PictureError
 from imgdb.limits import MAX_PIXELS, PICTURE_SECONDS, WORKER_MEMORY
-from imgdb.messages import Members, Settings
-from imgdb.paths import path_from_text, path_text
-from imgdb.pool import Pool, available_cores
+from imgdb.messages import Settings
+from imgdb.stored_pictures import read_stored
 from imgdb.thumbnail import Thumbnail
-from imgdb.worker_process import Answer
 
 SIDE = 320
 
@@ -24,25 +19,6 @@ _SIDES = ((24, 640), (120, 480))
 def side_for(count: int) -> int:
     """Return how large thumbnails should be, in pixels, for a page of `count` pictures."""
     return next((side for most, side in _SIDES if count <= most), SIDE)
-
-
-@dataclass(slots=True)
-class _Order:
-    """A file, or an archive of which the `members` are wanted; an `imgdb.pool` order."""
-
-    path: str
-    text: str
-    members: set[str] = field(default_factory=set)
-    byte_size: int = 0
-    attempts: int = 0
-    member: str | None = None
-    done: int = 0
-
-    def message(self) -> object:
-        """Return the order as a worker gets it."""
-        if not self.members:
-            return self.path
-        return Members(self.path, 0, 1, self.done, frozenset(self.members))
 
 
 def thumbnails(
@@ -59,54 +35,10 @@ def thumbnails(
     A picture that is gone, cannot be read, or takes longer than `timeout` seconds has its
     PictureError instead. `watching` is told now and then how many are done.
     """
-    wanted = dict.fromkeys(paths)
-    made: dict[str, Thumbnail | PictureError] = {}
-    orders = _orders(wanted, made)
-    if not orders:
-        return made
     settings = Settings("exact", (), max_pixels, WORKER_MEMORY, thumbnail_side=side)
-    workers = min(jobs or available_cores(), len(orders))
-    with Pool[_Order](settings, jobs=workers, timeout=timeout) as pool:
-        for answers in pool.run(orders):
-            for answer in answers:
-                _take(answer, made)
-            watching(len(made))
-    gone = PictureError("missing", "the archive holds no such file")
-    return {text: made.get(text, gone) for text in wanted}
-
-
-def _orders(wanted: Iterable[str], made: dict[str, Thumbnail | PictureError]) -> list[_Order]:
-    """Return what the workers are to do; note what needs no worker to fail."""
-    orders: list[_Order] = []
-    archives: dict[str, _Order] = {}
-    for text in wanted:
-        try:
-            path = path_from_text(text)
-        except UsageError as error:  # imported, by whatever rules
-            made[text] = PictureError("missing", str(error))
-            continue
-        archive = archive_of(path)
-        if archive is None:
-            orders.append(_Order(path, text))
-            continue
-        if archive not in archives:
-            archives[archive] = _Order(archive, path_text(archive))
-            orders.append(archives[archive])
-        order = archives[archive]
-        order.members.add(text.removeprefix(order.text + INSIDE))
-    return orders
-
-
-def _take(answer: Answer[_Order], made: dict[str, Thumbnail | PictureError]) -> None:
-    """Note what an answer says of which path."""
-    order, outcome = answer.order, answer.outcome
-    assert not isinstance(outcome, Fingerprint)
-    if outcome is None:
-        return
-    if answer.member is not None:
-        made[member_text(order.text, answer.member)] = outcome
-    elif order.members:
-        for name in order.members:
-            made.setdefault(order.text + INSIDE + name, outcome)
-    else:
-        made[order.text] = outcome
+    made = read_stored(paths, settings, jobs=jobs, timeout=timeout, watching=watching)
+    return {
+        text: outcome
+        for text, outcome in made.items()
+        if isinstance(outcome, Thumbnail | PictureError)
+    }

@@ -35,6 +35,7 @@ from imgdb.messages import (
     pack,
     write_all,
 )
+from imgdb.orientations import turned_source
 from imgdb.outbox import Outbox, Waiting
 from imgdb.thumbnail import make_thumbnail
 
@@ -113,6 +114,8 @@ def _hashed_alone(one: Unhashed) -> Outcome:
 def _read(source: loader.Source, settings: Settings) -> Outcome | Unhashed:
     if settings.thumbnail_side is not None:
         return make_thumbnail(source, side=settings.thumbnail_side, max_pixels=settings.max_pixels)
+    if settings.turned:
+        return turned_source(source, settings.algorithms[0], max_pixels=settings.max_pixels)
     return read_source(
         source,
         decode=settings.decode,

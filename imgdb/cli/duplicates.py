@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import astuple, fields
+from dataclasses import fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imgdb.cli.options import (
+    FLOOD,
     Dsn,
     FormatOption,
     HashName,
@@ -18,12 +19,12 @@ from imgdb.cli.options import (
     hash_option,
 )
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
-from imgdb.cli.pictures import near_path
+from imgdb.cli.pictures import Failures, near_path
 from imgdb.errors import UsageError
 from imgdb.output import Format, Row, byte_count, default_format, render, render_object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from psycopg import Connection
@@ -110,6 +111,33 @@ def duplicates(
             "and edit, and then for `imgdb apply`.",
         ),
     ] = None,
+    any_orientation: Annotated[
+        bool,
+        typer.Option(
+            "--any-orientation",
+            help="Also find turned and mirrored copies, and say how each is turned against the "
+            "one to keep. Reads the files again; with --against not those of the reference.",
+        ),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="Worker processes for --any-orientation; default: cores.",
+        ),
+    ] = None,
+    flood: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="In a table, show at most N images of a group, and how many more there are; 0: "
+            "show them all. JSON and CSV always have all.",
+        ),
+    ] = FLOOD,
     html: Html = None,
     open_page: OpenPage = False,
     format: FormatOption = None,
@@ -121,6 +149,8 @@ def duplicates(
     largest distance between any two, so one above the distance asked for tells of a chain whose
     ends may be unlike. Of equals under --keep the one with the most pixels is kept, then with the
     most bytes, then the oldest. Nothing is changed.
+
+    Exit code 3 if files could not be read for --any-orientation.
     """
     from imgdb.database import open_database
     from imgdb.duplicates import Choice
@@ -143,21 +173,28 @@ def duplicates(
         keep_in=path_text(absolute(keep_in)).rstrip("/") if keep_in else None,
         limit=limit,
     )
+    failures = Failures()
     with open_database(dsn) as conn:
-        groups = find(conn, choice)
+        if any_orientation:
+            groups = _find_turned(conn, choice, jobs, failures)
+        else:
+            groups = find(conn, choice)
         radius = _radius(conn, choice)
     if plan is not None:
         _write_plan(plan, groups)
     format = format or default_format()
+    # A column of an option that is not in use would only break who reads them by position.
+    unasked = {"orientation"} if not any_orientation else set()
     if format is Format.json:
-        render_object([_object(group) for group in groups])
+        render_object([_object(group, unasked) for group in groups])
     elif format is Format.csv:
-        _show_rows(groups)
+        _show_rows(groups, unasked)
     else:
-        _show_tables(groups, hash_name)
+        _show_tables(groups, hash_name, flood)
     _say_total(groups)
     if html is not None:
         _save_page(html, groups, choice, radius, open_page)
+    failures.exit(done=1)
 
 
 def _radius(conn: Connection[Any], choice: Choice) -> int:
@@ -178,6 +215,31 @@ def _save_page(
 
     total = sum(len(group.members) for group in groups)
     save_page(html, page, total=total, open_page=open_page)
+
+
+def _find_turned(
+    conn: Connection[Any], choice: Choice, jobs: int | None, failures: Failures
+) -> list[Group]:
+    from imgdb import progress, turned_copies
+    from imgdb.duplicates import duplicates as find
+
+    images = turned_copies.turnable(conn, choice)
+    with progress.bar(total=len(turned_copies.files_to_read(images))) as bar:
+        known = turned_copies.turn_images(
+            images, choice.space, jobs=jobs, watching=lambda done: bar.update(done, 0)
+        )
+    for path, error in known.failures.items():
+        failures.report(path, error)
+    if known.failures:
+        typer.echo(f"imgdb: files that could not be turned: {len(known.failures):,}", err=True)
+    if known.without_file:
+        typer.echo(
+            "imgdb: images that could not be turned, their hashes being imported without files: "
+            f"{known.without_file:,}",
+            err=True,
+        )
+    pairs = turned_copies.turned_pairs(conn, choice, known)
+    return [*turned_copies.oriented(find(conn, choice, pairs), known, choice.space)]
 
 
 def _write_plan(plan: str, groups: Sequence[Group]) -> None:
@@ -205,21 +267,25 @@ def _least(min_size: str | None) -> tuple[int | None, int | None]:
 GROUP = ("group_id", "tier", "diameter", "images", "reclaimable_bytes")
 
 
-def _object(group: Group) -> dict[str, Any]:
-    names = [field.name for field in fields(group.keeper) if field.name not in GROUP]
+def _object(group: Group, unasked: Collection[str]) -> dict[str, Any]:
+    left_out = {*GROUP, *unasked}
+    names = [field.name for field in fields(group.keeper) if field.name not in left_out]
     return {name: getattr(group.keeper, name) for name in GROUP} | {
         "members": [{name: getattr(member, name) for name in names} for member in group.members]
     }
 
 
-def _show_rows(groups: Sequence[Group]) -> None:
+def _show_rows(groups: Sequence[Group], unasked: Collection[str]) -> None:
     from imgdb.duplicates import Found
 
-    rows = [astuple(member) for group in groups for member in group.members]
-    render(rows, [field.name for field in fields(Found)], Format.csv)
+    columns = [field.name for field in fields(Found) if field.name not in unasked]
+    rows = [
+        [getattr(member, name) for name in columns] for group in groups for member in group.members
+    ]
+    render(rows, columns, Format.csv)
 
 
-def _show_tables(groups: Sequence[Group], hash_name: HashName) -> None:
+def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> None:
     others = [name for name in sorted(HashName) if name != hash_name]
     columns = ("path", hash_name, *others, "pixels", "size", "note")
     for position, group in enumerate(groups):
@@ -231,14 +297,18 @@ def _show_tables(groups: Sequence[Group], hash_name: HashName) -> None:
             ])
         )  # fmt: skip
         typer.echo(("\n" if position else "") + said)
-        rows = [_table_row(member, hash_name, others) for member in group.members]
+        shown = group.members[: flood or None]
+        rows = [_table_row(member, hash_name, others) for member in shown]
         render(rows, columns, Format.table, shorten="path")
+        if more := len(group.members) - len(shown):
+            typer.echo(f"and {more:,} more (--flood 0 lists them all)")
 
 
 def _table_row(member: Found, hash_name: HashName, others: Sequence[str]) -> Row:
     notes = (
         "keep" if member.keeper else "" if member.removable else "stays",
         "same bytes" if member.same_bytes and not member.keeper else "",
+        member.orientation if member.orientation != "as is" else "",
     )
     return (
         near_path(member.path),
