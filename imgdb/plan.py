@@ -191,6 +191,8 @@ def _read_entry(number: int, line: str) -> tuple[str, Entry] | Refusal:
         file = path_from_text(path)
     except UsageError as error:
         return Refusal(number, "", f"the path cannot be read: {error}")
+    if "\0" in file:
+        return Refusal(number, path, "no file can have such a path")
     # `..` would lead out of the trash folder, and two spellings would pass for two files.
     if os.path.normpath(file) != file:
         return Refusal(number, path, "the path is not in its shortest form")

@@ -106,6 +106,7 @@ def test_a_file_is_kept_by_its_word_or_without_its_line(plan):
         (r"(?<= )/a(?=/back)", "a", "cannot be read"),
         (r"(?<= )/a(?=/back)", "/a/../b", "shortest"),
         (r"(?<= )/a(?=/back)", "/a/", "shortest"),
+        (r"(?<= )/a(?=/back)", r"/a\\x00", "no file can have"),
         (r"\\\\slash", r"\\slash", "path cannot be read"),
     ],
 )
