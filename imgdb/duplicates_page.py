@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from imgdb import report
 from imgdb.duplicates import Choice, Group
 from imgdb.hashing import ALGORITHMS
+from imgdb.orientations import AS_IS, by_words
 from imgdb.thumbnails import side_for, thumbnails
 
 
@@ -36,7 +37,11 @@ def duplicates_page(
         groups=[
             {
                 "group": group,
-                "shown": [(member, made[member.path]) for member in group.members],
+                # The keeper, turned as a member is, lies over it.
+                "shown": [
+                    (member, made[member.path], by_words(member.orientation or AS_IS.words))
+                    for member in group.members
+                ],
                 "is_chain": group.diameter is None or group.diameter > max_distance,
             }
             for group in groups

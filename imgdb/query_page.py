@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from imgdb import report
 from imgdb.errors import PictureError
 from imgdb.hashing import ALGORITHMS
-from imgdb.orientations import AS_IS, ORIENTATIONS
+from imgdb.orientations import AS_IS, by_words
 from imgdb.search import Match, Query
 from imgdb.thumbnail import Thumbnail
 from imgdb.thumbnails import side_for, thumbnails
 
 PARTS = ("pictures", "lens", "marks", "query")
-
-_TURNS = {one.words: one for one in ORIENTATIONS}
 
 Answer = tuple[Query, Sequence[Match]]
 Shown = Thumbnail | PictureError
@@ -70,7 +68,7 @@ def _found(match: Match, made: Mapping[str, Shown]) -> dict[str, object]:
         "match": match,
         "thumbnail": made[match.path],
         # What turns the query back, to lie over the match.
-        "turn": _TURNS[match.orientation or AS_IS.words].inverse(),
+        "turn": by_words(match.orientation or AS_IS.words).inverse(),
     }
 
 

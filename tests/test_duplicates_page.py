@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 import pytest
 from browser import PHONE
 from folders import paint
-from library import add, shelf
+from library import add, scene, shelf
+from test_orientations import turn
 
 from imgdb import report
 from imgdb.duplicates import Choice, Found, Group
 from imgdb.duplicates_page import duplicates_page
+from imgdb.orientations import ORIENTATIONS
 from imgdb.paths import path_text
 
 HOSTILE = "<img src=x onerror=alert(1)> it's.jpg"
@@ -124,3 +126,25 @@ def test_the_command_writes_it(cli, database, tmp_path):
 def test_nothing_found_is_a_page_too(tmp_path):
     said = duplicates_page([], choice=Choice(tier="same-bytes"), max_distance=8)
     assert "No duplicates." in said and "same bytes only" in said
+
+
+def test_the_keeper_is_turned_as_a_copy_is(browser, tmp_path):
+    """Their difference is black, in each of the eight orientations."""
+    keeper = tmp_path / "keeper.png"
+    scene(1).save(keeper)
+    members = [member(keeper, 0, orientation="as is")]
+    for orientation in ORIENTATIONS:
+        copy = tmp_path / f"{orientation.words}.png"
+        turn(scene(1), orientation).save(copy)
+        members.append(member(copy, 2, orientation=orientation.words))
+    path = tmp_path / "out.html"
+    page = duplicates_page([group(*members)], choice=Choice(), max_distance=8)
+    report.write_page(path, page)
+    browser.open(path)
+    assert texts(browser, ".tag.turned") == [orientation.words for orientation in ORIENTATIONS[1:]]
+    browser.find(".member button.frame").click()
+    browser.press("4")
+    for number in range(1, 9):
+        assert browser.find("#lens-count").text == f"{number} of 8"
+        browser.wait(lambda: browser.brightness("#lens-stage") < 5)
+        browser.press("n")
