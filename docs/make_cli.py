@@ -22,11 +22,11 @@ tracebacks.
 `--format table` is for people, `json` and `csv` are for programs: a list of objects, or a line for
 each, with the same names. Without `--format` it is a table on a terminal and JSON in a pipe.
 
-`imgdb --install-completion` has the shell that it is called from complete commands, options and names
-with Tab: bash and zsh by a line in `.bashrc` or `.zshrc`, fish by a file in its own folder. For
-packages, `imgdb --show-completion SHELL` prints the script. Collections and spaces are asked of the
-server that `--dsn` or the environment names, or of the embedded one if it runs; where no answer comes
-within a second, none is shown, and no server is started for it.
+`imgdb --install-completion` has the shell that it is called from complete commands, options and
+names with Tab: bash and zsh by a line in `.bashrc` or `.zshrc`, fish by a file in its own folder.
+For packages, `imgdb --show-completion SHELL` prints the script. Collections and spaces are asked of
+the server that `--dsn` or the environment names, or of the embedded one if it runs; where no answer
+comes within a second, no collection is shown. No server is started for it.
 """
 
 
