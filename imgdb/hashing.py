@@ -88,6 +88,14 @@ def read_grids(grids: dict[str, Pixels], algorithms: Collection[str]) -> list[Re
     return readings({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
 
 
+def check_algorithms(names: Collection[str]) -> None:
+    """Raise UsageError when `names` is empty or holds one that is none of ALGORITHMS."""
+    unknown = sorted(set(names) - set(ALGORITHMS))
+    if unknown or not names:
+        wrong = f"no such hash: {', '.join(unknown)}" if unknown else "no hash is chosen"
+        raise UsageError(f"{wrong}; choose from {', '.join(ALGORITHMS)}")
+
+
 def is_tiny(grey: Image.Image) -> bool:
     """Tell whether a picture is so small that `read_alike` had better have many of its size."""
     return grey.height <= _TINY_HEIGHT and resample.is_tiny(grey)
@@ -99,10 +107,7 @@ def shrunk(greys: Sequence[Image.Image], algorithms: Collection[str]) -> dict[st
     The grids of phash are always there, since they also tell what is flat; those of whash only if
     the pictures are tiny.
     """
-    unknown = sorted(set(algorithms) - set(ALGORITHMS))
-    if unknown or not algorithms:
-        wrong = f"no such hash: {', '.join(unknown)}" if unknown else "no hash is chosen"
-        raise UsageError(f"{wrong}; choose from {', '.join(ALGORITHMS)}")
+    check_algorithms(algorithms)
     sizes = {n: size for n, size in _GRIDS.items() if n in algorithms or n == "phash"}
     if "whash" in algorithms and resample.is_tiny(greys[0]):
         sizes["whash"] = _whash_size(greys[0])

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from imgdb.copies import CopyHashes
 from imgdb.errors import PictureError
 from imgdb.fingerprint import Fingerprint
 from imgdb.loader import Decode
@@ -24,7 +25,7 @@ class Settings:
     """How a worker hashes: the first message that it gets. `memory` is in bytes.
 
     With a `thumbnail_side`, in pixels, it makes thumbnails instead; `turned`, the first of the
-    hashes alone in every orientation.
+    hashes alone in every orientation; with `edits`, by their names, it hashes edited copies.
     """
 
     decode: Decode
@@ -33,6 +34,7 @@ class Settings:
     memory: int
     thumbnail_side: int | None = None
     turned: bool = False
+    edits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Members:
 
 
 # How a file ended.
-Outcome = Fingerprint | Thumbnail | Turned | PictureError
+Outcome = Fingerprint | Thumbnail | Turned | CopyHashes | PictureError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A process that hashes files or makes thumbnails.
+"""A process that hashes files, or edited copies of them, or makes thumbnails.
 
 Orders come in through stdin, outcomes go out through stdout. It is started by `imgdb.pool` and
 shares nothing else with the command: no connection, no lock. It ends when the pipe does, so it
@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from imgdb import archives, loader
 from imgdb.bookmark import Bookmark
+from imgdb.copies import hash_copies
 from imgdb.errors import PictureError
 from imgdb.fingerprint import Unhashed, hash_together, read_source
 from imgdb.messages import (
@@ -116,6 +117,10 @@ def _read(source: loader.Source, settings: Settings) -> Outcome | Unhashed:
         return make_thumbnail(source, side=settings.thumbnail_side, max_pixels=settings.max_pixels)
     if settings.turned:
         return turned_source(source, settings.algorithms[0], max_pixels=settings.max_pixels)
+    if settings.edits:
+        return hash_copies(
+            source, settings.edits, settings.algorithms, max_pixels=settings.max_pixels
+        )
     return read_source(
         source,
         decode=settings.decode,

@@ -18,6 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from imgdb.cli.apply import apply, restore
+from imgdb.cli.calibrate import calibrate
 from imgdb.cli.compare import compare_files
 from imgdb.cli.db import db_app
 from imgdb.cli.demo import demo
@@ -67,6 +68,7 @@ COMMANDS = (
     (FIND, "duplicates", duplicates),
     (FIND, "hubs", hubs),
     (FIND, "hash", hash_files),
+    (FIND, "calibrate", calibrate),
     (CLEAR, "apply", apply),
     (CLEAR, "restore", restore),
     (CARE, "stats", stats),

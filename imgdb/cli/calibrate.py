@@ -1,0 +1,248 @@
+"""`imgdb calibrate`: how similar is similar enough, measured on one's own pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgdb.cli import pool_options as pool
+from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.pages import OpenPage, check_page, save_page
+from imgdb.cli.pictures import Failures
+from imgdb.completion import names
+from imgdb.errors import ImgdbError
+from imgdb.output import Format, Row, default_format, render, render_object
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgdb.calibration import Applied
+    from imgdb.figures import Calibration, Curve, HashFigures
+    from imgdb.rates import Rate
+
+
+def calibrate(
+    collection: Annotated[str | None, collection_option("Default: all collections.")] = None,
+    sample: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many pictures to edit.")
+    ] = 100,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Another number draws other pictures.")
+    ] = 0,
+    hashes: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Which to measure, separated by commas.",
+            autocompletion=names.hashes,
+        ),
+    ] = ",".join(names.HASHES),
+    edits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Only these edits, separated by commas: jpeg,crop-5. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    recall: Annotated[
+        float,
+        typer.Option(
+            metavar="PERCENT", min=1, max=100, help="How many of the edited copies to find."
+        ),
+    ] = 95,
+    false_matches: Annotated[
+        float,
+        typer.Option(
+            metavar="COUNT",
+            min=0,
+            help="How many wrong images a search may show on average; this goes before --recall.",
+        ),
+    ] = 0.1,
+    alike: Annotated[
+        int,
+        typer.Option(
+            metavar="BITS",
+            min=0,
+            max=64,
+            help="Images of the collection within so many bits of a picture in all hashes are "
+            "copies of it, no wrong images.",
+        ),
+    ] = 8,
+    among: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Tell the wrong images among N images, which is how large the collection will be. "
+            "Default: as many as there are.",
+            show_default=False,
+        ),
+    ] = None,
+    apply: Annotated[
+        bool,
+        typer.Option("--apply", help="Store the proposed distances as the defaults of the hashes."),
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Also write a page with all curves, in this one file.",
+            show_default=False,
+        ),
+    ] = None,
+    open_page: OpenPage = False,
+    jobs: pool.Jobs = None,
+    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
+    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
+    timeout: pool.Timeout = 300,
+    format: FormatOption = None,
+    dsn: Dsn = None,
+) -> None:
+    """Measure on your pictures how similar is similar enough.
+
+    Pictures of the collection are edited as people edit them (saved anew, scaled, cropped, ...),
+    and every copy is looked for. Shown is how many copies each hash finds, and how many wrong
+    images, at which distance; and which distance would be a good default. Nothing is changed
+    without --apply.
+
+    Exit code 3 if some of the pictures cannot be read, 1 if none can.
+    """
+    from imgdb import calibration as module
+    from imgdb import edits as all_edits
+    from imgdb import progress
+    from imgdb.calibration_page import page
+    from imgdb.calibration_rows import COLUMNS, as_object, rows
+    from imgdb.database import open_database
+    from imgdb.figures import ENOUGH_PICTURES, Question
+
+    check_page(html, open_page)
+    question = Question(
+        collection=collection,
+        sample=sample,
+        seed=seed,
+        hashes=pool.names(hashes),
+        edits=all_edits.chosen(edits),
+        recall=recall / 100,
+        false_matches=false_matches,
+        alike=alike,
+        among=among,
+    )
+    work = module.Work(jobs=jobs, max_pixels=max_pixels, memory=worker_memory, timeout=timeout)
+    failures = Failures()
+    applied: list[Applied] = []
+    with open_database(dsn) as conn:
+        drawn = module.draw(conn, question)
+        with progress.bar(total=len(drawn)) as bar:
+            found = module.calibrate(
+                conn, question, drawn, work, watching=lambda done: bar.update(done, 0)
+            )
+        for path, error in found.failures:
+            failures.report(path, error)
+        if apply and found.hashes and found.sound:
+            applied = module.apply(conn, found)
+    if html is not None and found.hashes:
+        save_page(html, lambda _: page(found, applied), total=0, open_page=open_page)
+    format = format or default_format()
+    if format is Format.json:
+        render_object(as_object(found, applied))
+    elif format is Format.csv:
+        render(rows(found), COLUMNS, format)
+    else:
+        _show(found)
+    _tell(found, applied)
+    if apply and found.hashes and not found.sound:
+        raise ImgdbError(
+            f"{found.pictures} pictures are too few to choose a default by "
+            f"({ENOUGH_PICTURES} are enough): nothing was stored"
+        )
+    failures.exit(done=found.pictures)
+
+
+def _show(found: Calibration) -> None:
+    """Print three tables: what is found, what is found wrongly, what is proposed."""
+    if not found.hashes:
+        return
+    typer.echo("Edited copies that are found, in %, and the bits it takes for 90, 95 and 99 %")
+    curves = [figures.edits for figures in found.hashes]
+    means = [figures.recall for figures in found.hashes]
+    columns = ("edit", *(f"{f.name} within {f.default}" for f in found.hashes))
+    lines: list[Row] = [
+        (name, *(_found(f, curve) for f, curve in zip(found.hashes, of_edit, strict=True)))
+        for name, of_edit in [
+            *((one[0].name, one) for one in zip(*curves, strict=True)),
+            ("all that count", means),
+        ]
+    ]
+    render(lines, columns, Format.table)
+    typer.echo(f"\nWrong images that one search shows among {found.among:,}")
+    render(
+        [(d, *(_few(f.false_at(d)) for f in found.hashes)) for d in _told(found)],
+        ("within", *(f.name for f in found.hashes)),
+        Format.table,
+    )
+    typer.echo("\nDefaults: as they are, and as proposed")
+    render([_proposal(f) for f in found.hashes], PROPOSED, Format.table)
+
+
+PROPOSED = ("hash", "now", "found", "wrong", "proposed", "found", "wrong", "because")
+
+
+def _found(figures: HashFigures, curve: Curve) -> str:
+    from imgdb.calibration_rows import RECALLS
+
+    needs = [curve.needs(percent / 100) for percent in RECALLS]
+    bits = " ".join(f"{'-' if need is None else need:>2}" for need in needs)
+    return f"{100 * curve.at(figures.default).value:>3.0f} {bits}"
+
+
+def _told(found: Calibration) -> list[int]:
+    """Return the distances worth a line."""
+    of_interest = {d for f in found.hashes for d in (f.default, f.proposal.max_distance)}
+    return sorted({0, 2, 4, 6, 8, 10, 12, 16, 20, 24} | {d for d in of_interest if d <= 32})
+
+
+def _few(rate: Rate) -> str:
+    """Say a mean count as exactly as it is known; of what was not seen, how much there may be."""
+    if not rate.value:
+        return f"<{rate.high:.2g}"
+    return f"{rate.value:,.0f}" if rate.value >= 100 else f"{rate.value:.2g}"
+
+
+def _proposal(figures: HashFigures) -> Row:
+    chosen = figures.proposal
+    now, then = figures.default, chosen.max_distance
+    return (
+        figures.name,
+        now,
+        f"{100 * figures.recall.at(now).value:.0f} %",
+        _few(figures.false_at(now)),
+        then,
+        f"{100 * figures.recall.at(then).value:.0f} %",
+        _few(figures.false_at(then)),
+        BECAUSE[chosen.reason],
+    )
+
+
+BECAUSE = {
+    "recall": "it finds enough",
+    "false_matches": "more shows too many wrong",
+    "search": "more is slow to search",
+}
+
+
+def _tell(found: Calibration, applied: Sequence[Applied]) -> None:
+    say = [
+        f"edited {found.pictures:,} of {found.images:,} images, "
+        f"{len(found.question.edits)} ways each; "
+        f"on average {found.copies / max(found.pictures, 1):.1f} other images are copies of one, "
+        "and no wrong images"
+    ]
+    if not found.sound and found.hashes:
+        say.append(f"{found.pictures} pictures are too few to rely on: take 30 or more, better 100")
+    say += [f"{one.hash}: default {one.before} -> {one.after}" for one in applied]
+    for line in say:
+        typer.echo(f"imgdb: {line}", err=True)

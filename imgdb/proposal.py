@@ -1,0 +1,60 @@
+"""Which distance to propose: as large as is useful, and no larger than false matches allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """What kept the proposal from being larger."""
+
+    recall = "recall"
+    false_matches = "false_matches"
+    search = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A default for a hash.
+
+    `needed` is the smallest distance that reaches the wanted recall, `allowed` the largest one with
+    no more false matches than the limit; None if there is no such distance.
+    """
+
+    max_distance: int
+    reason: Reason
+    needed: int | None
+    allowed: int | None
+
+
+def propose(
+    recall: Sequence[float],
+    false_matches: Sequence[float],
+    *,
+    target: float,
+    limit: float,
+    largest: int,
+) -> Proposal:
+    """Choose from two curves over the distances 0, 1, 2, ..., neither of which ever falls.
+
+    The smallest of `needed`, `allowed` and `largest`, up to which searches are quick; of distances
+    that find as much, the smallest. Where even distance 0 has too many false matches it is 0: equal
+    hashes are alike whatever is proposed.
+    """
+    needed = next((d for d, found in enumerate(recall) if found >= target), None)
+    allowed = next((d - 1 for d, found in enumerate(false_matches) if found > limit), None)
+    if allowed is None:
+        allowed = len(recall) - 1
+    bound = min(max(allowed, 0), largest)
+    if needed is not None and needed <= bound:
+        chosen, reason = needed, Reason.recall
+    else:
+        chosen, reason = bound, Reason.search if bound < allowed else Reason.false_matches
+    return Proposal(
+        next(d for d, found in enumerate(recall) if found == recall[chosen]),
+        reason,
+        needed,
+        allowed if allowed >= 0 else None,
+    )

@@ -1,0 +1,47 @@
+"""Measured shares and counts, each with the range in which the true one lies (95 % confidence)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
+
+# Of a normal distribution 95 % lie so many deviations around the mean.
+_Z = 1.959963984540054
+
+# Of what was seen 0 times in n independent trials there are, with 95 % confidence, at most 3 in n.
+_RULE_OF_THREE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A measured value, and the ends of its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def share(value: float, trials: int) -> Rate:
+    """Return a share of `trials` with its Wilson score interval; nothing is known of 0 trials."""
+    if not trials:
+        return Rate(value, 0, 1)
+    squared = _Z * _Z / trials
+    middle = (value + squared / 2) / (1 + squared)
+    half = _Z / (1 + squared) * sqrt(value * (1 - value) / trials + squared / (4 * trials))
+    # Rounding must not put the value itself outside.
+    return Rate(value, min(value, max(0, middle - half)), max(value, min(1, middle + half)))
+
+
+def count(per_picture: Sequence[float], unit: float = 1) -> Rate:
+    """Return the mean of counts, one for each picture, with its interval.
+
+    `unit` is what one match that was seen stands for. Where none was seen, or hardly any, the upper
+    end is three of them among all pictures.
+    """
+    pictures = len(per_picture)
+    mean = fmean(per_picture)
+    half = _Z * stdev(per_picture) / sqrt(pictures) if pictures > 1 else mean
+    least = _RULE_OF_THREE * unit / pictures
+    return Rate(mean, max(0.0, mean - half), max(mean + half, least))
