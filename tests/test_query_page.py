@@ -152,6 +152,13 @@ def test_the_pointer_wipes_the_query_over_a_match(browser, page):
     assert 50 < edge < 75
     ActionChains(browser.driver).move_to_element(browser.find("h1")).perform()
     assert browser.count(".over") == 0
+    # Nor does it stay on the match that was opened last.
+    frame.click()
+    browser.find("#lens-close").click()
+    ActionChains(browser.driver).move_to_element(frame).perform()
+    assert browser.count(".over") == 1
+    ActionChains(browser.driver).move_to_element(browser.find("h1")).perform()
+    browser.wait(lambda: browser.count(".over") == 0)
 
 
 def test_the_keyboard_does_all_of_it(browser, page):

@@ -61,7 +61,7 @@
   });
   document.addEventListener("pointerout", (event) => {
     const frame = frameOf(event);
-    if (frame && !frame.contains(event.relatedTarget) && frame !== document.activeElement) uncover(frame);
+    if (frame && !frame.contains(event.relatedTarget) && !frame.matches(":focus-visible")) uncover(frame);
   });
   document.addEventListener("focusin", (event) => {
     const frame = frameOf(event);
