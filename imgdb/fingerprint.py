@@ -9,6 +9,8 @@ from imgdb import hashing, loader
 from imgdb.hashing import ALGORITHMS, Reading
 from imgdb.loader import MAX_PIXELS, Decode, Picture
 from imgdb.reduced import read_reduced
+from imgdb.regions import RECIPE as REGION_RECIPE
+from imgdb.regions import Region, find_regions
 
 # The rules that made the hashes of a row; a change of any rule is a new name.
 RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
@@ -16,7 +18,10 @@ RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """A picture as imgdb.image stores it; hashes are signed, None where not asked for."""
+    """A picture as imgdb.image stores it; hashes are signed, None where not asked for.
+
+    `regions` are its rows of imgdb.image_region, None where `region_recipe` is.
+    """
 
     format: str
     width: int
@@ -31,6 +36,8 @@ class Fingerprint:
     whash: int | None
     flat: bool
     recipe: str
+    region_recipe: str | None = None
+    regions: tuple[Region, ...] | None = None
 
 
 def fingerprint(
@@ -39,14 +46,15 @@ def fingerprint(
     decode: Decode = "exact",
     algorithms: Collection[str] = ALGORITHMS,
     max_pixels: int = MAX_PIXELS,
+    regions: bool = False,
 ) -> Fingerprint:
-    """Load and hash one file.
+    """Load and hash one file; with `regions` its regions too, for which `decode` must be exact.
 
     Raises PictureError with a reason of `imgdb.loader.REASONS` when it cannot be hashed.
     """
     with loader.open_source(path) as source:
         return fingerprint_source(
-            source, decode=decode, algorithms=algorithms, max_pixels=max_pixels
+            source, decode=decode, algorithms=algorithms, max_pixels=max_pixels, regions=regions
         )
 
 
@@ -57,6 +65,7 @@ class Unhashed:
     picture: Picture
     algorithms: tuple[str, ...]
     recipe: str
+    regions: bool = False
 
 
 def fingerprint_source(
@@ -65,9 +74,12 @@ def fingerprint_source(
     decode: Decode = "exact",
     algorithms: Collection[str] = ALGORITHMS,
     max_pixels: int = MAX_PIXELS,
+    regions: bool = False,
 ) -> Fingerprint:
     """Do as `fingerprint` for bytes that are already open: a member of an archive, stdin."""
-    found = read_source(source, decode=decode, algorithms=algorithms, max_pixels=max_pixels)
+    found = read_source(
+        source, decode=decode, algorithms=algorithms, max_pixels=max_pixels, regions=regions
+    )
     return found if isinstance(found, Fingerprint) else hash_together([found])[0]
 
 
@@ -77,18 +89,20 @@ def read_source(
     decode: Decode = "exact",
     algorithms: Collection[str] = ALGORITHMS,
     max_pixels: int = MAX_PIXELS,
+    regions: bool = False,
 ) -> Fingerprint | Unhashed:
     """Decode, and hash unless `hash_together` does that better."""
     picture = source.picture(decode, max_pixels=max_pixels)
     recipe = RECIPES[decode]
     if picture.grey.size == (picture.width, picture.height):
         if hashing.is_tiny(picture.grey):
-            return Unhashed(picture, tuple(algorithms), recipe)
+            return Unhashed(picture, tuple(algorithms), recipe, regions)
     elif reading := read_reduced(picture.grey, algorithms):
-        return _fingerprint(picture, reading, recipe)
+        return _fingerprint(picture, reading, recipe, regions)
     else:
         picture = source.picture("exact", max_pixels=max_pixels)
-    return _fingerprint(picture, hashing.read_grey(picture.grey, algorithms), recipe)
+    reading = hashing.read_grey(picture.grey, algorithms)
+    return _fingerprint(picture, reading, recipe, regions)
 
 
 def hash_together(found: Sequence[Unhashed]) -> list[Fingerprint]:
@@ -102,11 +116,11 @@ def hash_together(found: Sequence[Unhashed]) -> list[Fingerprint]:
         readings = hashing.read_alike(greys, found[positions[0]].algorithms)
         for position, reading in zip(positions, readings, strict=True):
             one = found[position]
-            made[position] = _fingerprint(one.picture, reading, one.recipe)
+            made[position] = _fingerprint(one.picture, reading, one.recipe, one.regions)
     return [made[position] for position in range(len(found))]
 
 
-def _fingerprint(picture: Picture, reading: Reading, recipe: str) -> Fingerprint:
+def _fingerprint(picture: Picture, reading: Reading, recipe: str, regions: bool) -> Fingerprint:
     hashes = reading.hashes
     return Fingerprint(
         format=picture.format,
@@ -122,4 +136,6 @@ def _fingerprint(picture: Picture, reading: Reading, recipe: str) -> Fingerprint
         whash=hashes.whash,
         flat=reading.flat,
         recipe=recipe,
+        region_recipe=REGION_RECIPE if regions else None,
+        regions=tuple(find_regions(picture.grey)) if regions else None,
     )

@@ -158,6 +158,7 @@ class Run:
             [file.byte_size for file in files],
             [file.modified_at for file in files],
             RECIPES[self._options.decode],
+            self._options.region_recipe,
         )
         self.summary.unchanged += len(files) - len(states)
         # Old disks and cold caches read files fastest in the order in which they were written.
@@ -186,7 +187,9 @@ class Run:
         """Yield the tasks for an archive, unless it was read and has not changed."""
         known = None
         if not self._options.retry and not self._rewrite:
-            known = self._store.known_members(text, file.byte_size, file.modified_at)
+            known = self._store.known_members(
+                text, file.byte_size, file.modified_at, self._options.region_recipe
+            )
         if known is None:
             tasks = list(archive_tasks(file, text, self._options.workers))
             self._archives.begin(text, file, len(tasks))

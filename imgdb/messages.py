@@ -15,6 +15,7 @@ from imgdb.errors import PictureError
 from imgdb.fingerprint import Fingerprint
 from imgdb.loader import Decode
 from imgdb.orientations import Turned
+from imgdb.regions import Region
 from imgdb.thumbnail import Thumbnail
 
 _LENGTH = struct.Struct("!I")
@@ -35,6 +36,7 @@ class Settings:
     thumbnail_side: int | None = None
     turned: bool = False
     edits: tuple[str, ...] = ()
+    regions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def _as_call(kind: type[object]) -> None:
 
 
 _as_call(Fingerprint)
+_as_call(Region)
 
 
 def pack(message: object) -> bytes:

@@ -10,6 +10,7 @@ from imgdb.limits import MAX_PIXELS, PICTURE_SECONDS, WORKER_MEMORY
 from imgdb.loader import Decode
 from imgdb.messages import Settings
 from imgdb.pool import Pool, available_cores
+from imgdb.regions import RECIPE as REGION_RECIPE
 from imgdb.task import Task
 
 # An idle worker has half of this resident.
@@ -30,6 +31,12 @@ class Options:
     prune: bool = False
     retry: bool = False
     archives: bool = False
+    regions: bool = False
+
+    @property
+    def region_recipe(self) -> str | None:
+        """Which rules the regions are to be made by, None for no regions."""
+        return REGION_RECIPE if self.regions else None
 
     @property
     def workers(self) -> int:
@@ -44,11 +51,15 @@ class Options:
             raise UsageError("no hash to make; choose from " + ", ".join(ALGORITHMS))
         if not self.collection.strip():
             raise UsageError("a collection needs a name")
+        if self.regions and self.decode != "exact":
+            raise UsageError("--regions takes full pictures: leave --decode scaled out")
         if self.memory < LEAST_MEMORY:
             least = LEAST_MEMORY >> 20
             raise UsageError(f"--worker-memory is at least {least}M: an idle worker takes half")
 
     def pool(self) -> Pool[Task]:
         """Return the workers for these options."""
-        settings = Settings(self.decode, self.algorithms, self.max_pixels, self.memory)
+        settings = Settings(
+            self.decode, self.algorithms, self.max_pixels, self.memory, regions=self.regions
+        )
         return Pool(settings, jobs=self.workers, timeout=self.timeout)

@@ -40,6 +40,7 @@ __all__ = [
     "duplicate_groups",
     "from_hex",
     "image",
+    "image_region",
     "ingest_failure",
     "metadata",
     "nearest",
@@ -92,6 +93,19 @@ image = Table(
     Column("recipe", Text, nullable=False),
     Column("ingested_at", DateTime(timezone=True), nullable=False),
     Column("missing_since", DateTime(timezone=True)),
+    Column("region_recipe", Text),
+)
+
+image_region = Table(
+    "image_region",
+    metadata,
+    Column("image_id", BigInteger, primary_key=True),
+    Column("region", SmallInteger, primary_key=True),
+    Column("box_left", Integer, nullable=False),
+    Column("box_top", Integer, nullable=False),
+    Column("box_width", Integer, nullable=False),
+    Column("box_height", Integer, nullable=False),
+    Column("region_hash", BigInteger, nullable=False),
 )
 
 ingest_failure = Table(

@@ -13,24 +13,28 @@ from psycopg.rows import class_row, scalar_row
 
 from imgdb.fingerprint import Fingerprint
 
-COLUMNS = tuple(column.name for column in fields(Fingerprint))
+COLUMNS = tuple(column.name for column in fields(Fingerprint) if column.name != "regions")
 _values = operator.attrgetter(*COLUMNS)
 
 MAKE_COLLECTION = "SELECT imgdb._make_collection(%s)"
 COMPARE = (
     "SELECT * FROM imgdb._compare_files"
-    "(%s, %s::text[], %s::bigint[], %s::timestamptz[], current_recipe => %s)"
+    "(%s, %s::text[], %s::bigint[], %s::timestamptz[], current_recipe => %s,"
+    " needed_region_recipe => %s)"
 )
 STAGE = "SELECT imgdb._stage_images()"
 COPY = f"COPY pg_temp.fresh_image (path, {', '.join(COLUMNS)}) FROM STDIN"
 STORE = "SELECT * FROM imgdb._store_images(%s, rewrite => %s)"
+STAGE_REGIONS = "SELECT imgdb._stage_regions()"
+COPY_REGIONS = "COPY pg_temp.fresh_region (path, boxes, hashes) FROM STDIN"
+STORE_REGIONS = "SELECT imgdb._store_regions(%s)"
 FAIL = (
     "SELECT imgdb._store_failures"
     "(%s, %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[])"
 )
 FOUND = "SELECT imgdb._mark_found(%s, %s::text[])"
 KNOWN_BELOW = "SELECT * FROM imgdb._known_below(%s, %s, %s, %s)"
-KNOWN_MEMBERS = "SELECT * FROM imgdb._known_members(%s, %s, %s, %s)"
+KNOWN_MEMBERS = "SELECT * FROM imgdb._known_members(%s, %s, %s, %s, needed_region_recipe => %s)"
 ARCHIVES = "SELECT imgdb._store_archives(%s, %s::text[], %s::bigint[], %s::timestamptz[])"
 MISSING = "SELECT imgdb._mark_missing(%s, %s::text[])"
 
@@ -45,7 +49,7 @@ class State:
     """What the database knows of a file that is not simply unchanged."""
 
     ordinal: int
-    state: Literal["new", "changed", "found", "outdated", "failed"]
+    state: Literal["new", "changed", "found", "outdated", "incomplete", "failed"]
     reason: str | None
     detail: str | None
 
@@ -105,10 +109,12 @@ class Store:
         sizes: Sequence[int],
         times: Sequence[datetime],
         recipe: str,
+        region_recipe: str | None = None,
     ) -> dict[int, State]:
         """Return by position what is known of files; those left out are unchanged."""
         with self._conn.cursor(row_factory=class_row(State)) as cursor:
-            given = (self._collection_id, list(paths), list(sizes), list(times), recipe)
+            files = (list(paths), list(sizes), list(times))
+            given = (self._collection_id, *files, recipe, region_recipe)
             return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
 
     def store(self, batch: Batch, *, rewrite: bool = False) -> Stored:
@@ -142,12 +148,27 @@ class Store:
                     copy.write_row((path, *_values(found)))
             stored = cursor.execute(STORE, (self._collection_id, rewrite)).fetchone()
             assert stored is not None
-            return stored
+        self._store_regions(images)
+        return stored
 
-    def known_members(self, path: str, size: int, modified_at: datetime) -> KnownMembers | None:
-        """Return what an archive gave, if it was read and has not changed since."""
+    def _store_regions(self, images: dict[str, Fingerprint]) -> None:
+        found = {path: image.regions for path, image in images.items() if image.regions is not None}
+        if not found:
+            return
+        with self._conn.cursor() as cursor:
+            cursor.execute(STAGE_REGIONS)
+            with cursor.copy(COPY_REGIONS) as copy:
+                for path, regions in found.items():
+                    boxes = [side for region in regions for side in region.box]
+                    copy.write_row((path, boxes, [region.hash for region in regions]))
+            cursor.execute(STORE_REGIONS, (self._collection_id,))
+
+    def known_members(
+        self, path: str, size: int, modified_at: datetime, region_recipe: str | None = None
+    ) -> KnownMembers | None:
+        """Return what an archive gave, if it was read, regions and all, and has not changed."""
         with self._conn.cursor(row_factory=class_row(KnownMembers)) as cursor:
-            given = (self._collection_id, path, size, modified_at)
+            given = (self._collection_id, path, size, modified_at, region_recipe)
             return cursor.execute(KNOWN_MEMBERS, given).fetchone()
 
     def known_below(self, folder: str) -> Iterator[list[str]]:

@@ -126,6 +126,7 @@ def _read(source: loader.Source, settings: Settings) -> Outcome | Unhashed:
         decode=settings.decode,
         algorithms=settings.algorithms,
         max_pixels=settings.max_pixels,
+        regions=settings.regions,
     )
 
 

@@ -18,6 +18,7 @@ CREATE TABLE imgdb.image (
     recipe text NOT NULL,
     ingested_at timestamptz NOT NULL DEFAULT now(),
     missing_since timestamptz,
+    region_recipe text,
     CONSTRAINT image_pkey PRIMARY KEY (image_id),
     CONSTRAINT image_collection_id_path_key UNIQUE (collection_id, path),
     CONSTRAINT image_collection_id_fkey FOREIGN KEY (collection_id)
@@ -28,7 +29,9 @@ CREATE TABLE imgdb.image (
         num_nulls(byte_size, modified_at, sha256, format, width, height, frames) IN (0, 7)
     ),
     CONSTRAINT image_sha256_check CHECK (octet_length(sha256) = 32),
-    CONSTRAINT image_size_check CHECK (byte_size >= 0 AND width > 0 AND height > 0 AND frames > 0)
+    CONSTRAINT image_size_check CHECK (byte_size >= 0 AND width > 0 AND height > 0 AND frames > 0),
+    -- Regions are looked for in pixels, which imported hashes do not have.
+    CONSTRAINT image_region_recipe_check CHECK (region_recipe IS NULL OR sha256 IS NOT NULL)
 );
 
 -- Nobody looks for what is not known, and many have one or two of the hashes only.
@@ -64,6 +67,9 @@ COMMENT ON COLUMN imgdb.image.recipe IS
 COMMENT ON COLUMN imgdb.image.ingested_at IS 'When the hashes were written last.';
 COMMENT ON COLUMN imgdb.image.missing_since IS
 'When the file was first found to be gone (ingest --prune); NULL while it is there.';
+COMMENT ON COLUMN imgdb.image.region_recipe IS
+'Which rules made its rows of image_region, of which there may be none; NULL if regions were not '
+'looked for.';
 COMMENT ON INDEX imgdb.image_ahash_idx IS 'Joins with matches in space ahash.';
 COMMENT ON INDEX imgdb.image_dhash_idx IS 'Joins with matches in space dhash.';
 COMMENT ON INDEX imgdb.image_phash_idx IS 'Joins with matches in space phash.';

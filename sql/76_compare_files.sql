@@ -5,7 +5,8 @@ CREATE FUNCTION imgdb._compare_files(
     paths text[],
     sizes bigint[],
     times timestamptz[],
-    current_recipe text
+    current_recipe text,
+    needed_region_recipe text
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
 LANGUAGE plpgsql STABLE ROWS 500
@@ -18,7 +19,12 @@ BEGIN
         given.ordinal,
         CASE
             WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at
-                THEN CASE WHEN i.missing_since IS NULL THEN 'outdated' ELSE 'found' END
+                THEN CASE
+                    WHEN i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+                        THEN 'incomplete'
+                    WHEN i.missing_since IS NULL THEN 'outdated'
+                    ELSE 'found'
+                END
             WHEN f.byte_size = given.byte_size AND f.modified_at = given.modified_at THEN 'failed'
             WHEN i.path IS NULL AND f.path IS NULL THEN 'new'
             ELSE 'changed'
@@ -34,11 +40,14 @@ BEGIN
     WHERE
         i.missing_since IS NOT NULL
         OR i.recipe <> current_recipe
+        OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._compare_files(integer, text[], bigint[], timestamptz[], text) IS
+COMMENT ON FUNCTION imgdb._compare_files(
+    integer, text[], bigint[], timestamptz[], text, text
+) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
-'(unchanged, of another recipe) or failed (unchanged since it failed); nothing is said of the '
-'others, which are unchanged.';
+'(unchanged, of another recipe), incomplete (unchanged, without the regions that are needed, if '
+'any) or failed (unchanged since it failed); nothing is said of the others, which are unchanged.';

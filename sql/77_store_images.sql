@@ -19,7 +19,8 @@ BEGIN
             phash bigint,
             whash bigint,
             flat boolean NOT NULL,
-            recipe text NOT NULL
+            recipe text NOT NULL,
+            region_recipe text
         ) ON COMMIT DELETE ROWS;
     END IF;
 END
@@ -40,11 +41,12 @@ BEGIN
     WITH stored AS (
         INSERT INTO imgdb.image AS i (
             collection_id, path, byte_size, modified_at, sha256, format, width, height, frames,
-            ahash, dhash, phash, whash, flat, recipe
+            ahash, dhash, phash, whash, flat, recipe, region_recipe
         )
         SELECT
             for_collection_id, n.path, n.byte_size, n.modified_at, n.sha256, n.format, n.width,
-            n.height, n.frames, n.ahash, n.dhash, n.phash, n.whash, n.flat, n.recipe
+            n.height, n.frames, n.ahash, n.dhash, n.phash, n.whash, n.flat, n.recipe,
+            n.region_recipe
         FROM pg_temp.fresh_image AS n
         ORDER BY n.path
         ON CONFLICT ON CONSTRAINT image_collection_id_path_key DO UPDATE SET
@@ -62,7 +64,13 @@ BEGIN
             flat = excluded.flat,
             recipe = excluded.recipe,
             ingested_at = excluded.ingested_at,
-            missing_since = NULL
+            missing_since = NULL,
+            -- Regions that were not asked for this time stay, if they are of the same bytes.
+            region_recipe = CASE
+                WHEN excluded.region_recipe IS NULL AND i.sha256 = excluded.sha256
+                    THEN i.region_recipe
+                ELSE excluded.region_recipe
+            END
         WHERE
             rewrite
             OR i.missing_since IS NOT NULL
@@ -71,6 +79,7 @@ BEGIN
                 excluded.byte_size, excluded.modified_at, excluded.sha256, excluded.recipe,
                 excluded.ahash, excluded.dhash, excluded.phash, excluded.whash
             )
+            OR i.region_recipe IS DISTINCT FROM coalesce(excluded.region_recipe, i.region_recipe)
         -- A row that is new has never been locked by anybody.
         RETURNING i.xmax = 0 AS is_new
     )

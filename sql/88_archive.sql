@@ -18,7 +18,11 @@ COMMENT ON COLUMN imgdb.archive.modified_at IS 'Modification time of the archive
 COMMENT ON COLUMN imgdb.archive.read_at IS 'When it was read.';
 
 CREATE FUNCTION imgdb._known_members(
-    for_collection_id integer, archive_path text, size bigint, modified timestamptz
+    for_collection_id integer,
+    archive_path text,
+    size bigint,
+    modified timestamptz,
+    needed_region_recipe text
 )
 RETURNS TABLE (images bigint, failed_paths text[], failed_reasons text[], failed_details text[])
 LANGUAGE plpgsql STABLE ROWS 1
@@ -48,13 +52,23 @@ BEGIN
     WHERE
         a.collection_id = for_collection_id AND a.path = archive_path
         AND a.byte_size = size AND a.modified_at = modified
+        AND (
+            needed_region_recipe IS NULL
+            OR NOT EXISTS (
+                SELECT FROM imgdb.image AS i
+                WHERE
+                    i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                    AND i.missing_since IS NULL
+                    AND i.region_recipe IS DISTINCT FROM needed_region_recipe
+            )
+        )
     GROUP BY a.path;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz) IS
-'How many images an archive gave and which of its members failed; no row unless it was read and '
-'has not changed.';
+COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz, text) IS
+'How many images an archive gave and which of its members failed; no row unless it was read, has '
+'not changed, and its images have the regions that are needed, if any.';
 
 CREATE FUNCTION imgdb._store_archives(
     for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]

@@ -7,3 +7,6 @@ SELECT imgdb.track('imgdb.image', 'ahash', 'ahash');
 SELECT imgdb.track('imgdb.image', 'dhash', 'dhash');
 SELECT imgdb.track('imgdb.image', 'phash', 'phash');
 SELECT imgdb.track('imgdb.image', 'whash', 'whash');
+
+SELECT imgdb.create_space('region', 'hashes like phash of the regions in imgdb.image_region');
+SELECT imgdb.track('imgdb.image_region', 'region_hash', 'region');

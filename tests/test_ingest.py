@@ -10,6 +10,7 @@ import pytest
 from folders import failures, paint, picture, row_versions, stored, texts
 
 from imgdb.fingerprint import fingerprint
+from imgdb.store import COLUMNS
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_rows_say_what_the_file_is(ingest, database, tmp_path):
     picture(1, (90, 70)).save(path)
     ingest(path)
     found = fingerprint(path)
-    names = list(found.__dataclass_fields__)
+    names = COLUMNS
     with psycopg.connect(database) as conn:
         row = conn.execute(f"SELECT {', '.join(names)} FROM imgdb.image").fetchone()
         assert row == tuple(getattr(found, name) for name in names)

@@ -44,6 +44,12 @@ def ingest(
     archives: Annotated[
         bool, typer.Option("--archives", help="Read the pictures in zip and tar archives too.")
     ] = False,
+    regions: Annotated[
+        bool,
+        typer.Option(
+            "--regions", help="Find the parts by which query --regions knows crops and collages."
+        ),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then go on: follow every change until Ctrl-C.")
     ] = False,
@@ -83,6 +89,7 @@ def ingest(
         prune=prune,
         retry=retry,
         archives=archives,
+        regions=regions,
     )
     check_named(named)
     if watch:

@@ -10,6 +10,7 @@ import typer
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import STDIN, Failures, listed_paths, near_path
+from imgdb.cli.query_regions import query_regions
 from imgdb.cli.show import Show, draw_answers, find_canvas
 from imgdb.errors import PictureError, UsageError
 from imgdb.output import Format, Row, byte_count, default_format, printable, render
@@ -76,6 +77,23 @@ def query(
     show: Show = False,
     html: Html = None,
     open_page: OpenPage = False,
+    regions: Annotated[
+        bool,
+        typer.Option(
+            "--regions",
+            help="Find instead what shares a part with the picture: crops of it, what it was cut "
+            "from, collages. Needs imgdb ingest --regions.",
+        ),
+    ] = False,
+    min_votes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With --regions: how many regions must be alike. Default: 3.",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -88,6 +106,33 @@ def query(
 
     if (hex_digits is None) == (not files):
         raise UsageError("give either pictures to look for, or a hash with --hex")
+    if min_votes is not None and not regions:
+        raise UsageError("--min-votes counts regions: give --regions too")
+    if regions:
+        # It has hashes of its own, and no page so far.
+        others = (
+            hex_digits,
+            html,
+            flood,
+            include_flat or None,
+            any_orientation or None,
+            show or None,
+        )
+        if hash_name is not HashName.phash or any(other is not None for other in others):
+            raise UsageError(
+                "--regions takes pictures, --max-distance, --min-votes, --limit and --collection; "
+                "no other option about what is looked for or shown"
+            )
+        query_regions(
+            files or [],
+            max_distance=max_distance,
+            min_votes=min_votes,
+            collection=collection,
+            limit=limit,
+            format=format,
+            dsn=dsn,
+        )
+        return
     if hex_digits is not None and any_orientation:
         raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
     check_page(html, open_page)
