@@ -50,10 +50,13 @@ def _unlike(files: Sequence[Path]) -> list[Image.Image]:
     return images
 
 
-def crops(photos: Sequence[Image.Image], rng: random.Random) -> Iterator[Edit]:
-    """Cut each photograph once for each share, anywhere, and scale what is left."""
+def crops(
+    photos: Sequence[Image.Image], numbers: Sequence[int], rng: random.Random
+) -> Iterator[Edit]:
+    """Cut each of some photographs once for each share, anywhere, and scale what is left."""
     for share in SHARES:
-        for number, photo in enumerate(photos):
+        for number in numbers:
+            photo = photos[number]
             kept = 1 - share / 100
             # The crop may be wider or narrower than the photograph, by up to a quarter.
             across = min(1, math.sqrt(kept) * math.exp(rng.uniform(-0.125, 0.125)))

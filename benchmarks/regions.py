@@ -195,19 +195,22 @@ def names(edit: Edit) -> set[str]:
     return {f"photo-{number:03}" for number in edit.shows}
 
 
-def run(conn: psycopg.Connection[Any], pictures: Path, folder: Path, seed: int) -> dict[str, Any]:
+def run(
+    conn: psycopg.Connection[Any], pictures: Path, folder: Path, seed: int, limit: int | None
+) -> dict[str, Any]:
     photos, others = photographs(pictures), graphics(pictures)
+    asked = random.Random(seed).sample(range(len(photos)), min(limit or len(photos), len(photos)))
     say(f"{len(photos)} photographs, {len(others)} graphics")
     for image in photos[:2]:
         assert np.array_equal(segment_hashes(image), imagehash_hashes(image))
     bench = Bench(conn, folder)
     bench.ingest("photos", named("photo", photos) + named("graphic", others))
     rng = random.Random(seed)
-    for edit in crops(photos, rng):
+    for edit in crops(photos, sorted(asked), rng):
         bench.ask("photos", edit.kind, edit.image, names(edit))
     say("crops are done")
     for side in (2, 3):
-        sheets = list(collages(photos, rng, side))
+        sheets = list(collages(photos, rng, side))[: len(asked) // (side * side)]
         for sheet in sheets:
             bench.ask("photos", sheet.kind, sheet.image, names(sheet))
         collection = f"collages-{side}"
@@ -219,6 +222,7 @@ def run(conn: psycopg.Connection[Any], pictures: Path, folder: Path, seed: int) 
         say(f"{sheets[0].kind}: done")
     return {
         "photographs": len(photos),
+        "asked": len(asked),
         "graphics": len(others),
         "edits": bench.tally.result(),
         "median": {name: round(float(np.median(all_)), 1) for name, all_ in bench.times.items()},
@@ -230,6 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--photographs", type=int, help="edit no more than so many of them")
     parser.add_argument("--home", type=Path, help="where the server's data go")
     parser.add_argument("--result", type=Path, default=RESULT)
     told = parser.parse_args()
@@ -240,7 +245,7 @@ def main() -> None:
         with Server(folder / "home", durable=False) as server:
             schema.upgrade(server.conninfo("postgres"))
             with psycopg.connect(server.conninfo("postgres"), autocommit=True) as conn:
-                measured = run(conn, told.pictures, folder, told.seed)
+                measured = run(conn, told.pictures, folder, told.seed, told.photographs)
         say("cost")
         result = {
             "environment": environment() | {"postgresql": "embedded"},
