@@ -46,7 +46,7 @@ def test_every_command_is_offered_with_its_help():
         ("query --form", ["--format"]),
         ("query --format ", ["table", "json", "csv"]),
         ("compact --no", ["--no-full"]),
-        ("compact ", ["ahash", "dhash", "phash", "whash"]),
+        ("compact ", [*HASHES, "region"]),
         ("compact phash ", []),
         ("failures --reason tr", ["truncated"]),
         ("db downgrade b", ["base"]),

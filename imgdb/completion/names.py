@@ -26,8 +26,8 @@ def collections(ctx: typer.Context) -> list[str]:
 
 
 def spaces(ctx: typer.Context) -> list[str]:
-    """List the spaces; those of the four hashes are always there."""
-    return _ask(ctx, SPACES) or list(HASHES)
+    """List the spaces; those of the four hashes and of regions are always there."""
+    return _ask(ctx, SPACES) or [*HASHES, "region"]
 
 
 def hashes(incomplete: str) -> list[str]:
