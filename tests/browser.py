@@ -138,3 +138,30 @@ class Browser:
             if event["method"] == "Network.requestWillBeSent"
         )
         return [address for address in addresses if not address.startswith("data:")]
+
+
+def slide(browser: Browser, value: int) -> None:
+    """Move the slider of the page."""
+    browser.run(
+        "const slider = document.getElementById('limit'); slider.value = arguments[0];"
+        "slider.dispatchEvent(new Event('input', { bubbles: true }))",
+        value,
+    )
+
+
+def tap(browser: Browser, selector: str) -> None:
+    """Tap on an element, scrolled to the middle of the screen."""
+    box = browser.run(
+        "const one = document.querySelector(arguments[0]); one.scrollIntoView({ block: 'center' });"
+        "const box = one.getBoundingClientRect();"
+        "return [box.x + box.width / 2, box.y + box.height / 2]",
+        selector,
+    )
+    finger(browser, "touchStart", *box)
+    finger(browser, "touchEnd")
+
+
+def finger(browser: Browser, kind: str, *at: float) -> None:
+    """Put a finger on the screen, move it, or take it off: touchStart, touchMove, touchEnd."""
+    points = [{"x": at[0], "y": at[1]}] if at else []
+    browser.command("Input.dispatchTouchEvent", type=kind, touchPoints=points)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from browser import PHONE
+from browser import PHONE, finger, slide, tap
 from folders import paint
 from library import add, scene, shelf
 
@@ -82,14 +82,6 @@ def shown(browser):
     return browser.run(
         "return [...document.querySelectorAll('.match')].filter((card) => card.checkVisibility())"
         ".map((card) => Number(card.dataset.phash))"
-    )
-
-
-def slide(browser, bits):
-    browser.run(
-        "const slider = document.getElementById('limit'); slider.value = arguments[0];"
-        "slider.dispatchEvent(new Event('input', { bubbles: true }))",
-        bits,
     )
 
 
@@ -251,22 +243,6 @@ def test_touch(browser, page):
     browser.wait(lambda: 20 < browser.run(share) < 30)
     finger(browser, "touchEnd")
     assert browser.run("return document.documentElement.scrollWidth") == PHONE[0]
-
-
-def tap(browser, selector):
-    box = browser.run(
-        "const one = document.querySelector(arguments[0]); one.scrollIntoView({ block: 'center' });"
-        "const box = one.getBoundingClientRect();"
-        "return [box.x + box.width / 2, box.y + box.height / 2]",
-        selector,
-    )
-    finger(browser, "touchStart", *box)
-    finger(browser, "touchEnd")
-
-
-def finger(browser, kind, *at):
-    points = [{"x": at[0], "y": at[1]}] if at else []
-    browser.command("Input.dispatchTouchEvent", type=kind, touchPoints=points)
 
 
 def test_light_and_dark(browser, page):
