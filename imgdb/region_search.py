@@ -78,6 +78,20 @@ class RegionMatch:
     modified_at: datetime
     missing_since: datetime | None
 
+    @property
+    def there(self) -> str:
+        """Where in the image the query lies, as ImageMagick's -crop takes it."""
+        return _crop(self.box_left, self.box_top, self.box_width, self.box_height)
+
+    @property
+    def here(self) -> str:
+        """Where in the query the image lies."""
+        return _crop(self.query_left, self.query_top, self.query_box_width, self.query_box_height)
+
+
+def _crop(left: int, top: int, width: int, height: int) -> str:
+    return f"{width}x{height}+{left}+{top}"
+
 
 def sharing_parts(
     conn: psycopg.Connection[Any],

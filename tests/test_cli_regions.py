@@ -172,13 +172,39 @@ def test_what_the_command_prints(cli, database, folder):
         assert said in several.stderr
 
 
+def test_a_page_and_the_same_rows(cli, database, folder, tmp_path):
+    """The page says of each match what the rows say; --show draws nothing into a pipe."""
+    with Image.open(folder / "sunflower.jpg") as image:
+        image.crop((100, 60, 520, 400)).save(tmp_path / "crop.jpg", quality=75)
+    assert cli("ingest", folder, "--regions", "-j", "1", dsn=database).code == 0
+    args = ("query", "crop.jpg", folder / "blank.png", "--regions")
+    plain = cli(*args, dsn=database, cwd=tmp_path)
+    shown = cli(*args, "--show", "--html", "out.html", dsn=database, cwd=tmp_path)
+    assert (shown.code, shown.stdout) == (0, plain.stdout)
+    assert "kitty" in shown.stderr and "the page is in out.html" in shown.stderr
+    page = (tmp_path / "out.html").read_text("utf-8")
+    (found,) = json.loads(plain.stdout)
+    left, top, width, height = (found[f"box_{side}"] for side in ("left", "top", "width", "height"))
+    assert page.count('<li class="card match"') == 1
+    assert "Pictures that share a part with crop.jpg" in page
+    assert f'data-votes="{found["votes"]}"' in page
+    assert f"M{left} {top}h{width}v{height}h-{width}z" in page
+    assert f"<dd>{width}x{height}+{left}+{top}</dd>" in page
+    assert "Contains the query" in page
+    # Refused before any picture is read.
+    for refused in (("--html", tmp_path), ("--open",)):
+        done = cli("query", tmp_path / "none.jpg", "--regions", *refused, dsn=database)
+        assert (done.code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"files": ["x.jpg"], "min_votes": 2},
         {"files": ["x.jpg"], "regions": True, "hash_name": HashName.dhash},
         {"files": ["x.jpg"], "regions": True, "include_flat": True},
-        {"files": ["x.jpg"], "regions": True, "html": Path("x.html")},
+        {"files": ["x.jpg"], "regions": True, "any_orientation": True},
+        {"files": ["x.jpg"], "regions": True, "flood": 0},
         {"hex_digits": "0" * 16, "regions": True},
     ],
 )

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgdb.cli.answers import (
+    find_answers,
+    make_view,
+    note,
+    read_queries,
+    show_pictures,
+    show_rows,
+    show_tables,
+)
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
-from imgdb.cli.pages import Html, OpenPage, check_page, save_page
-from imgdb.cli.pictures import STDIN, Failures, listed_paths, near_path
+from imgdb.cli.pages import Html, OpenPage
+from imgdb.cli.pictures import Failures, near_path
 from imgdb.cli.query_regions import query_regions
-from imgdb.cli.show import Show, draw_answers, find_canvas
-from imgdb.errors import PictureError, UsageError
-from imgdb.output import Format, Row, byte_count, default_format, printable, render
+from imgdb.cli.show import Show
+from imgdb.errors import UsageError
+from imgdb.output import Format, Row, byte_count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Sequence
 
+    from imgdb.cli.answers import Watching
     from imgdb.search import Match, Query
 
     Answer = tuple[Query, Sequence[Match]]
@@ -102,55 +113,47 @@ def query(
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """
     from imgdb.database import open_database
-    from imgdb.search import query_by_hex, similar
+    from imgdb.search import Match, query_by_file, query_by_hex, similar
 
+    files = files or []
     if (hex_digits is None) == (not files):
         raise UsageError("give either pictures to look for, or a hash with --hex")
     if min_votes is not None and not regions:
         raise UsageError("--min-votes counts regions: give --regions too")
-    if regions:
-        # It has hashes of its own, and no page so far.
-        others = (
-            hex_digits,
-            html,
-            flood,
-            include_flat or None,
-            any_orientation or None,
-            show or None,
+    whole = hex_digits is not None or hash_name is not HashName.phash or flood is not None
+    if regions and (whole or include_flat or any_orientation):
+        raise UsageError(
+            "--regions compares parts: --hex, --hash, --flood, --include-flat and "
+            "--any-orientation are for whole pictures"
         )
-        if hash_name is not HashName.phash or any(other is not None for other in others):
-            raise UsageError(
-                "--regions takes pictures, --max-distance, --min-votes, --limit and --collection; "
-                "no other option about what is looked for or shown"
-            )
+    if hex_digits is not None and any_orientation:
+        raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
+    view = make_view(files, format=format, show=show, html=html, open_page=open_page)
+    if regions:
         query_regions(
-            files or [],
+            files,
+            view,
             max_distance=max_distance,
             min_votes=min_votes,
             collection=collection,
             limit=limit,
-            format=format,
             dsn=dsn,
         )
         return
-    if hex_digits is not None and any_orientation:
-        raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
-    check_page(html, open_page)
-    canvas = find_canvas(show)
-    format = format or default_format()
-    if flood is None and format is Format.table:
+    if flood is None and view.format is Format.table:
         flood = FLOOD
     failures = Failures()
     if hex_digits is None:
-        queries = _read(files or [], failures, any_orientation=any_orientation)
+        read = partial(query_by_file, any_orientation=any_orientation)
+        queries = read_queries(files, read, failures)
     else:
         queries = [query_by_hex(hash_name, hex_digits)]
-    wanted = [query for query in queries if include_flat or not _said_flat(query)]
     answers: list[Answer] = []
-    if wanted:
+    if wanted := [query for query in queries if include_flat or not _said_flat(query)]:
         with open_database(dsn) as conn:
-            for query in wanted:
-                matches = similar(
+
+            def find(query: Query) -> list[Match]:
+                return similar(
                     conn,
                     query,
                     space=hash_name,
@@ -160,103 +163,54 @@ def query(
                     flood=flood or None,
                     include_flat=include_flat,
                 )
-                answers.append((query, matches))
-                if not matches:
-                    typer.echo(f"imgdb: no match for {printable(query.name)}", err=True)
-    if format is Format.table:
+
+            answers = find_answers(wanted, find)
+    if view.format is Format.table:
         _show_tables(answers, hash_name)
     else:
         # Columns of options that are not in use would only break who reads them by position.
         unasked = {"orientation" if not any_orientation else "", "images" if not flood else ""}
-        named = len(files or ()) > 1 or STDIN in (files or ())
-        _show_rows(answers, format, unasked, named=named)
-    if canvas is not None:
-        draw_answers(canvas, answers)
-    if html is not None and answers:
+        columns = [field.name for field in fields(Match) if field.name not in unasked]
+        show_rows(answers, columns, view)
+
+    def page(watching: Watching) -> str:
         from imgdb.query_page import query_page
 
-        def page(watching: Callable[[int], None]) -> str:
-            return query_page(
-                answers,
-                hash=hash_name,
-                max_distance=max_distance,
-                collection=collection,
-                watching=watching,
-            )
+        return query_page(
+            answers,
+            hash=hash_name,
+            max_distance=max_distance,
+            collection=collection,
+            watching=watching,
+        )
 
-        total = sum(1 + len(matches) for _, matches in answers)
-        save_page(html, page, total=total, open_page=open_page)
+    show_pictures(answers, view, brief=_distance, page=page)
     failures.exit(done=len(queries))
-
-
-def _read(files: Sequence[str], failures: Failures, *, any_orientation: bool) -> list[Query]:
-    from imgdb.paths import path_text
-    from imgdb.search import query_by_file
-
-    queries = []
-    for file in listed_paths(files):
-        try:
-            queries.append(query_by_file(file, any_orientation=any_orientation))
-        except PictureError as error:
-            failures.report(path_text(file), error)
-    return queries
 
 
 def _said_flat(query: Query) -> bool:
     if query.flat:
         typer.echo(
-            f"imgdb: {query.name} is flat (a solid colour, a blank page): to every hash it looks "
-            "like all flat pictures; --include-flat searches all the same",
+            f"imgdb: {printable(query.name)} is flat (a solid colour, a blank page): to every hash "
+            "it looks like all flat pictures; --include-flat searches all the same",
             err=True,
         )
     return query.flat
 
 
-def _show_rows(
-    answers: Sequence[Answer], format: Format, unasked: Collection[str], *, named: bool
-) -> None:
-    from imgdb.search import Match
-
-    columns = [field.name for field in fields(Match) if field.name not in unasked]
-    rows = [
-        (query.name, *(getattr(match, name) for name in columns))
-        for query, matches in answers
-        for match in matches
-    ]
-    if named:
-        render(rows, ("query", *columns), format)
-    else:
-        render([row[1:] for row in rows], columns, format)
-
-
 def _show_tables(answers: Sequence[Answer], hash_name: HashName) -> None:
     others = [name for name in sorted(HashName) if name != hash_name]
-    columns = ("path", hash_name, *others, "orientation", "pixels", "size", "note")
-    for position, (query, matches) in enumerate(answers):
-        if len(answers) > 1:
-            typer.echo(("\n" if position else "") + printable(query.name) + ":")
-        rows = [_table_row(match, others) for match in matches]
-        shown = [
-            place
-            for place, name in enumerate(columns)
-            if name not in ("orientation", "note") or any(row[place] for row in rows)
-        ]
-        render(
-            [[row[place] for place in shown] for row in rows],
-            [columns[place] for place in shown],
-            Format.table,
-            shorten="path",
-        )
+    show_tables(
+        answers,
+        ("path", hash_name, *others, "orientation", "pixels", "size", "note"),
+        lambda match: _table_row(match, others),
+        optional=("orientation", "note"),
+    )
     if any(match.images > 1 for _, matches in answers for match in matches):
         typer.echo("imgdb: many images have the same hash; --flood 0 lists them all", err=True)
 
 
 def _table_row(match: Match, others: Sequence[str]) -> Row:
-    notes = (
-        "same bytes" if match.same_bytes else "",
-        "missing" if match.missing_since else "",
-        f"one of {match.images:,} of this hash" if match.images > 1 else "",
-    )
     return (
         near_path(match.path),
         match.distance,
@@ -264,5 +218,9 @@ def _table_row(match: Match, others: Sequence[str]) -> Row:
         match.orientation,
         f"{match.width}x{match.height}" if match.width else "",
         byte_count(match.byte_size),
-        ", ".join(filter(None, notes)),
+        note(match, f"one of {match.images:,} of this hash" if match.images > 1 else ""),
     )
+
+
+def _distance(match: Match) -> str:
+    return "same" if match.same_bytes else str(match.distance)

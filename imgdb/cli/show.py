@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,8 +11,11 @@ from imgdb.cli.pictures import near_path
 from imgdb.output import printable
 
 if TYPE_CHECKING:
+    from imgdb.region_search import RegionMatch, RegionQuery
     from imgdb.search import Match, Query
     from imgdb.terminal import Canvas
+
+Found = TypeVar("Found", bound="Match | RegionMatch")
 
 Show = Annotated[
     bool,
@@ -34,8 +37,15 @@ def find_canvas(wanted: bool) -> Canvas | None:
     return found
 
 
-def draw_answers(canvas: Canvas, answers: Sequence[tuple[Query, Sequence[Match]]]) -> None:
-    """Draw each query and its matches below each other, each with a line that says what it is."""
+def draw_answers(
+    canvas: Canvas,
+    answers: Sequence[tuple[Query | RegionQuery, Sequence[Found]]],
+    brief: Callable[[Found], str],
+) -> None:
+    """Draw each query and its matches below each other, each with a line that says what it is.
+
+    `brief` says in a word how good a match is.
+    """
     from imgdb.loader import explain
     from imgdb.thumbnails import thumbnails
 
@@ -55,8 +65,4 @@ def draw_answers(canvas: Canvas, answers: Sequence[tuple[Query, Sequence[Match]]
         if query.sha256 is not None:
             draw(query.name, f"query  {printable(query.name)}")
         for match in matches:
-            draw(match.path, f"{_distance(match):>5}  {printable(near_path(match.path))}")
-
-
-def _distance(match: Match) -> str:
-    return "same" if match.same_bytes else str(match.distance)
+            draw(match.path, f"{brief(match):>5}  {printable(near_path(match.path))}")
