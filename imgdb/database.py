@@ -6,6 +6,7 @@ The server is, first that is given: `--dsn`, `IMGDB_DSN`, libpq's own environmen
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from imgdb.sqlstate import connection_failed, translate
 __all__ = ["Place", "connect", "locate", "named_place", "open_database", "read_only", "translate"]
 
 OLDEST_SERVER = 14
+
+# What psycopg gives up while a signal ends it, it also writes to stderr where nobody listens.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 # libpq's variables that say where a server is; PGUSER or PGPASSWORD alone do not.
 LIBPQ_PLACES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE")

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from folders import stored
 from library import add, shelf
+from servers import embedded_only
 
 from imgdb.apply import Delete, HardLink, MoveToTrash, Outcome, apply, restore
 from imgdb.duplicates import Choice, duplicates
@@ -464,7 +465,7 @@ def check_nothing_lost(here):
 
 
 # What happens to files does not depend on the server.
-@pytest.mark.parametrize("server", ["embedded"], indirect=True)
+@embedded_only
 @pytest.mark.parametrize(
     ("action", "step"), [(action, step) for action in ACTIONS for step in STEPS[action]]
 )
@@ -479,7 +480,7 @@ def test_killed_half_way_the_same_command_does_the_rest(here, action, step):
     check_done(here, action)
 
 
-@pytest.mark.parametrize("server", ["embedded"], indirect=True)
+@embedded_only
 @pytest.mark.parametrize("step", COPYING, ids=" ".join)
 def test_killed_while_copying_to_another_file_system(here, elsewhere, step):
     here.trash = elsewhere / "trash"

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from library import blank
 from PIL import Image
+from servers import embedded_only
 
 from imgdb.cli.options import HashName
 from imgdb.cli.query import query
@@ -141,6 +142,7 @@ def test_an_archive_is_read_again_for_regions(db, run, folder, tmp_path):
     assert run(archive, archives=True, regions=True) == (0, 0, 5, 0)
 
 
+@embedded_only
 def test_what_the_command_prints(cli, database, folder):
     def show(*files, form="json"):
         args = ("query", *files, "--regions", "--format", form)
@@ -172,6 +174,7 @@ def test_what_the_command_prints(cli, database, folder):
         assert said in several.stderr
 
 
+@embedded_only
 def test_a_page_and_the_same_rows(cli, database, folder, tmp_path):
     """The page says of each match what the rows say; --show draws nothing into a pipe."""
     with Image.open(folder / "sunflower.jpg") as image:

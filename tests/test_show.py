@@ -11,6 +11,7 @@ import threading
 
 import pytest
 from library import add, shelf
+from servers import embedded_only
 
 SIXEL, KITTY = b"\x1bP", b"\x1b_G"
 
@@ -66,6 +67,7 @@ def on_terminal(database, tmp_path):
     return run
 
 
+@embedded_only
 @pytest.mark.parametrize(("answers", "mark"), [(SIXEL_ANSWERS, SIXEL), (KITTY_ANSWERS, KITTY)])
 def test_query_and_matches_are_drawn(folder, on_terminal, answers, mark):
     lake = folder / "lake.png"
@@ -81,6 +83,7 @@ def test_query_and_matches_are_drawn(folder, on_terminal, answers, mark):
     assert drawn == 4
 
 
+@embedded_only
 def test_a_terminal_that_cannot_draw(folder, on_terminal):
     code, output, stderr = on_terminal(
         "query", folder / "lake.png", "--show", answers=PLAIN_ANSWERS
@@ -91,6 +94,7 @@ def test_a_terminal_that_cannot_draw(folder, on_terminal):
     assert SIXEL not in output
 
 
+@embedded_only
 def test_a_pipe_gets_the_data_alone(folder, database, cli):
     plain = cli("query", folder / "lake.png", dsn=database)
     shown = cli("query", folder / "lake.png", "--show", dsn=database)

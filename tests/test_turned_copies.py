@@ -9,6 +9,7 @@ import pytest
 from hash_sets import flipped
 from library import add, scene
 from PIL import Image
+from servers import embedded_only
 from test_orientations import ORIGINALS, turn
 
 from imgdb import turned_copies
@@ -152,6 +153,7 @@ def test_every_turned_copy_is_found_and_named(cli, database, gallery):
     assert "clockwise" in table or "180°" in table
 
 
+@embedded_only
 @pytest.mark.parametrize("orientation", ORIENTATIONS[1:], ids=lambda one: one.words)
 def test_either_of_two_may_be_the_turned_one(database, tmp_path, orientation):
     scene(5).save(tmp_path / "a.png")
@@ -181,6 +183,7 @@ def test_a_reference_is_not_read_again(cli, database, gallery):
     }
 
 
+@embedded_only
 def test_what_cannot_be_turned_is_said(cli, database, gallery):
     add(database, *sorted(gallery.iterdir()))
     with psycopg.connect(database) as conn:
