@@ -10,7 +10,7 @@ def test_revisions_end_where_sql_says(database, empty_database):
         load_sql(loaded)
         expected, found = fingerprint(loaded), fingerprint(migrated)
     assert any(name.startswith("routine ") for name in expected)
-    # If this fails before the first release: `python tools/freeze.py initial`. Later: a revision.
+    # If this fails, a change of sql/ lacks its revision, or a revision its change.
     assert found == expected
 
 

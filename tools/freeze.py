@@ -1,8 +1,7 @@
-"""Freeze revisions, for developers: `python tools/freeze.py initial | release`.
+"""Freeze the revisions, for developers: `python tools/freeze.py`.
 
-initial  writes 0001_initial.up.sql from sql/, until the first release has frozen it for good;
-release  notes the sums of every revision file in tests/data/frozen.sha256: from then on a test
-         holds them still (`sha256sum --check ../tests/data/frozen.sha256` in migrations/ does too).
+Notes the sums of every revision file in tests/data/frozen.sha256: from then on a test holds them
+still (`sha256sum --check ../tests/data/frozen.sha256` in migrations/ does too).
 """
 
 import hashlib
@@ -12,7 +11,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 VERSIONS = ROOT / "migrations" / "versions"
 SUMS = ROOT / "tests" / "data" / "frozen.sha256"
-INITIAL = VERSIONS / "0001_initial.up.sql"
 
 
 def read_sums(sums: Path) -> dict[str, str]:
@@ -33,25 +31,13 @@ def changed(frozen: dict[str, str], versions: Path) -> list[str]:
     return [name for name, digest in frozen.items() if present.get(name) != digest]
 
 
-def initial() -> None:
-    if f"versions/{INITIAL.name}" in read_sums(SUMS):
-        sys.exit(f"{INITIAL.name} is released: write a new revision instead (CONTRIBUTING.md)")
-    parts = [
-        f"-- {file.name}\n\n{file.read_text('utf-8').strip()}\n"
-        for file in sorted((ROOT / "sql").glob("*.sql"))
-    ]
-    INITIAL.write_text("\n".join(parts), "utf-8")
-
-
-def release() -> None:
+def main() -> None:
+    """Note the sums, unless what was noted before has changed."""
     if names := changed(read_sums(SUMS), VERSIONS):
-        sys.exit(f"released files were changed: {', '.join(names)}")
+        sys.exit(f"frozen files were changed: {', '.join(names)}; write a new revision instead")
     sums = sums_of(VERSIONS)
     SUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8")
 
 
 if __name__ == "__main__":
-    commands = {"initial": initial, "release": release}
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        sys.exit(__doc__)
-    commands[sys.argv[1]]()
+    main()
