@@ -14,6 +14,7 @@ from imgdb.cli.options import (
     Dsn,
     FormatOption,
     HashName,
+    MaxDistance,
     byte_size,
     collection_option,
     hash_option,
@@ -52,17 +53,7 @@ class Keep(StrEnum):
 
 def duplicates(
     hash_name: Annotated[HashName, hash_option("The hash to compare by")] = HashName.phash,
-    max_distance: Annotated[
-        int | None,
-        typer.Option(
-            metavar="BITS",
-            min=0,
-            max=64,
-            help="How many of the 64 bits may differ. Default: that of the hash's space, 8 unless "
-            "somebody changed it.",
-            show_default=False,
-        ),
-    ] = None,
+    max_distance: MaxDistance = None,
     tier: Annotated[
         Tier,
         typer.Option(

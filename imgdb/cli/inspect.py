@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgdb.cli.options import Dsn, FormatOption, HashName, collection_option, hash_option
+from imgdb.cli.options import (
+    Dsn,
+    FormatOption,
+    HashName,
+    MaxDistance,
+    collection_option,
+    hash_option,
+)
 from imgdb.cli.pictures import Failures
 from imgdb.completion.names import reasons
 from imgdb.errors import PictureError, UsageError
@@ -99,16 +106,7 @@ def explain(
     hash_name: Annotated[
         HashName | None, hash_option("Only this space (with --hex phash unless said)")
     ] = None,
-    max_distance: Annotated[
-        int | None,
-        typer.Option(
-            metavar="BITS",
-            min=0,
-            max=64,
-            help="How many of the 64 bits may differ. Default: that of the space.",
-            show_default=False,
-        ),
-    ] = None,
+    max_distance: MaxDistance = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:

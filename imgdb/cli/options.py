@@ -29,6 +29,19 @@ FormatOption = Annotated[
     Format | None, typer.Option("--format", help="Default: table on a terminal, json in a pipe.")
 ]
 
+# Without it, the distance that the space has as its own.
+MaxDistance = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BITS",
+        min=0,
+        max=64,
+        help="How many of the 64 bits may differ. Default: that of the hash's space, 8 unless "
+        "somebody changed it.",
+        show_default=False,
+    ),
+]
+
 # Images that look alike to a search are shown one by one up to this many; more are a flood.
 FLOOD = 20
 

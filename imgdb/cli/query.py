@@ -17,7 +17,15 @@ from imgdb.cli.answers import (
     show_rows,
     show_tables,
 )
-from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
+from imgdb.cli.options import (
+    FLOOD,
+    Dsn,
+    FormatOption,
+    HashName,
+    MaxDistance,
+    collection_option,
+    hash_option,
+)
 from imgdb.cli.pages import Html, OpenPage
 from imgdb.cli.pictures import Failures, near_path
 from imgdb.cli.query_regions import query_regions
@@ -46,17 +54,7 @@ def query(
         typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
     ] = None,
     hash_name: Annotated[HashName, hash_option("The hash to search by")] = HashName.phash,
-    max_distance: Annotated[
-        int | None,
-        typer.Option(
-            metavar="BITS",
-            min=0,
-            max=64,
-            help="How many of the 64 bits may differ. Default: that of the hash's space, 8 unless "
-            "somebody changed it.",
-            show_default=False,
-        ),
-    ] = None,
+    max_distance: MaxDistance = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="At most N matches for each picture.")
     ] = None,
