@@ -47,16 +47,20 @@ def test_stats_count_what_is_there(cli, filled):
     assert found["schema_revision"] == schema.head()
     with psycopg.connect(filled) as conn:
         assert found["server_version"] == conn.info.parameter_status("server_version")
-        for space in found["spaces"]:
-            (distinct,) = conn.execute(
-                f"SELECT count(DISTINCT {space['name']}) FROM imgdb.image"
-            ).fetchone()
+        tracked = conn.execute(
+            "SELECT s.name, t.table_id::text, t.column_name"
+            " FROM imgdb.tracked_column AS t JOIN imgdb.space AS s USING (space_id)"
+            " ORDER BY s.space_id"
+        ).fetchall()
+        for space, (_, table, column) in zip(found["spaces"], tracked, strict=True):
+            (distinct,) = conn.execute(f"SELECT count(DISTINCT {column}) FROM {table}").fetchone()
             assert space["distinct_hashes"] == distinct
         (size,) = conn.execute(
             "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
             " WHERE relnamespace = 'imgdb'::regnamespace AND relkind = 'r'"
         ).fetchone()
-    assert [space["name"] for space in found["spaces"]] == [*ALGORITHMS]
+    assert [space["name"] for space in found["spaces"]] == [name for name, *_ in tracked]
+    assert [name for name, *_ in tracked] == [*ALGORITHMS, "region"]
     sizes = [table["bytes"] + sum(table["indexes"].values()) for table in found["tables"]]
     assert sum(sizes) == size and sizes == sorted(sizes, reverse=True)
     (image,) = (table for table in found["tables"] if table["name"] == "image")
