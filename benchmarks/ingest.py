@@ -133,8 +133,8 @@ class Command:
         """Forget all images, and leave the server nothing to write out meanwhile."""
         with psycopg.connect(self.conninfo, autocommit=True) as conn:
             conn.execute(
-                "TRUNCATE imgdb.image, imgdb.not_duplicate, imgdb.ingest_failure,"
-                " imgdb.prefix_bucket"
+                "TRUNCATE imgdb.image, imgdb.image_region, imgdb.not_duplicate,"
+                " imgdb.ingest_failure, imgdb.prefix_bucket"
             )
             conn.execute("CHECKPOINT")
 
