@@ -1,7 +1,7 @@
--- Few queries look their probes up one by one in the index. Many have probes in a good part of the
--- buckets, and it costs less to read all of them: the probes of a part lie sorted in an array, in
--- which width_bucket finds those of a bucket's prefix by halving. Neither is a join on prefixes,
--- which PostgreSQL might do by hashing, where prefixes collide (40_file_hashes.sql).
+-- Few probes are looked up in the index. Many are in a good part of the buckets, and it costs less
+-- to read all of them. Either way the probes of a part lie sorted in an array, in which
+-- width_bucket finds those of a bucket's prefix by halving: no join on prefixes, which PostgreSQL
+-- might do by hashing, where prefixes collide (40_file_hashes.sql).
 CREATE FUNCTION imgdb.within_any(
     space_name text,
     query_hashes bigint[],
@@ -39,7 +39,10 @@ BEGIN
     v_part := greatest(500000 / v_probe_count, 1);
     FOR v_first IN 1..coalesce(cardinality(v_queries), 0) BY v_part LOOP
         -- In the order of the index, so that each of its pages is fetched once.
-        SELECT array_agg(probe.prefix) AS prefixes, array_agg(probe.query) AS queries
+        SELECT
+            array_agg(probe.prefix) AS prefixes,
+            array_agg(probe.query) AS queries,
+            count(*) < 50000 AS few
         INTO v_probe
         FROM (
             SELECT (q.query & p.band_mask) # flip_mask AS prefix, q.query
@@ -49,53 +52,48 @@ BEGIN
             WHERE p.space_id = v_space_id AND p.radius = max_distance
             ORDER BY 1
         ) AS probe;
-        IF cardinality(v_probe.prefixes) < 50000 THEN
-            RETURN QUERY
+        -- A loop is never run in parallel, which would send each worker the arrays as text.
+        FOR query_hash, hash, distance IN
             SELECT DISTINCT ON (candidate.query, candidate.hash)
                 candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
             FROM (
-                SELECT probe.query, entry.hash
-                FROM unnest(v_probe.prefixes, v_probe.queries) AS probe (prefix, query)
-                CROSS JOIN LATERAL (
-                    -- The unnest keeps this select from being flattened into a join.
-                    SELECT unnest(bucket.hashes) AS hash
-                    FROM imgdb.prefix_bucket AS bucket
-                    WHERE bucket.space_id = v_space_id AND bucket.prefix = probe.prefix
-                ) AS entry
+                SELECT asked.query, unnest(asked.hashes) AS hash
+                FROM (
+                    SELECT
+                        bucket.hashes,
+                        unnest(v_probe.queries[
+                            -- Behind the last probe of a smaller prefix.
+                            CASE
+                                WHEN bucket.prefix = -9223372036854775808 THEN 1
+                                ELSE width_bucket(bucket.prefix - 1, v_probe.prefixes) + 1
+                            END:
+                            width_bucket(bucket.prefix, v_probe.prefixes)
+                        ]) AS query
+                    FROM (
+                        -- One of the two is never run: which, is seen before it starts.
+                        SELECT b.prefix, b.hashes
+                        FROM imgdb.prefix_bucket AS b
+                        WHERE
+                            v_probe.few
+                            AND b.space_id = v_space_id
+                            -- Seeing how many these are, PostgreSQL would leave the index alone.
+                            AND b.prefix = ANY ((SELECT v_probe.prefixes)::bigint[])
+                        UNION ALL
+                        SELECT b.prefix, b.hashes
+                        FROM imgdb.prefix_bucket AS b
+                        WHERE
+                            NOT v_probe.few
+                            AND b.space_id = v_space_id
+                            AND v_probe.prefixes[width_bucket(b.prefix, v_probe.prefixes)]
+                            = b.prefix
+                    ) AS bucket
+                ) AS asked
             ) AS candidate
             WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
-            ORDER BY candidate.query, candidate.hash;
-        ELSE
-            -- A loop is never run in parallel, which would send each worker the arrays as text.
-            FOR query_hash, hash, distance IN
-                SELECT DISTINCT ON (candidate.query, candidate.hash)
-                    candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
-                FROM (
-                    SELECT asked.query, unnest(asked.hashes) AS hash
-                    FROM (
-                        SELECT
-                            bucket.hashes,
-                            unnest(v_probe.queries[
-                                -- Behind the last probe of a smaller prefix.
-                                CASE
-                                    WHEN bucket.prefix = -9223372036854775808 THEN 1
-                                    ELSE width_bucket(bucket.prefix - 1, v_probe.prefixes) + 1
-                                END:
-                                width_bucket(bucket.prefix, v_probe.prefixes)
-                            ]) AS query
-                        FROM imgdb.prefix_bucket AS bucket
-                        WHERE
-                            bucket.space_id = v_space_id
-                            AND v_probe.prefixes[width_bucket(bucket.prefix, v_probe.prefixes)]
-                            = bucket.prefix
-                    ) AS asked
-                ) AS candidate
-                WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
-                ORDER BY candidate.query, candidate.hash
-            LOOP
-                RETURN NEXT;
-            END LOOP;
-        END IF;
+            ORDER BY candidate.query, candidate.hash
+        LOOP
+            RETURN NEXT;
+        END LOOP;
     END LOOP;
 END
 $$;

@@ -1,7 +1,7 @@
 -- A radius that holds match_limit hashes proves that no nearer one is missing. 3, 7 and 11 are the
 -- radii at which every band has the same threshold (0, 1, 2): the largest that their probes can
 -- answer. Beyond, every hash is read, once: the distances of some of them tell a radius that is
--- large enough, and hardly larger.
+-- large enough, and holds a small part of all.
 CREATE FUNCTION imgdb.nearest(
     space_name text,
     query_hash bigint,
@@ -35,7 +35,7 @@ BEGIN
                         SELECT unnest(bucket.hashes) AS hash
                         FROM imgdb.prefix_bucket AS bucket
                         WHERE bucket.space_id = v_space_id
-                        LIMIT 10000 + 100 * match_limit::bigint
+                        LIMIT 1000 + 30 * match_limit::bigint
                     ) AS entry
                 ) AS measured
                 ORDER BY measured.distance, measured.hash
