@@ -110,6 +110,16 @@ def bmp(width: int, height: int, depth: int, compression: int, data: bytes, extr
     return head + info + extra + data
 
 
+def ycck_jpeg(picture: Image.Image) -> bytes:
+    """Write what Pillow cannot: inks as YCbCr of their inverse, and black, as Adobe does."""
+    inks = np.asarray(picture.convert("CMYK"))
+    colours = np.asarray(Image.fromarray(inks[:, :, :3]).convert("YCbCr"))
+    stored = np.dstack([255 - colours, inks[:, :, 3]])  # Pillow writes the inverse of each channel
+    content = bytearray(encode(Image.fromarray(stored, "CMYK"), "JPEG"))
+    content[content.index(b"Adobe") + 11] = 2  # the colour transform: of YCCK
+    return bytes(content)
+
+
 def every_format() -> dict[str, bytes]:
     """Write the scene in every format that Pillow can write, in the ways that a format has."""
     picture = scene()
@@ -120,6 +130,7 @@ def every_format() -> dict[str, bytes]:
         "progressive.jpg": encode(picture, "JPEG", progressive=True),
         "grey.jpg": encode(picture.convert("L"), "JPEG"),
         "cmyk.jpg": encode(picture.convert("CMYK"), "JPEG"),
+        "ycck.jpg": ycck_jpeg(picture),
         "444.jpg": encode(picture, "JPEG", subsampling="4:4:4"),
         "411.jpg": encode(picture, "JPEG", subsampling="4:1:1"),
         "two.mpo": encode(picture, "MPO", save_all=True, append_images=[turned]),
