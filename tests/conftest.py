@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import hypothesis
 import psycopg
 import pytest
 from browser import Browser
+from forked import EARLY, Forks
 from psycopg import sql
 from spaces import Space
 
@@ -194,9 +194,15 @@ class Result:
     stderr: str
 
 
+@pytest.fixture(scope="session")
+def _forks() -> Iterator[Forks]:
+    with Forks() as forks:
+        yield forks
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> Callable[..., Result]:
-    """Run the installed console script: `cli("stats", dsn=database, env={...}, stdin="...")`.
+def cli(_forks: Forks, tmp_path: Path) -> Callable[..., Result]:
+    """Run a command line: `cli("stats", dsn=database, env={...}, stdin="...")`.
 
     Without `dsn` it would use an embedded server below the test's own folder.
     """
@@ -210,16 +216,15 @@ def cli(tmp_path: Path) -> Callable[..., Result]:
         timeout: float = 120,
     ) -> Result:
         given = {"IMGDB_HOME": str(tmp_path / "imgdb-home"), **({"IMGDB_DSN": dsn} if dsn else {})}
-        done = subprocess.run(
-            [Path(sys.executable).with_name("imgdb"), *args],
+        assert not any(name.startswith(EARLY) for name in env or {})
+        code, stdout, stderr = _forks.run(
+            args,
             env={**os.environ, **given, **(env or {})},
-            input=stdin.encode() if isinstance(stdin, str) else stdin or b"",
+            stdin=stdin.encode() if isinstance(stdin, str) else stdin or b"",
             cwd=cwd,
-            capture_output=True,
             timeout=timeout,
-            check=False,
         )
-        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Result(code, stdout.decode(), stderr.decode())
 
     return run
 

@@ -11,6 +11,7 @@ import zipfile
 import pytest
 from commands import Command
 from folders import failures, paint, picture, row_versions, stored
+from servers import embedded_only
 
 from imgdb import archives
 from imgdb.archives import archive_of, entries, member_text
@@ -53,6 +54,7 @@ def pack(path, members):
     return path
 
 
+@embedded_only
 @pytest.mark.parametrize("suffix", [".zip", ".CBZ", *TARS])
 def test_members(ingest, database, tmp_path, suffix):
     members = {f"in/{n}.png": png(n) for n in range(5)}
@@ -67,6 +69,7 @@ def test_members(ingest, database, tmp_path, suffix):
     assert row_versions(database) == before
 
 
+@embedded_only
 def test_without_the_option_archives_are_no_pictures(cli, database, tmp_path):
     pack(tmp_path / "some.zip", {"a.png": png(1)})
     result = cli("ingest", tmp_path, "--jobs", "1", dsn=database)
@@ -85,6 +88,7 @@ def test_a_changed_archive_is_read_again(ingest, database, tmp_path):
     assert ingest(tmp_path, "--prune")["missing"] == 3
 
 
+@embedded_only
 def test_bad_members_and_bad_archives(ingest, database, tmp_path):
     good = png(1)
     mixed = pack(tmp_path / "mixed.zip", {"good.png": good, "cut.png": good[:300], "lie.jpg": b"x"})
@@ -110,6 +114,7 @@ def test_bad_members_and_bad_archives(ingest, database, tmp_path):
     assert (again["unchanged"], summary["added"]) == (1, 1)
 
 
+@embedded_only
 def test_encrypted_members_fail(ingest, tmp_path):
     path = pack(tmp_path / "a.zip", {"secret.png": png(1), "open.png": png(2)})
     content = bytearray(path.read_bytes())
@@ -171,6 +176,7 @@ def test_the_spelling_of_members(tmp_path):
     assert archive_of(f"{tmp_path}/none.zip!/b") is None
 
 
+@embedded_only
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
 def test_a_member_that_crashes_costs_that_member_only(database, tmp_path, suffix):

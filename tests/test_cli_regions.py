@@ -105,6 +105,7 @@ def test_crops_and_collages_are_found_from_both_sides(db, run, folder, tmp_path)
     assert query_box(found["crop"]) == pytest.approx((100, 60, 420, 340), abs=20)
 
 
+@embedded_only
 def test_regions_are_made_once_and_follow_their_file(cli, database, db, run, folder):
     assert run(folder) == (5, 0, 0, 0)
     assert sum(regions_of(db).values()) == 0
@@ -131,6 +132,7 @@ def test_regions_are_made_once_and_follow_their_file(cli, database, db, run, fol
     assert regions_of(db)["sunflower.jpg"] == 0
 
 
+@embedded_only
 def test_an_archive_is_read_again_for_regions(db, run, folder, tmp_path):
     archive = tmp_path / "pictures.zip"
     with zipfile.ZipFile(archive, "w") as made:

@@ -6,6 +6,7 @@ import brute_force
 import psycopg
 import pytest
 from psycopg import sql
+from servers import embedded_only
 
 TOASTED = (
     "SELECT coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0) FROM pg_class"
@@ -175,6 +176,7 @@ def test_equal_prefixes(space):
         assert space.within(query, 2) == brute_force.within(every, query, 2)
 
 
+@embedded_only
 def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
     space.conn.execute(
         "INSERT INTO hashes (hash) SELECT ('x' || left(md5(i::text), 16))::bit(64)::bigint"

@@ -138,6 +138,18 @@ def test_the_short_cuts_are_in_use():
     assert resample._rounds_like_pillow()
 
 
+def test_short_cuts_that_round_otherwise_are_noticed(monkeypatch):
+    """As a Pillow would whose weights have fewer bits, or whose channels are not alike."""
+    compare = resample._rounds_like_pillow.__wrapped__
+    assert compare()
+    with monkeypatch.context() as patch:
+        patch.setattr(resample, "_round", lambda values: np.clip(np.floor(values + 0.499), 0, 255))
+        assert not compare()
+    by_channels = resample._resize_by_channels
+    monkeypatch.setattr(resample, "_resize_by_channels", lambda *args: by_channels(*args) ^ 1)
+    assert not compare()
+
+
 def test_block_sums_add_up():
     pixels = np.random.default_rng(2).integers(0, 256, (64, 64), dtype=np.uint8)
     sums = haar.block_sums(pixels[None])

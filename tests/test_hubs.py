@@ -70,6 +70,7 @@ def test_bad_arguments(conn, arguments, sqlstate):
     assert error.value.sqlstate == sqlstate
 
 
+@embedded_only
 def test_the_command_lists_them(cli, database):
     with psycopg.connect(database) as conn:
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")

@@ -4,6 +4,7 @@ import json
 
 import psycopg
 import pytest
+from servers import embedded_only
 
 from imgdb import maintenance
 from imgdb.hashing import ALGORITHMS
@@ -54,6 +55,7 @@ def test_damage_is_found_and_mended(cli, fragmented):
     assert checks(cli, database, "phash")[0].code == 0
 
 
+@embedded_only
 @pytest.mark.parametrize("args", [(), ("phash",), ("--full",), ("phash", "--full")])
 def test_compact_makes_the_space_smaller_and_keeps_it_sound(cli, fragmented, args):
     database, conn = fragmented
@@ -82,6 +84,7 @@ def test_alone_compact_gives_the_room_back(cli, fragmented):
         assert other.execute(size).fetchone() < fresh
 
 
+@embedded_only
 def test_small_and_compact_spaces_are_not_worth_compacting(fragmented):
     _, conn = fragmented
     assert maintenance.fragmented(conn) == []
@@ -90,6 +93,7 @@ def test_small_and_compact_spaces_are_not_worth_compacting(fragmented):
     assert maintenance.fragmented(conn, least_rows=1000) == []
 
 
+@embedded_only
 def test_a_large_import_leaves_the_space_compact(cli, database, tmp_path):
     told = []
     # 12 bits of each band vary: the second import meets nearly all prefixes of the first.
@@ -120,6 +124,7 @@ def test_a_vacuum_that_is_not_permitted_is_told(cli, fragmented):
         conn.execute("DROP OWNED BY keeper; DROP ROLE keeper")
 
 
+@embedded_only
 @pytest.mark.parametrize("command", ["check", "rebuild", "compact"])
 def test_unknown_space(cli, database, command):
     result = cli(command, "nosuch", dsn=database)
@@ -127,6 +132,7 @@ def test_unknown_space(cli, database, command):
     assert 'no space "nosuch"' in result.stderr
 
 
+@embedded_only
 def test_tables_for_people(cli, fragmented):
     table = cli("compact", "phash", "--format", "table", dsn=fragmented[0]).stdout
     assert " -> " in table.splitlines()[1]

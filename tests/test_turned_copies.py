@@ -130,6 +130,7 @@ def found(cli, *args, dsn, code=0):
     return json.loads(result.stdout), result.stderr
 
 
+@embedded_only
 def test_every_turned_copy_is_found_and_named(cli, database, gallery):
     add(database, *sorted(gallery.iterdir()))
     (group,), said = found(cli, "--any-orientation", dsn=database)
@@ -170,6 +171,7 @@ def test_either_of_two_may_be_the_turned_one(database, tmp_path, orientation):
     )  # fmt: skip
 
 
+@embedded_only
 def test_a_reference_is_not_read_again(cli, database, gallery):
     add(database, gallery / "original.png", collection="reference")
     add(database, *sorted(gallery.glob("copy-*")), collection="fresh")
