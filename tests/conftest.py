@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import hypothesis
 import psycopg
 import pytest
 from browser import Browser
-from forked import EARLY, Forks
+from forked import EARLY, Forks, Run, run_script
 from psycopg import sql
 from spaces import Space
 
@@ -195,13 +196,17 @@ class Result:
 
 
 @pytest.fixture(scope="session")
-def _forks() -> Iterator[Forks]:
+def _run_command() -> Iterator[Run]:
+    """Give what runs commands: forks, but where libraries do not bear to be forked."""
+    if sys.platform != "linux":
+        yield run_script
+        return
     with Forks() as forks:
-        yield forks
+        yield forks.run
 
 
 @pytest.fixture
-def cli(_forks: Forks, tmp_path: Path) -> Callable[..., Result]:
+def cli(_run_command: Run, tmp_path: Path) -> Callable[..., Result]:
     """Run a command line: `cli("stats", dsn=database, env={...}, stdin="...")`.
 
     Without `dsn` it would use an embedded server below the test's own folder.
@@ -217,7 +222,7 @@ def cli(_forks: Forks, tmp_path: Path) -> Callable[..., Result]:
     ) -> Result:
         given = {"IMGDB_HOME": str(tmp_path / "imgdb-home"), **({"IMGDB_DSN": dsn} if dsn else {})}
         assert not any(name.startswith(EARLY) for name in env or {})
-        code, stdout, stderr = _forks.run(
+        code, stdout, stderr = _run_command(
             args,
             env={**os.environ, **given, **(env or {})},
             stdin=stdin.encode() if isinstance(stdin, str) else stdin or b"",

@@ -24,6 +24,12 @@ NAMES = ("ahash", "dhash", "phash", "whash")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def components(images: Collection[Any], near: Callable[[Any, Any], bool]) -> set[frozenset[Any]]:
+    """Return the connected components of two or more images, after comparing all with all."""
+    graph = nx.Graph(pair for pair in itertools.combinations(images, 2) if near(*pair))
+    return {frozenset(found) for found in nx.connected_components(graph)}
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of imgdb.image."""

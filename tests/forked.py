@@ -18,10 +18,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Self
+
+# Exit code (negative: the signal that ended it), stdout and stderr of a command.
+Run = Callable[..., tuple[int, bytes, bytes]]
 
 EARLY = ("PYTHON", "LC_", "LANG", "TZ")
 
@@ -56,7 +59,7 @@ class Forks:
         stdin: bytes,
         timeout: float,
     ) -> tuple[int, bytes, bytes]:
-        """Run a command; return exit code (negative: the signal that ended it), stdout, stderr."""
+        """Run a command in a fork."""
         request = {"args": [*map(os.fsdecode, args)], "env": env, "cwd": str(cwd or Path.cwd())}
         with contextlib.ExitStack() as files:
             given, stdout, stderr, told = (
@@ -75,6 +78,22 @@ class Forks:
                 raise subprocess.TimeoutExpired(["imgdb", *args], timeout)
             code = int(report.readline())
             return code, read_all(stdout), read_all(stderr)
+
+
+def run_script(
+    args: Sequence[str | os.PathLike[str]],
+    *,
+    env: dict[str, str],
+    cwd: Path | None,
+    stdin: bytes,
+    timeout: float,
+) -> tuple[int, bytes, bytes]:
+    """Run a command by the installed script."""
+    script = Path(sys.executable).with_name("imgdb")
+    done = subprocess.run(
+        [script, *args], env=env, cwd=cwd, input=stdin, capture_output=True, timeout=timeout
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 def rewound(file: IO[bytes], content: bytes) -> None:

@@ -5,6 +5,7 @@ from collections import defaultdict
 
 import psycopg
 import pytest
+from duplicate_model import components
 
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, flat, missing_since, recipe)"
@@ -32,21 +33,6 @@ def add(conn):
         return row[0]
 
     return add
-
-
-def components(images, near):
-    """Connected components of two or more images, by marking what can be reached from each."""
-    left, found = set(images), set()
-    while left:
-        reached, fresh = set(), {left.pop()}
-        while fresh:
-            one = fresh.pop()
-            reached.add(one)
-            fresh |= {other for other in left if near(one, other)}
-            left -= fresh
-        if len(reached) > 1:
-            found.add(frozenset(reached))
-    return found
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from duplicate_model import components
 from hash_sets import flipped
 from library import add, scene
 from PIL import Image
@@ -32,20 +33,6 @@ def test_one_of_two_is_turned_into_every_other_orientation():
     for orientation in ONE_OF_TWO:  # and none of them could be left out
         rest = {*ONE_OF_TWO} - {orientation}
         assert orientation not in rest and orientation.inverse() not in rest
-
-
-def components(images, near):
-    left, found = set(images), set()
-    while left:
-        reached, fresh = set(), {left.pop()}
-        while fresh:
-            one = fresh.pop()
-            reached.add(one)
-            fresh |= {other for other in left if near(one, other)}
-            left -= fresh
-        if len(reached) > 1:
-            found.add(frozenset(reached))
-    return found
 
 
 @pytest.mark.parametrize("way", ["plain", "marked", "folders", "against"])
