@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.charts import names, percent
 from benchmarks.results import Group, Results, measure
-from benchmarks.targets import MILLION, TARGETS, hash_bytes
+from benchmarks.targets import HEAD, TARGETS, hash_bytes
 
 PHOTOS = {"uniform": "uniform random", "photos": "photos"}
 
@@ -75,21 +75,7 @@ def environment(results: Results) -> str:
 
 
 def targets(results: Results) -> str:
-    rows = []
-    for target in TARGETS:
-        figure = target.measured(results)
-        bound = f"{'at most ' if target.most else ''}{target.bound:,g} {target.unit}".strip()
-        if figure is None:
-            rows.append([target.wish, bound, "not in these results", ""])
-            continue
-        shown = f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
-        verdict = "met" if target.met(figure) else f"missed by {abs(figure / target.bound - 1):.0%}"
-        if not target.met(figure) and target.held_back_by:
-            verdict += f": {target.held_back_by}"
-        if target.rows and target.rows(results) != MILLION:
-            verdict += f" (with {target.rows(results):,} rows)"
-        rows.append([target.wish, bound, f"{shown} {target.unit}".strip(), verdict])
-    return "## Targets\n\n" + table(["target", "wanted", "measured", ""], rows)
+    return "## Targets\n\n" + table(HEAD, [target.cells(results) for target in TARGETS])
 
 
 def within(results: Results) -> str:
