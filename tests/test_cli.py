@@ -115,6 +115,28 @@ def test_a_reader_that_has_enough_hears_no_complaint():
         run.wait(timeout=60)
 
 
+EARLY = """
+import sys
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == "imgdb.cli.options":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+"""
+LATE = "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "said"), [(EARLY, 130, "imgdb: interrupted\n"), (LATE, 0, "")]
+)
+def test_ctrl_c_at_any_moment_shows_no_traceback(when, code, said):
+    program = when + "from imgdb.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (code, said)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_output_that_cannot_be_written_is_an_error():
     with Path("/dev/full").open("w") as full:

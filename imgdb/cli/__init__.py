@@ -1,5 +1,18 @@
 """The command line: typer commands, one module per group; no logic."""
 
-from imgdb.cli.app import main
+import signal
+import sys
+
+
+def main() -> None:
+    """Load the commands and run one of them; Ctrl-C is as quiet at once as it is later on."""
+    try:
+        from imgdb.cli.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("imgdb: interrupted\n")
+        sys.exit(128 + signal.SIGINT)
+
 
 __all__ = ["main"]

@@ -170,6 +170,8 @@ def main() -> None:
     if code == INTERRUPTED:
         _say("interrupted")
         code = 128 + _signal
+    # All is done and said: a Ctrl-C that comes now changes no more than it would a moment later.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
 
 
