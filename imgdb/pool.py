@@ -29,6 +29,9 @@ TICK = 0.1
 # Seconds to wait for killed workers; one that waits for a dead disk does not even die.
 _PATIENCE = 2
 
+# Workers that end before they have begun, one after the other: then it is no accident.
+_MOST_VAIN_STARTS = 3
+
 # Seconds for a picture: who is quicker than this waits for no disk.
 _SLOW = 0.001
 
@@ -54,6 +57,7 @@ class Pool(Generic[Ordered]):
         self._workers: list[WorkerProcess[Ordered]] = []
         self._ended: list[WorkerProcess[Ordered]] = []
         self._again: deque[Ordered] = deque()
+        self._vain_starts = 0
         self._selector = selectors.DefaultSelector()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
 
@@ -123,7 +127,10 @@ class Pool(Generic[Ordered]):
             worker.flush()
         for key, _ in self._selector.select(wait):
             worker = key.data
+            began = worker.ready
             answers += worker.receive()
+            if worker.ready and not began:
+                self._vain_starts = 0
             if worker.gone:
                 answers += self._replace(worker)
         now = time.monotonic()
@@ -144,9 +151,9 @@ class Pool(Generic[Ordered]):
         at_hand = worker.at_hand
         worker.end()
         if not worker.ready and error is None:
-            raise ImgdbError(f"a worker process ended at its start: {self._last_words()}")
+            self._note_vain_start(worker.cause())
         answers = []
-        if orders:
+        if orders and worker.ready:
             culprit = orders[at_hand]
             culprit.attempts += 1
             # The first time, perhaps somebody killed the worker, and the picture is innocent.
@@ -162,6 +169,12 @@ class Pool(Generic[Ordered]):
                     culprit.done += 1
         self._again.extendleft(reversed(orders))
         return answers
+
+    def _note_vain_start(self, cause: str) -> None:
+        """Give up, unless perhaps somebody has killed the worker, and the next one may live."""
+        self._vain_starts += 1
+        if self._vain_starts == _MOST_VAIN_STARTS or not cause.startswith("SIG"):
+            raise ImgdbError(f"a worker process ended at its start ({cause}): {self._last_words()}")
 
     def _last_words(self) -> str:
         self._stderr.seek(0)
