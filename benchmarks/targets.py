@@ -34,7 +34,9 @@ class Target:
         if figure is None:
             return [self.wish, bound, "not in these results", ""]
         shown = f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
-        verdict = "met" if self.met(figure) else f"missed by {abs(figure / self.bound - 1):.0%}"
+        short = abs(figure / self.bound - 1)
+        missed = f"missed by {short:.0%}" if short >= 0.01 else f"missed by {short:.1%}"
+        verdict = "met" if self.met(figure) else missed
         if not self.met(figure) and self.held_back_by:
             verdict += f": {self.held_back_by}"
         if self.rows and self.rows(results) != MILLION:
