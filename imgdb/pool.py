@@ -151,7 +151,7 @@ class Pool(Generic[Ordered]):
         at_hand = worker.at_hand
         worker.end()
         if not worker.ready and error is None:
-            self._note_vain_start(worker.cause())
+            self._note_vain_start(worker)
         answers = []
         if orders and worker.ready:
             culprit = orders[at_hand]
@@ -170,11 +170,13 @@ class Pool(Generic[Ordered]):
         self._again.extendleft(reversed(orders))
         return answers
 
-    def _note_vain_start(self, cause: str) -> None:
+    def _note_vain_start(self, worker: WorkerProcess[Ordered]) -> None:
         """Give up, unless perhaps somebody has killed the worker, and the next one may live."""
         self._vain_starts += 1
-        if self._vain_starts == _MOST_VAIN_STARTS or not cause.startswith("SIG"):
-            raise ImgdbError(f"a worker process ended at its start ({cause}): {self._last_words()}")
+        if self._vain_starts == _MOST_VAIN_STARTS or not worker.was_killed():
+            raise ImgdbError(
+                f"a worker process ended at its start ({worker.cause()}): {self._last_words()}"
+            )
 
     def _last_words(self) -> str:
         self._stderr.seek(0)

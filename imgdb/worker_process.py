@@ -188,6 +188,10 @@ class WorkerProcess(Generic[Ordered]):
             return False
         return True
 
+    def was_killed(self) -> bool:
+        """Tell whether a signal ended the process."""
+        return self._process.wait() < 0
+
     def cause(self) -> str:
         """Say how the process ended."""
         code = self._process.wait()
