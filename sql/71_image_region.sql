@@ -35,7 +35,7 @@ COMMENT ON INDEX imgdb.image_region_region_hash_idx IS 'Joins with matches in sp
 
 CREATE FUNCTION imgdb._forget_regions()
 RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

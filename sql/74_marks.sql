@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb._forget_marks()
 RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -49,7 +49,7 @@ COMMENT ON FUNCTION imgdb._images_at(text[], text) IS
 
 CREATE FUNCTION imgdb._mark_different(image_ids_a bigint[], image_ids_b bigint[])
 RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_count bigint;
@@ -69,7 +69,7 @@ COMMENT ON FUNCTION imgdb._mark_different(bigint[], bigint[]) IS
 
 CREATE FUNCTION imgdb._unmark_different(image_ids_a bigint[], image_ids_b bigint[])
 RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     v_count bigint;

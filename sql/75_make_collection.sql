@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb._make_collection(collection_name text)
 RETURNS integer
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     -- Not one that is there already: each attempt would burn a number of the identity.

@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb._stage_images()
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     -- Asked first, because IF NOT EXISTS would tell the client about it each time.
@@ -33,7 +33,7 @@ COMMENT ON FUNCTION imgdb._stage_images() IS
 -- instead of deadlocking. Rows that say what is there already are not written again.
 CREATE FUNCTION imgdb._store_images(for_collection_id integer, rewrite boolean)
 RETURNS TABLE (added bigint, updated bigint)
-LANGUAGE plpgsql ROWS 1
+LANGUAGE plpgsql VOLATILE ROWS 1
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

@@ -1,6 +1,6 @@
 CREATE FUNCTION imgdb._stage_regions()
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
     -- Asked first, because IF NOT EXISTS would tell the client about it each time.
@@ -21,7 +21,7 @@ COMMENT ON FUNCTION imgdb._stage_regions() IS
 -- After _store_images, which locks the rows of the same files.
 CREATE FUNCTION imgdb._store_regions(for_collection_id integer)
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

@@ -8,7 +8,7 @@ CREATE FUNCTION imgdb._store_failures(
     times timestamptz[]
 )
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

@@ -39,7 +39,7 @@ COMMENT ON FUNCTION imgdb._known_below(integer, text, text, integer) IS
 
 CREATE FUNCTION imgdb._mark_missing(for_collection_id integer, paths text[])
 RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
@@ -63,7 +63,7 @@ COMMENT ON FUNCTION imgdb._mark_missing(integer, text[]) IS
 
 CREATE FUNCTION imgdb._mark_found(for_collection_id integer, paths text[])
 RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

@@ -1,7 +1,7 @@
 -- Through the collections, because the index of paths begins with them.
 CREATE FUNCTION imgdb._note_file(of_path text, of_sha256 bytea, modified timestamptz)
 RETURNS bigint
-LANGUAGE plpgsql
+LANGUAGE plpgsql VOLATILE
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE

@@ -1,5 +1,8 @@
 """The rules that every object of schema imgdb keeps, read from the catalog."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 FUNCTIONS = (
@@ -111,3 +114,14 @@ OFFENCES = {
 def test_every_rule_finds_its_offender(conn, rule):
     conn.execute(OFFENCES[rule])
     assert conn.execute(RULES[rule]).fetchall() != []
+
+
+def test_every_function_is_written_with_its_volatility():
+    """The catalog cannot tell VOLATILE that was said from VOLATILE that was left out."""
+    heads = [
+        head
+        for file in (Path(__file__).parents[1] / "sql").glob("*.sql")
+        for head in re.findall(r"CREATE FUNCTION .*?(?:AS \$\$|\nRETURN )", file.read_text(), re.S)
+    ]
+    assert len(heads) > 50
+    assert [head for head in heads if not re.search("VOLATILE|STABLE|IMMUTABLE", head)] == []
