@@ -1,12 +1,12 @@
 """Render the stored results about hashes into the tables of docs/hashes.md.
 
-python benchmarks/hash_tables.py
+python -m benchmarks.hash_tables
 """
 
 import json
-import re
 from pathlib import Path
 
+from benchmarks.tables import placed, table
 from imgdb.hashing import ALGORITHMS
 
 RESULTS = Path(__file__).parent / "results"
@@ -29,11 +29,6 @@ WAYS = {
 
 def load(name: str) -> dict:
     return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def drift_table() -> str:
@@ -76,16 +71,8 @@ def machine(name: str) -> str:
 
 def render(page: str) -> str:
     """Replace what stands between the markers of each table."""
-    parts = {
-        "scaled_drift": drift_table() + "\n\n" + machine("scaled_drift"),
-        "hashing": speed_table() + "\n\n" + machine("hashing"),
-    }
-    for name, text in parts.items():
-        pattern = rf"(<!-- result {name} -->\n).*?(<!-- end -->)"
-        page, count = re.subn(pattern, rf"\g<1>{text}\n\g<2>", page, flags=re.DOTALL)
-        if count != 1:
-            raise SystemExit(f"{PAGE}: no place for {name}")
-    return page
+    page = placed(page, "scaled_drift", drift_table() + "\n\n" + machine("scaled_drift"))
+    return placed(page, "hashing", speed_table() + "\n\n" + machine("hashing"))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ python -m benchmarks.region_tables
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
+
+from benchmarks.tables import placed, table
 
 ROOT = Path(__file__).parent
 PAGE = ROOT.parent / "docs" / "regions.md"
@@ -22,20 +23,16 @@ WAYS = {
 def render(page: str, result: dict[str, Any]) -> str:
     """Replace what stands between the markers."""
     text = f"{_recall(result)}\n\n{_cost(result)}\n\n{_machine(result)}"
-    done, count = re.subn(
-        r"(<!-- result regions -->\n).*?(<!-- end -->)", rf"\g<1>{text}\n\g<2>", page, flags=re.S
-    )
-    assert count == 1, PAGE
-    return done
+    return placed(page, "regions", text)
 
 
 def _recall(result: dict[str, Any]) -> str:
     """Show the share that is found, and the false matches per query among photographs."""
-    lines = [f"| looked for | pairs | {' | '.join(WAYS.values())} |", "| --- " * 7 + "|"]
+    rows = []
     for kind, ways in result["edits"].items():
         cells = [f"{one['recall']:.0%}, {_false(one):.2g}" for one in (ways[way] for way in WAYS)]
-        lines.append(f"| {kind} | {ways['phash']['pairs']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([kind, str(ways["phash"]["pairs"]), *cells])
+    return table(["looked for", "pairs", *WAYS.values()], rows)
 
 
 def _false(one: dict[str, float]) -> float:
@@ -43,9 +40,11 @@ def _false(one: dict[str, float]) -> float:
 
 
 def _cost(result: dict[str, Any]) -> str:
-    lines = ["| from file to hashes, processor time | without | with regions |", "| --- " * 3 + "|"]
-    for name, cost in result["cost"].items():
-        lines.append(f"| {name} | {cost['plain_ms']:.3g} ms | {cost['with_regions_ms']:.3g} ms |")
+    rows = [
+        [name, f"{cost['plain_ms']:.3g} ms", f"{cost['with_regions_ms']:.3g} ms"]
+        for name, cost in result["cost"].items()
+    ]
+    head = ["from file to hashes, processor time", "without", "with regions"]
     stored, median = result["storage"], result["median"]
     taken = stored["table_and_indexes_per_image"] + stored["space_per_image"]
     own = next(cost for cost in result["cost"].values() if "imagehash_hashes_ms" in cost)
@@ -59,7 +58,7 @@ def _cost(result: dict[str, Any]) -> str:
         "for one of the smaller pictures, the same segments by scipy",
         f"{own['segment_hashes_ms']:.0f} ms.",
     ]
-    return "\n".join([*lines, "", " ".join(words)])
+    return table(head, rows) + "\n\n" + " ".join(words)
 
 
 def _machine(result: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The tables of docs/benchmarks.md, from stored results alone."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 from benchmarks.charts import names, percent
@@ -12,6 +13,19 @@ PHOTOS = {"uniform": "uniform random", "photos": "photos"}
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def placed(page: str, name: str, text: str) -> str:
+    """Put a text between the markers `<!-- result NAME -->` and `<!-- end -->` of a page."""
+    done, count = re.subn(
+        rf"(<!-- result {name} -->\n).*?(<!-- end -->)",
+        rf"\g<1>{text}\n\g<2>",
+        page,
+        flags=re.DOTALL,
+    )
+    if count != 1:
+        raise SystemExit(f"no place for {name}")
+    return done
 
 
 def milliseconds(number: float) -> str:
