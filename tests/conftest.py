@@ -225,7 +225,7 @@ def cli(_run_command: Run, tmp_path: Path) -> Callable[..., Result]:
         code, stdout, stderr = _run_command(
             args,
             env={**os.environ, **given, **(env or {})},
-            stdin=stdin.encode() if isinstance(stdin, str) else stdin or b"",
+            input=stdin.encode() if isinstance(stdin, str) else stdin or b"",
             cwd=cwd,
             timeout=timeout,
         )

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 # Exit code (negative: the signal that ended it), stdout and stderr of a command.
 Run = Callable[..., tuple[int, bytes, bytes]]
@@ -56,20 +56,20 @@ class Forks:
         *,
         env: dict[str, str],
         cwd: Path | None,
-        stdin: bytes,
+        input: bytes,
         timeout: float,
     ) -> tuple[int, bytes, bytes]:
         """Run a command in a fork."""
         request = {"args": [*map(os.fsdecode, args)], "env": env, "cwd": str(cwd or Path.cwd())}
         with contextlib.ExitStack() as files:
-            given, stdout, stderr, told = (
+            stdin, stdout, stderr, asked = (
                 files.enter_context(tempfile.TemporaryFile()) for _ in range(4)
             )
-            rewound(given, stdin)
-            rewound(told, json.dumps(request).encode())
+            rewound(stdin, input)
+            rewound(asked, json.dumps(request).encode())
             ours, theirs = os.pipe()
             report = files.enter_context(os.fdopen(ours, "rb", buffering=0))
-            fds = [*(file.fileno() for file in (given, stdout, stderr, told)), theirs]
+            fds = [*(file.fileno() for file in (stdin, stdout, stderr, asked)), theirs]
             socket.send_fds(self._socket, [b"!"], fds)
             os.close(theirs)
             pid = int(report.readline())
@@ -80,19 +80,10 @@ class Forks:
             return code, read_all(stdout), read_all(stderr)
 
 
-def run_script(
-    args: Sequence[str | os.PathLike[str]],
-    *,
-    env: dict[str, str],
-    cwd: Path | None,
-    stdin: bytes,
-    timeout: float,
-) -> tuple[int, bytes, bytes]:
-    """Run a command by the installed script."""
+def run_script(args: Sequence[str | os.PathLike[str]], **given: Any) -> tuple[int, bytes, bytes]:
+    """Run a command by the installed script; takes what `Forks.run` takes."""
     script = Path(sys.executable).with_name("imgdb")
-    done = subprocess.run(
-        [script, *args], env=env, cwd=cwd, input=stdin, capture_output=True, timeout=timeout
-    )
+    done = subprocess.run([script, *args], capture_output=True, check=False, **given)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -31,7 +31,7 @@ def forks():
 def test_as_the_script(forks, tmp_path, args, stdin):
     paint(tmp_path, 2)
     given = {"env": {**os.environ, "IMGDB_HOME": str(tmp_path / "home"), "COLUMNS": "60"}}
-    given |= {"cwd": tmp_path, "stdin": stdin, "timeout": 60}
+    given |= {"cwd": tmp_path, "input": stdin, "timeout": 60}
     assert forks.run(args, **given) == run_script(args, **given)
 
 
@@ -39,4 +39,4 @@ def test_one_that_hangs_is_killed(forks, tmp_path):
     with fake_servers.silent() as port:
         env = {**os.environ, "IMGDB_DSN": f"host=127.0.0.1 port={port}"}
         with pytest.raises(subprocess.TimeoutExpired):
-            forks.run(["stats"], env=env, cwd=tmp_path, stdin=b"", timeout=0.5)
+            forks.run(["stats"], env=env, cwd=tmp_path, input=b"", timeout=0.5)

@@ -96,7 +96,8 @@ def end(way, command, home, pictures, rows):
         elif way == "interrupt":
             command.signal(signal.SIGINT)
             code, _, stderr = command.end()
-            done = count(server.conninfo()) == len(pictures)  # then there is no rest to tell of
+            with psycopg.connect(server.conninfo()) as conn:
+                done = count(conn) == len(pictures)  # then there is no rest to tell of
             assert code == 3 or (code == 130 and ("does the rest" in stderr or done)), stderr
         else:
             if way == "server":
@@ -110,18 +111,18 @@ def end(way, command, home, pictures, rows):
 
 def wait(dsn, command, rows):
     """Wait until rows are stored, or the command has ended, and a random moment longer."""
-    while command.process.poll() is None and count(dsn) < rows:
-        pass
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while command.process.poll() is None and count(conn) < rows:
+            pass
     # Where in its work the command is then, is what is random here; nothing depends on it.
     threading.Event().wait(RANDOM.uniform(0, 0.1))
 
 
-def count(dsn):
-    with psycopg.connect(dsn) as conn:
-        try:
-            return conn.execute("SELECT count(*) FROM imgdb.image").fetchone()[0]
-        except psycopg.errors.UndefinedTable:  # the schema is being made
-            return 0
+def count(conn):
+    try:
+        return conn.execute("SELECT count(*) FROM imgdb.image").fetchone()[0]
+    except psycopg.errors.UndefinedTable:  # the schema is being made
+        return 0
 
 
 def cut(dsn):
