@@ -85,6 +85,6 @@ def _statement(conn: psycopg.Connection[Any], copy: str, collection: str | None)
 
 
 def _numbers(texts: list[str | None]) -> list[int | None]:
-    known = all_hex([text for text in texts if text is not None]) or ()
-    numbers = iter(known)
+    known = all_hex([text for text in texts if text is not None])
+    numbers = iter(() if known is None else known.tolist())
     return [None if text is None else next(numbers) for text in texts]

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from imgdb import csv_columns
+from imgdb.complaints import Complaints
 from imgdb.errors import UsageError
 from imgdb.hashing import ALGORITHMS
 
 NAMES = ("path", "id")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-
-CHUNK = 20_000
-
-# So many bad lines are told; more are only counted.
-TOLD = 20
+ROWS = 5000  # of a Parquet file at a time
 
 _HEX = re.compile(r"[0-9A-Fa-f]{16}")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}")
@@ -30,33 +27,30 @@ _SIGN = 1 << 63
 
 Value = str | int | None
 Parser = Callable[[str], int]
+# The numbers of the lines, and columns by name: hashes may be numbers in an array.
+Column = Sequence[Value] | NDArray[Any]
+Chunk = tuple[Sequence[int], dict[str, Column]]
 
 
-@dataclass(slots=True)
-class Complaints:
-    """What is wrong with a file, by line; in Parquet a line is a row, counted from 1."""
+@dataclass(frozen=True, slots=True)
+class HashColumn:
+    """Signed hashes, one for each row; a row that is not `known` has none, and 0 stands there."""
 
-    count: int = 0
-    _told: list[tuple[int, str]] = field(default_factory=list)
+    values: NDArray[np.int64]
+    known: NDArray[np.bool_]
 
-    def add(self, line: int, words: str) -> None:
-        """Note a bad line."""
-        self.count += 1
-        if len(self._told) < TOLD:
-            self._told.append((line, words))
-
-    def told(self) -> list[str]:
-        """Return the first bad lines in words."""
-        return [f"line {line}: {words}" for line, words in sorted(self._told)]
+    def at(self, places: list[int]) -> HashColumn:
+        """Return those of some rows."""
+        return HashColumn(self.values[places], self.known[places])
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Checked rows, column by column; hashes are signed, one of the four at least in each row."""
+    """Checked rows, column by column; one of the four hashes at least is known in each row."""
 
-    lines: Sequence[int]
+    lines: NDArray[np.int64]
     names: Sequence[str]
-    hashes: dict[str, Sequence[int | None]]
+    hashes: dict[str, HashColumn]
 
 
 def read(path: Path, complaints: Complaints) -> Iterator[Rows]:
@@ -64,50 +58,23 @@ def read(path: Path, complaints: Complaints) -> Iterator[Rows]:
 
     Raises UsageError for a file that cannot be read as a table with the columns that it takes.
     """
-    chunks = (
-        _parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _csv(path, complaints)
-    )
+    chunks = _parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else _csv(path, complaints)
     parsers: dict[str, Parser] = {}
     for lines, columns in chunks:
         yield _checked(lines, columns, parsers, complaints)
 
 
-def _csv(path: Path, complaints: Complaints) -> Iterator[tuple[list[int], dict[str, list[Value]]]]:
+def _csv(path: Path, complaints: Complaints) -> Iterator[Chunk]:
     # utf-8-sig: spreadsheets put a mark before the first name. Bytes that are no UTF-8 are found
     # again, with their line, when the names are checked.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        yield from _csv_chunks(file, complaints)
+        header, lines = csv_columns.header(file)
+        wanted = _wanted(header)
+        for numbers, columns in csv_columns.chunks(file, len(header), lines, complaints):
+            yield numbers, {name: columns[at] for name, at in wanted.items()}
 
 
-def _csv_chunks(
-    file: TextIO, complaints: Complaints
-) -> Iterator[tuple[list[int], dict[str, list[Value]]]]:
-    reader = csv.reader(file, strict=True)
-    header = [name.strip() for name in next(reader, [])]
-    wanted = _wanted(header)
-    width = len(header)
-    while True:
-        lines: list[int] = []
-        rows: list[list[str]] = []
-        try:
-            for row in islice(reader, CHUNK):
-                if len(row) == width:
-                    lines.append(reader.line_num)
-                    rows.append(row)
-                elif row:
-                    complaints.add(reader.line_num, f"{len(row)} columns instead of {width}")
-        except csv.Error as error:
-            complaints.add(reader.line_num, f"no CSV from here on: {error}")
-            return
-        ended = not rows and next(reader, None) is None
-        if rows:
-            columns = list(zip(*rows, strict=True))
-            yield lines, {name: list(columns[at]) for name, at in wanted.items()}
-        elif ended:
-            return
-
-
-def _parquet(path: Path) -> Iterator[tuple[list[int], dict[str, list[Value]]]]:
+def _parquet(path: Path) -> Iterator[Chunk]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -117,10 +84,16 @@ def _parquet(path: Path) -> Iterator[tuple[list[int], dict[str, list[Value]]]]:
         file = pq.ParquetFile(path)
         wanted = list(_wanted(file.schema_arrow.names))
         line = 1
-        for batch in file.iter_batches(CHUNK, columns=wanted):
+        for batch in file.iter_batches(ROWS, columns=wanted):
+            columns = {name: batch.column(name) for name in wanted}
             yield (
-                list(range(line, line + batch.num_rows)),
-                {name: batch.column(name).to_pylist() for name in wanted},
+                range(line, line + batch.num_rows),
+                {
+                    name: column.to_numpy()
+                    if pa.types.is_integer(column.type) and not column.null_count
+                    else column.to_pylist()
+                    for name, column in columns.items()
+                },
             )
             line += batch.num_rows
     except pa.ArrowException as error:
@@ -142,8 +115,8 @@ def _wanted(header: Sequence[str]) -> dict[str, int]:
 
 
 def _checked(
-    lines: list[int],
-    columns: dict[str, list[Value]],
+    lines: Sequence[int],
+    columns: dict[str, Column],
     parsers: dict[str, Parser],
     complaints: Complaints,
 ) -> Rows:
@@ -151,33 +124,25 @@ def _checked(
     name, *hash_names = columns
     names = _names(columns[name], name, bad)
     hashes = {column: _hashes(columns[column], column, parsers, bad) for column in hash_names}
-    for at in _without_hash(list(hashes.values())):
+    some = np.logical_or.reduce([column.known for column in hashes.values()])
+    for at in np.flatnonzero(~some).tolist():
         bad.setdefault(at, "no hash")
+    rows = Rows(np.asarray(lines, np.int64), names, hashes)
     if not bad:
-        return Rows(lines, names, hashes)
+        return rows
     for at in sorted(bad):
         complaints.add(lines[at], bad[at])
     good = [at for at in range(len(lines)) if at not in bad]
     return Rows(
-        [lines[at] for at in good],
+        rows.lines[good],
         [names[at] for at in good],
-        {column: [values[at] for at in good] for column, values in hashes.items()},
+        {name: column.at(good) for name, column in hashes.items()},
     )
 
 
-def _without_hash(columns: list[Sequence[int | None]]) -> list[int]:
-    if not any(None in column for column in columns):
-        return []
-    return [
-        at
-        for at, values in enumerate(zip(*columns, strict=True))
-        if all(value is None for value in values)
-    ]
-
-
-def _names(values: list[Value], column: str, bad: dict[int, str]) -> list[str]:
+def _names(values: Column, column: str, bad: dict[int, str]) -> Sequence[str]:
     """Check that each is text that PostgreSQL can hold."""
-    names = [value if isinstance(value, str) else str(value or "") for value in values]
+    names = _texts(values)
     try:
         together = "\0".join(names).encode()
     except UnicodeEncodeError:
@@ -191,6 +156,14 @@ def _names(values: list[Value], column: str, bad: dict[int, str]) -> list[str]:
     return names
 
 
+def _texts(values: Column) -> Sequence[str]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if set(map(type, values)) == {str}:
+        return cast(Sequence[str], values)
+    return ["" if value is None else str(value) for value in values]
+
+
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()
@@ -200,10 +173,13 @@ def _is_utf8(text: str) -> bool:
 
 
 def _hashes(
-    values: list[Value], column: str, parsers: dict[str, Parser], bad: dict[int, str]
-) -> Sequence[int | None]:
+    values: Column, column: str, parsers: dict[str, Parser], bad: dict[int, str]
+) -> HashColumn:
     """Return the signed hashes of a column: all of them hex, or all of them decimal."""
-    texts = ["" if value is None else str(value) for value in values]
+    if isinstance(values, np.ndarray):
+        # Unsigned ones of 64 bits wrap around, as they should.
+        return HashColumn(values.astype(np.int64), np.ones(len(values), bool))
+    texts = _texts(values)
     if column not in parsers and any(texts):
         # Of a thousand decimals one has 16 digits.
         hexadecimal = 2 * sum(len(text) == 16 for text in texts) > sum(map(bool, texts))
@@ -211,18 +187,18 @@ def _hashes(
     parse = parsers.get(column, _hex_value)
     fast = all_hex(texts) if parse is _hex_value else _all_decimal(texts)
     if fast is not None:
-        return fast
-    found: list[int | None] = []
+        return HashColumn(fast, np.ones(len(texts), bool))
+    found = HashColumn(np.zeros(len(texts), np.int64), np.zeros(len(texts), bool))
     for at, text in enumerate(texts):
         try:
-            found.append(parse(text) if text else None)
+            if text:
+                found.values[at], found.known[at] = parse(text), True
         except ValueError as error:
-            found.append(None)
             bad.setdefault(at, f"{column} is {error}: {text[:40]!a}")
     return found
 
 
-def all_hex(texts: list[str]) -> Sequence[int] | None:
+def all_hex(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """Return the hashes if every one is 16 hex digits."""
     if set(map(len, texts)) != {16}:
         return None
@@ -233,11 +209,10 @@ def all_hex(texts: list[str]) -> Sequence[int] | None:
     # fromhex passes over spaces.
     if len(content) != 8 * len(texts):
         return None
-    hashes: list[int] = np.frombuffer(content, ">i8").tolist()
-    return hashes
+    return np.frombuffer(content, ">i8").astype(np.int64)
 
 
-def _all_decimal(texts: list[str]) -> Sequence[int] | None:
+def _all_decimal(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """Return the hashes if every one is a number of 64 bits, signed or unsigned."""
     if "" in texts or not _DECIMALS.fullmatch("".join(texts)):
         return None
@@ -248,8 +223,8 @@ def _all_decimal(texts: list[str]) -> Sequence[int] | None:
     if min(numbers) < -_SIGN or max(numbers) >= 2 * _SIGN:
         return None
     if max(numbers) < _SIGN:
-        return numbers
-    return [number - 2 * _SIGN if number >= _SIGN else number for number in numbers]
+        return np.array(numbers, np.int64)
+    return np.array([number % (2 * _SIGN) for number in numbers], np.uint64).view(np.int64)
 
 
 def _hex_value(text: str) -> int:

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row
-from psycopg.sql import SQL, Identifier
 
-from imgdb import hash_table
+from imgdb import buckets, hash_table, staging
+from imgdb.complaints import TOLD, Complaints
 from imgdb.errors import DatabaseFailure, ImgdbError, UsageError
-from imgdb.hash_table import Complaints, Rows
 from imgdb.pool import available_cores
 from imgdb.stopping import Stopping
 from imgdb.store import MAKE_COLLECTION, Stored
 
-STAGE = "SELECT imgdb._stage_import()"
-COPY = "COPY pg_temp.fresh_hash (line, path, {}) FROM STDIN"
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 REPEATED = "SELECT * FROM imgdb._repeated_imports(%s)"
-STORE = "SELECT * FROM imgdb._store_import(%s)"
+ANY_STORED = "SELECT imgdb._any_stored(%s)"
+STORE = "SELECT * FROM imgdb._store_import(%s, are_filed => %s)"
 
 # Below this a second connection takes longer to make than it saves.
 SMALL_FILE = 4 << 20
 MOST_SESSIONS = 4
 
-# What COPY's text format takes for something else.
-_SPECIAL = re.compile(r"[\\\t\n\r]")
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+Session = psycopg.Connection[Any]
+Works = Mapping[Session, Callable[[Session], Any]]
+NOTHING: Works = MappingProxyType({})
 
 
 class BadLines(ImgdbError):
@@ -65,7 +66,7 @@ class Imported:
 
 
 def import_hashes(
-    conn: psycopg.Connection[Any],
+    conn: Session,
     path: Path,
     *,
     collection: str,
@@ -79,27 +80,32 @@ def import_hashes(
     if not collection.strip():
         raise UsageError("a collection needs a name")
     stopping = stopping or Stopping()
-    count = 1 if path.stat().st_size < SMALL_FILE else min(available_cores(), MOST_SESSIONS)
     complaints = Complaints()
     with contextlib.ExitStack() as stack:
-        sessions = [conn, *(stack.enter_context(_twin(conn)) for _ in range(count - 1))]
+        # It commits last: it holds locks for all.
+        stack.enter_context(_transaction(conn))
+        files = path.stat().st_size >= SMALL_FILE and buckets.may_file(conn)
+        # With triggers, one is as quick: what several file takes compacting.
+        twins = min(available_cores(), MOST_SESSIONS) - 1 if files else 0
+        sessions = [conn, *(stack.enter_context(_twin(conn)) for _ in range(twins))]
         # All are written to before the first commits, and commit one right after the other.
-        for session in sessions:
-            stack.enter_context(session.transaction())
-            session.execute(STAGE)
-        total = _stage(sessions, hash_table.read(path, complaints), stopping, watching)
+        for session in sessions[1:]:
+            stack.enter_context(_transaction(session))
+        chunks = hash_table.read(path, complaints)
+        staged = staging.stage(sessions, chunks, stopping, watching)
         if complaints.count:
             raise BadLines(path, complaints)
-        with _twin(conn) as other:
-            # Committed at once: every session refers to it.
-            row = other.execute(MAKE_COLLECTION, (collection,)).fetchone()
-            assert row is not None
-        stored = _store(sessions, int(row[0]), stopping, path)
+        other = stack.enter_context(_twin(conn))
+        # Committed at once: every session refers to it.
+        row = other.execute(MAKE_COLLECTION, (collection,)).fetchone()
+        assert row is not None
+        storing = _Storing(sessions, int(row[0]), path, stopping)
+        if storing.any_stored() or not files:
+            stored = storing.by_triggers()
+        else:
+            stored = storing.filing(other, staged.hashes())
     added, updated = sum(s.added for s in stored), sum(s.updated for s in stored)
-    return Imported(added, updated, total - added - updated)
-
-
-Session = psycopg.Connection[Any]
+    return Imported(added, updated, staged.count - added - updated)
 
 
 def _twin(conn: Session) -> Session:
@@ -110,112 +116,108 @@ def _twin(conn: Session) -> Session:
     return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
 
 
-def _stage(
-    sessions: list[Session],
-    chunks: Iterator[Rows],
-    stopping: Stopping,
-    watching: Callable[[int, int], None],
-) -> int:
-    """Copy rows into the staging tables, each path always into the same; return how many."""
-    total = 0
-    # The columns are known when the first rows are.
-    first = next(chunks, None)
-    if first is None:
-        return 0
-    statement = SQL(COPY).format(SQL(", ").join(map(Identifier, first.hashes)))
-    with contextlib.ExitStack() as stack:
-        copies = [stack.enter_context(session.cursor().copy(statement)) for session in sessions]
-        for rows in chain([first], chunks):
-            shares: list[list[str]] = [[] for _ in sessions]
-            for name, line in zip(rows.names, _copy_lines(rows), strict=True):
-                shares[hash(name) % len(shares)].append(line)
-            for copy, share in zip(copies, shares, strict=True):
-                copy.write("".join(share))
-            total += len(rows.names)
-            watching(total, 0)
-            _refuse_if(stopping)
-    return total
+@contextlib.contextmanager
+def _transaction(session: Session) -> Iterator[None]:
+    """See what others commit meanwhile, whatever the server's default: the collection, too."""
+    with session.transaction():
+        session.execute(READ_COMMITTED)
+        yield
 
 
-def _copy_lines(rows: Rows) -> Iterator[str]:
-    """Yield rows in COPY's text format."""
-    names = rows.names
-    if _SPECIAL.search("".join(names)):
-        names = [name.translate(_ESCAPES) for name in names]
-    hashes = [
-        ["\\N" if value is None else str(value) for value in column] if None in column else column
-        for column in rows.hashes.values()
-    ]
-    if len(hashes) == 1:
-        # Most imports, and twice as fast.
-        return (
-            f"{line}\t{name}\t{value}\n"
-            for line, name, value in zip(rows.lines, names, hashes[0], strict=True)
-        )
-    columns = zip(rows.lines, names, *hashes, strict=True)
-    return ("\t".join(map(str, cells)) + "\n" for cells in columns)
+@dataclass(frozen=True, slots=True)
+class _Storing:
+    """Have every session store what it staged, all at once."""
+
+    sessions: list[Session]
+    collection_id: int
+    path: Path
+    stopping: Stopping
+
+    def any_stored(self) -> bool:
+        """Tell whether the collection has one of the paths already."""
+        asking = self._at_once(dict.fromkeys(self.sessions, self._ask))
+        return any(asked.result() for asked in asking.values())
+
+    def by_triggers(self) -> list[Stored]:
+        """Store; the triggers file the hashes."""
+        stored, left = self._attempt(self.sessions, are_filed=False)
+        return stored + self._again(left)
+
+    def filing(self, other: Session, hashes: dict[str, NDArray[np.int64]]) -> list[Stored]:
+        """Store what is all new, and file the hashes by COPY in another session meanwhile.
+
+        That session commits first: whoever sees a row finds it by its hashes.
+        """
+        feeds = buckets.hold(self.sessions[0], list(hashes))
+        if not feeds:
+            return self.by_triggers()
+        with other.transaction():
+            file = {other: partial(buckets.file, feeds=feeds, hashes=hashes)}
+            stored, left = self._attempt(self.sessions, are_filed=True, beside=file)
+            return stored + self._again(left)
+
+    def _again(self, left: list[Session]) -> list[Stored]:
+        """Store in sessions that met a path twice, if that is not the fault of the file."""
+        if not left:
+            return []
+        complaints = _repeated(left)
+        if complaints.count:
+            raise BadLines(self.path, complaints)
+        # Then somebody else has added one of the paths meanwhile: now it is seen.
+        stored, left = self._attempt(left, are_filed=False)
+        if left:
+            raise DatabaseFailure("another session adds the same paths; run this command again")
+        return stored
+
+    def _attempt(
+        self, sessions: list[Session], *, are_filed: bool, beside: Works = NOTHING
+    ) -> tuple[list[Stored], list[Session]]:
+        """Return what was stored, and the sessions that met a path twice."""
+        store = partial(self._store, are_filed=are_filed)
+        running = self._at_once({**dict.fromkeys(sessions, store), **beside})
+        stored: list[Stored] = []
+        left: list[Session] = []
+        for session, work in running.items():
+            try:
+                result = work.result()
+            except psycopg.errors.UniqueViolation:
+                left.append(session)
+            else:
+                stored += [result] if isinstance(result, Stored) else []
+        return stored, left
+
+    def _at_once(self, works: Works) -> dict[Session, Future[Any]]:
+        with ThreadPoolExecutor(len(works)) as threads:
+            running = {session: threads.submit(work, session) for session, work in works.items()}
+            while wait(running.values(), timeout=0.1).not_done:
+                if self.stopping.asked:
+                    for session in works:
+                        session.cancel_safe()
+                    break
+        self.stopping.refuse()
+        return running
+
+    def _ask(self, session: Session) -> bool:
+        row = session.execute(ANY_STORED, (self.collection_id,)).fetchone()
+        return row == (True,)
+
+    def _store(self, session: Session, *, are_filed: bool) -> Stored:
+        # A savepoint: what was staged can still be read when a path turns out to be there twice.
+        with session.transaction(), session.cursor(row_factory=class_row(Stored)) as cursor:
+            stored = cursor.execute(STORE, (self.collection_id, are_filed)).fetchone()
+            assert stored is not None
+            return stored
 
 
-def _find_repeated(sessions: list[Session], complaints: Complaints) -> None:
+def _repeated(sessions: list[Session]) -> Complaints:
     """Say which lines have the path of an earlier one: looked for only when storing ran into it."""
+    complaints = Complaints()
     found: list[Repeated] = []
     for session in sessions:
         with session.cursor(row_factory=class_row(Repeated)) as cursor:
-            told = cursor.execute(REPEATED, (hash_table.TOLD,)).fetchall()
+            told = cursor.execute(REPEATED, (TOLD,)).fetchall()
         complaints.count += told[0].line_count - len(told) if told else 0
         found += told
     for repeated in sorted(found, key=lambda repeated: repeated.line):
         complaints.add(repeated.line, f"the path stands in line {repeated.first_line} already")
-
-
-def _store(
-    sessions: list[Session], collection_id: int, stopping: Stopping, path: Path
-) -> list[Stored]:
-    """Have every session store what it staged, all at once."""
-    stored, left = _store_at_once(sessions, collection_id, stopping)
-    if left:
-        complaints = Complaints()
-        _find_repeated(left, complaints)
-        if complaints.count:
-            raise BadLines(path, complaints)
-        # Then somebody else has added one of the paths meanwhile: now it is seen.
-        again, left = _store_at_once(left, collection_id, stopping)
-        if left:
-            raise DatabaseFailure("another session adds the same paths; run this command again")
-        stored += again
-    return stored
-
-
-def _store_at_once(
-    sessions: list[Session], collection_id: int, stopping: Stopping
-) -> tuple[list[Stored], list[Session]]:
-    """Return what was stored, and the sessions that met a path twice."""
-    stored: list[Stored] = []
-    left: list[Session] = []
-    with ThreadPoolExecutor(len(sessions)) as threads:
-        running = {threads.submit(_store_one, s, collection_id): s for s in sessions}
-        while wait(running, timeout=0.1).not_done:
-            if stopping.asked:
-                for session in sessions:
-                    session.cancel_safe()
-                break
-    _refuse_if(stopping)
-    for future, session in running.items():
-        try:
-            stored.append(future.result())
-        except psycopg.errors.UniqueViolation:
-            left.append(session)
-    return stored, left
-
-
-def _store_one(session: Session, collection_id: int) -> Stored:
-    # A savepoint: what was staged can still be read when a path turns out to be there twice.
-    with session.transaction(), session.cursor(row_factory=class_row(Stored)) as cursor:
-        stored = cursor.execute(STORE, (collection_id,)).fetchone()
-        assert stored is not None
-        return stored
-
-
-def _refuse_if(stopping: Stopping) -> None:
-    if stopping.asked:
-        raise KeyboardInterrupt
+    return complaints

@@ -15,6 +15,7 @@ from imgdb.database import read_only
 SPACES = "SELECT name, description, default_max_distance FROM imgdb.space ORDER BY space_id"
 STATISTICS = "SELECT * FROM imgdb.space_statistics(%(space)s)"
 FULLEST = "SELECT * FROM imgdb.fullest_buckets(%(space)s, bucket_limit => %(limit)s)"
+FRAGMENTED = "SELECT * FROM imgdb._fragmented_spaces(%s, least_fragmentation => %s)"
 COMPACT = "CALL imgdb.compact(%(space)s)"
 VACUUM = "VACUUM imgdb.prefix_bucket"
 VACUUM_FULL = "VACUUM FULL imgdb.prefix_bucket"
@@ -160,12 +161,8 @@ def compact(
 
 def fragmented(conn: Connection, *, least_rows: int = WORTH_COMPACTING_ROWS) -> list[str]:
     """Name the spaces in which compacting pays; reads all buckets."""
-    found = {space.name: space_statistics(conn, space.name) for space in spaces(conn)}
-    return [
-        name
-        for name, space in found.items()
-        if space.bucket_rows >= least_rows and space.fragmentation >= WORTH_COMPACTING_FRAGMENTATION
-    ]
+    found = conn.execute(FRAGMENTED, (least_rows, WORTH_COMPACTING_FRAGMENTATION)).fetchall()
+    return [name for (name,) in found]
 
 
 def check(conn: Connection, space: str, *, samples: int = 100, max_distance: int = 8) -> Check:

@@ -22,6 +22,11 @@ class Stopping:
         """Tell what `asked` does, as an Event would."""
         return self.asked
 
+    def refuse(self) -> None:
+        """End what cannot be left half done as Ctrl-C would; raises KeyboardInterrupt if asked."""
+        if self.asked:
+            raise KeyboardInterrupt
+
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for signum in SIGNALS:

@@ -1,3 +1,48 @@
+CREATE FUNCTION imgdb._bucket_rows(of_space_id smallint)
+RETURNS TABLE (row_count bigint, needed_count bigint, bucket_count bigint)
+LANGUAGE plpgsql STABLE ROWS 1 COST 100000
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        coalesce(sum(bucket.row_count), 0)::bigint,
+        coalesce(sum(ceil(bucket.hash_count / 200.0)), 0)::bigint,
+        count(*)
+    FROM (
+        -- The ordered aggregate makes PostgreSQL sort (40_file_hashes.sql).
+        SELECT count(*) AS row_count, sum(cardinality(b.hashes) ORDER BY b.prefix) AS hash_count
+        FROM imgdb.prefix_bucket AS b
+        WHERE b.space_id = of_space_id
+        GROUP BY b.prefix
+    ) AS bucket;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._bucket_rows(smallint) IS
+'How many rows the buckets of a space have, how many they would need, and how many buckets it has.';
+
+CREATE FUNCTION imgdb._fragmented_spaces(
+    least_rows bigint, least_fragmentation double precision
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT s.name
+    FROM imgdb.space AS s
+    CROSS JOIN LATERAL imgdb._bucket_rows(s.space_id) AS filled
+    WHERE
+        filled.row_count >= least_rows
+        AND filled.row_count >= least_fragmentation * filled.needed_count
+    ORDER BY s.space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._fragmented_spaces(bigint, double precision) IS
+'The spaces of at least so many bucket rows, and so many for each that is needed.';
+
 CREATE FUNCTION imgdb.space_statistics(space_name text)
 RETURNS TABLE (
     distinct_hashes bigint,
@@ -15,22 +60,18 @@ BEGIN
     RETURN QUERY
     SELECT
         coalesce(cardinality(imgdb._filed_hashes(v_space_id, 0)), 0)::bigint,
-        coalesce(sum(bucket.row_count), 0)::bigint,
-        count(*),
-        coalesce(sum(bucket.row_count) / nullif(sum(ceil(bucket.hash_count / 200.0)), 0), 1)::double precision,
+        filled.row_count,
+        filled.bucket_count,
+        coalesce(filled.row_count / nullif(filled.needed_count, 0)::double precision, 1),
         (
             pg_total_relation_size('imgdb.prefix_bucket')
             * coalesce(
-                sum(bucket.row_count) / nullif((SELECT count(*) FROM imgdb.prefix_bucket), 0), 0
+                filled.row_count::double precision
+                / nullif((SELECT count(*) FROM imgdb.prefix_bucket), 0),
+                0
             )
         )::bigint
-    FROM (
-        -- The ordered aggregate makes PostgreSQL sort (40_file_hashes.sql).
-        SELECT count(*) AS row_count, sum(cardinality(b.hashes) ORDER BY b.prefix) AS hash_count
-        FROM imgdb.prefix_bucket AS b
-        WHERE b.space_id = v_space_id
-        GROUP BY b.prefix
-    ) AS bucket;
+    FROM imgdb._bucket_rows(v_space_id) AS filled;
 END
 $$;
 

@@ -1,0 +1,150 @@
+"""File hashes by COPY, in a fraction of the time that triggers take to sort them in the server.
+
+The rows are those of imgdb._append_buckets: for each prefix its distinct hashes in ascending order,
+at most 200 in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.rows import class_row
+
+from imgdb import binary_copy
+
+MAY_FILE = "SELECT imgdb._may_file()"
+HOLD_FILING = "SELECT * FROM imgdb._hold_filing(%s::name[])"
+COPY = "COPY imgdb.prefix_bucket (space_id, prefix, hashes) FROM STDIN (FORMAT binary)"
+
+MOST_HASHES = 200
+
+# Rows of this many hashes are put together at a time.
+_PART = 1 << 18
+_INT8_TYPE = 20  # pg_type.oid of bigint
+
+Hashes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where the hashes of a column of imgdb.image are filed, and the bands of that space."""
+
+    hash_column: str
+    space_id: int
+    band_masks: list[int]
+
+
+def may_file(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether the role may file without the triggers, in the transaction that it is in."""
+    return conn.execute(MAY_FILE).fetchone() == (True,)
+
+
+def hold(conn: psycopg.Connection[Any], hash_columns: Sequence[str]) -> list[Feed]:
+    """Return where to file, held so until the transaction ends; empty: leave it to the triggers."""
+    with conn.cursor(row_factory=class_row(Feed)) as cursor:
+        return cursor.execute(HOLD_FILING, (list(hash_columns),)).fetchall()
+
+
+def file(
+    conn: psycopg.Connection[Any], feeds: Sequence[Feed], hashes: Mapping[str, Hashes]
+) -> None:
+    """File the hashes of columns."""
+    with conn.cursor().copy(COPY) as copy:
+        copy.write(binary_copy.HEADER)
+        for feed in feeds:
+            for piece in rows(feed.space_id, hashes[feed.hash_column], feed.band_masks):
+                copy.write(piece)
+        copy.write(binary_copy.TRAILER)
+
+
+def rows(space_id: int, hashes: Hashes, band_masks: Sequence[int]) -> Iterator[bytes]:
+    """Yield COPY's binary format of (space_id, prefix, hashes), band by band."""
+    distinct = _distinct(hashes)
+    # A prefix without bits is the same in all bands, and so is its bucket.
+    has_empty = np.zeros(len(distinct), bool)
+    for mask in band_masks:
+        is_empty = distinct & np.int64(mask) == 0
+        has_empty |= is_empty
+        yield from _rows_of(space_id, *_sorted_by_prefix(distinct[~is_empty], mask))
+    of_empty = distinct[has_empty]
+    yield from _rows_of(space_id, np.zeros_like(of_empty), of_empty)
+
+
+def _rows_of(space_id: int, prefixes: Hashes, filed: Hashes) -> Iterator[bytes]:
+    starts = _row_starts(prefixes)
+    ends = np.append(starts[1:], len(filed))
+    part = np.searchsorted(starts, np.arange(0, len(filed), _PART)).tolist()
+    for first, last in pairwise([*part, len(starts)]):
+        yield _encoded(space_id, prefixes, filed, starts[first:last], ends[first:last])
+
+
+def _distinct(hashes: Hashes) -> Hashes:
+    """Return them sorted; np.unique builds a hash table, which takes several times as long."""
+    ordered = np.sort(hashes)
+    distinct: Hashes = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return distinct
+
+
+def _sorted_by_prefix(distinct: Hashes, mask: int) -> tuple[Hashes, Hashes]:
+    """Return the prefixes and the hashes of a band, the hashes of each prefix ascending."""
+    bits = distinct.view(np.uint64)
+    # The bits of the band side by side, then the place among the hashes: sorting such numbers is
+    # many times quicker than sorting by two keys. A band has 22 bits at most.
+    keys = np.zeros(len(distinct), np.uint64)
+    band = [bit for bit in range(64) if mask >> bit & 1]
+    for place, bit in enumerate(band):
+        keys |= (bits >> np.uint64(bit) & np.uint64(1)) << np.uint64(42 + place)
+    keys |= np.arange(len(distinct), dtype=np.uint64)
+    keys.sort()
+    filed = distinct[(keys & np.uint64((1 << 42) - 1)).view(np.int64)]
+    return filed & np.int64(mask), filed
+
+
+def _row_starts(prefixes: Hashes) -> NDArray[np.int64]:
+    """Return where rows begin: at each new prefix, and after each 200 hashes of one."""
+    places = np.arange(len(prefixes))
+    new = np.append(True, prefixes[1:] != prefixes[:-1])[: len(prefixes)]
+    firsts = np.maximum.accumulate(np.where(new, places, 0))
+    return np.flatnonzero((places - firsts) % MOST_HASHES == 0)
+
+
+def _encoded(
+    space_id: int,
+    prefixes: Hashes,
+    filed: Hashes,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> bytes:
+    counts = ends - starts
+    heads = binary_copy.numbers(
+        [
+            (">i2", 3),  # columns
+            (">i4", 2),
+            (">i2", space_id),
+            (">i4", 8),
+            (">i8", prefixes[starts]),
+            (">i4", 20 + 12 * counts),
+            (">i4", 1),  # dimensions
+            (">i4", 0),  # no NULL among them
+            (">i4", _INT8_TYPE),
+            (">i4", counts),
+            (">i4", 1),  # the lower bound
+        ],
+        len(starts),
+    )
+    first = starts[0]
+    values = filed[first : ends[-1]]
+    content = memoryview(binary_copy.numbers([(">i4", 8), (">i8", values)], len(values)).tobytes())
+    arrays = [
+        content[start:end]
+        for start, end in zip(
+            (12 * (starts - first)).tolist(), (12 * (ends - first)).tolist(), strict=True
+        )
+    ]
+    return binary_copy.together(binary_copy.parts(heads), arrays)

@@ -1,0 +1,309 @@
+"""Imports that file their hashes by COPY, not by triggers: nothing is missed, come what may."""
+
+import contextlib
+
+import numpy as np
+import psycopg
+import pytest
+from brute_force import signed
+from hash_sets import CORNERS, clustered
+from hypothesis import example, given
+from hypothesis import strategies as st
+from psycopg.conninfo import make_conninfo
+
+from imgdb import binary_copy, buckets, importing
+from imgdb.hashing import ALGORITHMS, to_hex
+from imgdb.importing import BadLines, Imported, import_hashes
+
+# Many hashes of one prefix in all bands but the first, where each has one of two.
+CROWD = [n - (n & 1) * 2**63 for n in range(900)]
+MASKS = {
+    "usual": None,
+    "16 bands": signed([0xF << 4 * band for band in range(16)]).tolist(),
+    "3 bands": signed([(1 << 22) - 1, ((1 << 21) - 1) << 22, ((1 << 21) - 1) << 43]).tolist(),
+}
+
+
+@pytest.mark.parametrize("masks", MASKS)
+@given(hashes=clustered() | st.lists(st.sampled_from(CORNERS)))
+@example(hashes=CROWD + CROWD)
+@example(hashes=[])
+def test_rows_are_those_of_append_buckets(space, masks, hashes):
+    space.clear()
+    if MASKS[masks]:
+        space.use_masks(MASKS[masks])
+    bands = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
+    space.conn.execute(
+        "SELECT imgdb._file_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
+        [space.space_id, bands, hashes],
+    )
+    expected = sorted(space.buckets())
+    space.clear()
+    feed = buckets.Feed("hash", space.space_id, bands)
+    buckets.file(space.conn, [feed], {"hash": np.array(hashes, np.int64)})
+    assert sorted(space.buckets()) == expected
+
+
+def test_an_array_goes_out_in_parts(monkeypatch):
+    hashes = np.random.default_rng(8).integers(-(2**63), 2**63 - 1, 5000, dtype=np.int64)
+    whole = b"".join(buckets.rows(1, hashes, [-1 << 56, 0xFF]))
+    monkeypatch.setattr(buckets, "_PART", 300)
+    parts = list(buckets.rows(1, hashes, [-1 << 56, 0xFF]))
+    assert len(parts) == 35
+    assert b"".join(parts) == whole
+
+
+# -- through import ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conn(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def filed(monkeypatch):
+    """Let small files be imported as large ones are; the spaces that were filed in."""
+    spaces = []
+    file = buckets.file
+
+    def note(conn, feeds, hashes):
+        file(conn, feeds, hashes)
+        spaces.extend(feed.space_id for feed in feeds)
+
+    monkeypatch.setattr(buckets, "file", note)
+    monkeypatch.setattr(importing, "SMALL_FILE", 0)
+    monkeypatch.setattr(importing, "available_cores", lambda: 3)
+    return spaces
+
+
+@pytest.fixture
+def hashes(tmp_path):
+    """A file of 900 rows, with gaps, doubles and crowds of one prefix."""
+    random = np.random.default_rng(9).integers(-(2**63), 2**63 - 1, 450, dtype=np.int64).tolist()
+    columns = {
+        "ahash": CROWD,
+        "dhash": [None] * 900,
+        "phash": CROWD[:450] + random,
+        "whash": [value if n % 7 else None for n, value in enumerate(random + CROWD[450:])],
+    }
+    lines = [
+        ",".join([f"ä/{n % 30}/{n}", *("" if x is None else to_hex(x) for x in row)])
+        for n, row in enumerate(zip(*columns.values(), strict=True))
+    ]
+    file = tmp_path / "hashes.csv"
+    file.write_text("\n".join([",".join(["path", *columns]), *lines]))
+    return file
+
+
+def bucket_rows(conn):
+    return conn.execute("SELECT * FROM imgdb.prefix_bucket ORDER BY 1, 2, 3").fetchall()
+
+
+def missing(conn):
+    return [
+        row
+        for space in ALGORITHMS
+        for row in conn.execute("SELECT * FROM imgdb.missing_hashes(%s)", [space]).fetchall()
+    ]
+
+
+def test_an_import_files_what_rebuild_would(conn, filed, hashes):
+    assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
+    assert sorted(filed) == [1, 2, 3, 4]
+    found = bucket_rows(conn)
+    for space in ALGORITHMS:
+        conn.execute("SELECT imgdb.rebuild(%s)", [space])
+    assert bucket_rows(conn) == found
+    assert missing(conn) == []
+    columns = ", ".join(f"count({name})" for name in ALGORITHMS)
+    assert conn.execute(f"SELECT {columns}, count(DISTINCT path) FROM imgdb.image").fetchone() == (
+        900,
+        0,
+        900,
+        771,
+        900,
+    )
+
+
+ALTERED = (
+    "CREATE FUNCTION alter_hash() RETURNS trigger LANGUAGE plpgsql"
+    " AS 'BEGIN new.phash := ~new.phash; RETURN new; END';"
+    "CREATE TRIGGER alter_hash BEFORE INSERT ON imgdb.image"
+    " FOR EACH ROW EXECUTE FUNCTION alter_hash()"
+)
+OTHERWISE = {
+    "a trigger": ALTERED,
+    "a rule": "CREATE RULE told AS ON INSERT TO imgdb.image DO ALSO NOTIFY told",
+    "a foreign key": "CREATE TABLE known (hash bigint PRIMARY KEY);"
+    "ALTER TABLE imgdb.image ADD FOREIGN KEY (dhash) REFERENCES known",
+    "an untracked column": "SELECT imgdb.untrack('imgdb.image', name) FROM unnest("
+    "ARRAY['ahash', 'dhash', 'phash', 'whash']) AS given (name)",
+    "fewer rights": "CREATE ROLE imgdb_clerk; GRANT USAGE ON SCHEMA imgdb TO imgdb_clerk;"
+    "GRANT ALL ON imgdb.image, imgdb.collection TO imgdb_clerk;"
+    "GRANT SELECT ON ALL TABLES IN SCHEMA imgdb TO imgdb_clerk;"
+    "GRANT ALL ON ALL SEQUENCES IN SCHEMA imgdb TO imgdb_clerk",
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_otherwise_the_triggers_file(database, conn, filed, hashes, what):
+    if what == "fewer rights":
+        conn.execute("DROP ROLE IF EXISTS imgdb_clerk")
+    conn.execute(OTHERWISE[what])
+    role = "-c role=imgdb_clerk" if what == "fewer rights" else ""
+    try:
+        with psycopg.connect(make_conninfo(database, options=role), autocommit=True) as clerk:
+            assert import_hashes(clerk, hashes, collection="shop").added == 900
+    finally:
+        if role:
+            conn.execute("DROP OWNED BY imgdb_clerk; DROP ROLE imgdb_clerk")
+    assert filed == []
+    assert missing(conn) == []
+    [(found,)] = conn.execute("SELECT count(*) FROM imgdb.image")
+    assert found == 900
+
+
+def test_the_isolation_is_not_that_of_the_database(database, conn, filed, hashes):
+    conn.execute(
+        f"ALTER DATABASE {conn.info.dbname} SET default_transaction_isolation = 'serializable'"
+    )
+    with psycopg.connect(database, autocommit=True) as fresh:
+        assert import_hashes(fresh, hashes, collection="shop").added == 900
+    assert sorted(filed) == [1, 2, 3, 4]
+
+
+def test_what_is_there_already_is_left_to_the_triggers(conn, filed, hashes, tmp_path):
+    few = tmp_path / "few.csv"
+    few.write_text("path,phash\nä/0/0,00000000000000ff\nother,0000000000000001\n")
+    import_hashes(conn, few, collection="shop")
+    assert filed == [3]
+    assert import_hashes(conn, hashes, collection="shop") == Imported(899, 1, 0)
+    assert import_hashes(conn, hashes, collection="shop") == Imported(0, 0, 900)
+    assert import_hashes(conn, hashes, collection="copy") == Imported(900)
+    assert filed[1:] == [1, 2, 3, 4]
+    assert missing(conn) == []
+
+
+def test_a_path_that_comes_twice_leaves_nothing(conn, filed, hashes):
+    with hashes.open("a") as file:
+        file.write("\nä/7/7,,,,0000000000000001\n")
+    with pytest.raises(BadLines) as error:
+        import_hashes(conn, hashes, collection="shop")
+    assert error.value.told == ["line 902: the path stands in line 9 already"]
+    assert bucket_rows(conn) == []
+    assert conn.execute("SELECT FROM imgdb.image").fetchall() == []
+
+
+def test_a_path_that_another_adds_meanwhile_is_updated(database, conn, filed, hashes, monkeypatch):
+    hold = buckets.hold
+
+    def race(conn, columns):
+        with psycopg.connect(database) as other:
+            other.execute(
+                "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+                " SELECT collection_id, 'ä/7/7', 77, 'imported' FROM imgdb.collection"
+            )
+        return hold(conn, columns)
+
+    monkeypatch.setattr(buckets, "hold", race)
+    assert import_hashes(conn, hashes, collection="shop") == Imported(899, 1, 0)
+    assert missing(conn) == []
+
+
+def test_a_collection_that_is_dropped_meanwhile_is_an_error(conn, filed, hashes, monkeypatch):
+    hold = buckets.hold
+
+    def race(session, columns):
+        session.execute("DELETE FROM imgdb.collection")
+        return hold(session, columns)
+
+    monkeypatch.setattr(importing, "available_cores", lambda: 1)
+    monkeypatch.setattr(buckets, "hold", race)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        import_hashes(conn, hashes, collection="shop")
+    assert bucket_rows(conn) == []
+
+
+# -- between the two commits ---------------------------------------------------------------------
+
+HASH = 0x1234567890ABCDEF
+COMPACT = "CALL imgdb.compact('phash')"
+WAITING = {
+    "compact": COMPACT,
+    "rebuild": "SELECT imgdb.rebuild('phash')",
+    "untrack": "SELECT imgdb.untrack('imgdb.image', 'phash')",
+    "other bands": "UPDATE imgdb.space SET band_masks = band_masks[4:4] || band_masks[:3]"
+    " WHERE name = 'phash'",
+    "a trigger": ALTERED,
+}
+
+
+@contextlib.contextmanager
+def hash_filed_first(database, conn):
+    """File a hash in one transaction, and give the one that shall bring its row."""
+    conn.execute("SELECT imgdb._make_collection('shop')")
+    with psycopg.connect(database) as rows:
+        feeds = buckets.hold(rows, ["phash"])
+        buckets.file(conn, feeds, {"phash": np.array([HASH])})
+        yield rows
+
+
+def bring_row(rows):
+    rows.execute("SET LOCAL session_replication_role = replica")
+    rows.execute(
+        "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+        " SELECT collection_id, 'a', %s, 'imported' FROM imgdb.collection",
+        [HASH],
+    )
+
+
+@pytest.mark.parametrize("what", WAITING)
+def test_until_the_rows_are_there_others_wait(database, conn, what):
+    with hash_filed_first(database, conn) as rows:
+        conn.execute("SET lock_timeout = 1")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            conn.execute(WAITING[what])
+        bring_row(rows)
+        rows.commit()
+        conn.execute("RESET lock_timeout")
+        if what != "untrack":
+            conn.execute(WAITING[what])
+            assert missing(conn) == []
+
+
+def test_imports_do_not_wait_for_each_other(database, conn):
+    with (
+        hash_filed_first(database, conn) as rows,
+        hash_filed_first(database, conn) as others,
+    ):
+        bring_row(others)
+        others.commit()
+        rows.rollback()
+    conn.execute(COMPACT)
+    assert missing(conn) == []
+
+
+def test_rows_that_do_not_come_after_all_leave_stale_hashes(database, conn):
+    with hash_filed_first(database, conn) as rows:
+        bring_row(rows)
+        rows.rollback()
+    assert len(bucket_rows(conn)) == 4
+    assert (
+        conn.execute("SELECT * FROM imgdb.similar_images('phash', %s, 0)", [HASH]).fetchall() == []
+    )
+    conn.execute(COMPACT)
+    assert bucket_rows(conn) == []
+
+
+def test_rows_of_binary_copy_keep_their_nulls(conn):
+    values = np.array([5, 6, 7])
+    rows = binary_copy.numbers([(">i2", 1), (">i4", np.array([8, -1, 8])), (">i8", values)], 3)
+    kept = np.ones(rows.shape, bool)
+    kept[1, 6:] = False
+    conn.execute("CREATE TABLE t (value bigint)")
+    with conn.cursor().copy("COPY t FROM STDIN (FORMAT binary)") as copy:
+        copy.write(binary_copy.HEADER + b"".join(binary_copy.parts(rows, kept)))
+        copy.write(binary_copy.TRAILER)
+    assert conn.execute("SELECT value FROM t").fetchall() == [(5,), (None,), (7,)]
