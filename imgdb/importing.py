@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import class_row
 
 from imgdb import buckets, hash_table, staging
 from imgdb.complaints import TOLD, Complaints
 from imgdb.errors import DatabaseFailure, ImgdbError, UsageError
 from imgdb.pool import available_cores
+from imgdb.sessions import Session, at_once, twin
 from imgdb.stopping import Stopping
 from imgdb.store import MAKE_COLLECTION, Stored
 
@@ -33,7 +32,6 @@ STORE = "SELECT * FROM imgdb._store_import(%s, are_filed => %s)"
 SMALL_FILE = 4 << 20
 MOST_SESSIONS = 4
 
-Session = psycopg.Connection[Any]
 Works = Mapping[Session, Callable[[Session], Any]]
 NOTHING: Works = MappingProxyType({})
 
@@ -87,7 +85,7 @@ def import_hashes(
         files = path.stat().st_size >= SMALL_FILE and buckets.may_file(conn)
         # With triggers, one is as quick: what several file takes compacting.
         twins = min(available_cores(), MOST_SESSIONS) - 1 if files else 0
-        sessions = [conn, *(stack.enter_context(_twin(conn)) for _ in range(twins))]
+        sessions = [conn, *(stack.enter_context(twin(conn)) for _ in range(twins))]
         # All are written to before the first commits, and commit one right after the other.
         for session in sessions[1:]:
             stack.enter_context(_transaction(session))
@@ -95,7 +93,7 @@ def import_hashes(
         staged = staging.stage(sessions, chunks, stopping, watching)
         if complaints.count:
             raise BadLines(path, complaints)
-        other = stack.enter_context(_twin(conn))
+        other = stack.enter_context(twin(conn))
         # Committed at once: every session refers to it.
         row = other.execute(MAKE_COLLECTION, (collection,)).fetchone()
         assert row is not None
@@ -106,14 +104,6 @@ def import_hashes(
             stored = storing.filing(other, staged.hashes())
     added, updated = sum(s.added for s in stored), sum(s.updated for s in stored)
     return Imported(added, updated, staged.count - added - updated)
-
-
-def _twin(conn: Session) -> Session:
-    """Connect once more to where a connection leads."""
-    # The connection string that a connection remembers is without its password.
-    password = {"password": conn.info.password} if conn.info.password else {}
-    conninfo = make_conninfo(conn.info.dsn, **password)
-    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
 
 
 @contextlib.contextmanager
@@ -135,7 +125,7 @@ class _Storing:
 
     def any_stored(self) -> bool:
         """Tell whether the collection has one of the paths already."""
-        asking = self._at_once(dict.fromkeys(self.sessions, self._ask))
+        asking = at_once(dict.fromkeys(self.sessions, self._ask), self.stopping)
         return any(asked.result() for asked in asking.values())
 
     def by_triggers(self) -> list[Stored]:
@@ -174,7 +164,8 @@ class _Storing:
     ) -> tuple[list[Stored], list[Session]]:
         """Return what was stored, and the sessions that met a path twice."""
         store = partial(self._store, are_filed=are_filed)
-        running = self._at_once({**dict.fromkeys(sessions, store), **beside})
+        works: Works = {**dict.fromkeys(sessions, store), **beside}
+        running = at_once(works, self.stopping)
         stored: list[Stored] = []
         left: list[Session] = []
         for session, work in running.items():
@@ -185,17 +176,6 @@ class _Storing:
             else:
                 stored += [result] if isinstance(result, Stored) else []
         return stored, left
-
-    def _at_once(self, works: Works) -> dict[Session, Future[Any]]:
-        with ThreadPoolExecutor(len(works)) as threads:
-            running = {session: threads.submit(work, session) for session, work in works.items()}
-            while wait(running.values(), timeout=0.1).not_done:
-                if self.stopping.asked:
-                    for session in works:
-                        session.cancel_safe()
-                    break
-        self.stopping.refuse()
-        return running
 
     def _ask(self, session: Session) -> bool:
         row = session.execute(ANY_STORED, (self.collection_id,)).fetchone()

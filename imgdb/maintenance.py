@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database import read_only
+from imgdb.sessions import at_once, twin
 
 SPACES = "SELECT name, description, default_max_distance FROM imgdb.space ORDER BY space_id"
 STATISTICS = "SELECT * FROM imgdb.space_statistics(%(space)s)"
@@ -21,7 +24,7 @@ VACUUM = "VACUUM imgdb.prefix_bucket"
 VACUUM_FULL = "VACUUM FULL imgdb.prefix_bucket"
 OTHERS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    " AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND pid <> ALL (%s::int[])"
 )
 REBUILD = "SELECT imgdb.rebuild(%(space)s)"
 CHECK = (
@@ -42,6 +45,8 @@ WITHIN = (
 # Searches of small spaces are quick in any state; a row where 1.5 are needed is hardly felt.
 WORTH_COMPACTING_ROWS = 20_000
 WORTH_COMPACTING_FRAGMENTATION = 1.5
+
+SESSIONS = 2  # that merge at once: no more, where others search meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,18 +138,9 @@ def fullest_buckets(conn: Connection, space: str, limit: int = 10) -> list[Bucke
 def compact(
     conn: Connection, space_names: Sequence[str], *, full: bool | None = None
 ) -> list[Compacted]:
-    """Merge the bucket rows of spaces, and let PostgreSQL use the room again.
-
-    `full` gives the room back to the disk; searches and writers wait meanwhile, so None does it
-    while nobody else is connected. The connection must be in autocommit mode and outside of a
-    transaction: the work is committed in batches.
-    """
+    """Merge the bucket rows of spaces as `merge` does, and tell what came of it."""
     before = {name: space_statistics(conn, name) for name in space_names}
-    seconds = {name: _timed(conn, COMPACT, {"space": name}) for name in before}
-    if full is None:
-        others = conn.execute(OTHERS).fetchone()
-        full = others == (0,)
-    conn.execute(VACUUM_FULL if full else VACUUM)
+    seconds = merge(conn, list(before), full=full)
     after = {name: space_statistics(conn, name) for name in before}
     return [
         Compacted(
@@ -157,6 +153,37 @@ def compact(
         )
         for name in before
     ]
+
+
+def merge(
+    conn: Connection, space_names: Sequence[str], *, full: bool | None = None
+) -> dict[str, float]:
+    """Merge the bucket rows of spaces, two at a time; return the seconds that each took.
+
+    PostgreSQL may use the room again; `full` gives it back to the disk, for which searches and
+    writers wait, so None does it while nobody else is connected. The connection must be in
+    autocommit mode and outside of a transaction: the work is committed in batches.
+    """
+    waiting = deque(space_names)
+    seconds: dict[str, float] = {}
+
+    def work(session: Connection) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                name = waiting.popleft()
+                seconds[name] = _timed(session, COMPACT, {"space": name})
+
+    with contextlib.ExitStack() as stack:
+        twins = [stack.enter_context(twin(conn)) for _ in range(min(len(waiting), SESSIONS) - 1)]
+        for done in at_once(dict.fromkeys([conn, *twins], work)).values():
+            done.result()
+        if full is None:
+            others = conn.execute(
+                OTHERS, ([session.info.backend_pid for session in twins],)
+            ).fetchone()
+            full = others == (0,)
+    conn.execute(VACUUM_FULL if full else VACUUM)
+    return seconds
 
 
 def fragmented(conn: Connection, *, least_rows: int = WORTH_COMPACTING_ROWS) -> list[str]:

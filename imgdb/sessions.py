@@ -1,0 +1,42 @@
+"""Several connections to one database, at work at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from imgdb.stopping import Stopping
+
+Session = psycopg.Connection[Any]
+Result = TypeVar("Result")
+
+
+def twin(conn: Session) -> Session:
+    """Connect once more to where a connection leads."""
+    # The connection string that a connection remembers is without its password.
+    password = {"password": conn.info.password} if conn.info.password else {}
+    conninfo = make_conninfo(conn.info.dsn, **password)
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+def at_once(
+    works: Mapping[Session, Callable[[Session], Result]], stopping: Stopping | None = None
+) -> dict[Session, Future[Result]]:
+    """Have each session do its work, and wait for all; Ctrl-C cancels what they are asking."""
+    with ThreadPoolExecutor(len(works)) as threads:
+        running = {session: threads.submit(work, session) for session, work in works.items()}
+        try:
+            while wait(running.values(), timeout=0.1).not_done:
+                if stopping:
+                    stopping.refuse()
+        except BaseException:
+            for session in works:
+                session.cancel_safe()
+            raise
+    if stopping:
+        stopping.refuse()
+    return running
