@@ -26,7 +26,8 @@ from imgdb.store import MAKE_COLLECTION, Stored
 READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 REPEATED = "SELECT * FROM imgdb._repeated_imports(%s)"
 ANY_STORED = "SELECT imgdb._any_stored(%s)"
-STORE = "SELECT * FROM imgdb._store_import(%s, are_filed => %s)"
+ANY_IMAGE = "SELECT EXISTS (SELECT FROM imgdb.image)"
+STORE = "SELECT * FROM imgdb._store_import(%s, are_filed => %s, is_first => %s)"
 
 # Below this a second connection takes longer to make than it saves.
 SMALL_FILE = 4 << 20
@@ -83,8 +84,10 @@ def import_hashes(
         # It commits last: it holds locks for all.
         stack.enter_context(_transaction(conn))
         files = path.stat().st_size >= SMALL_FILE and buckets.may_file(conn)
-        # With triggers, one is as quick: what several file takes compacting.
-        twins = min(available_cores(), MOST_SESSIONS) - 1 if files else 0
+        # The first images of all are stored without indexes, which one session does; and with
+        # triggers one is as quick: what several file takes compacting.
+        is_first = files and conn.execute(ANY_IMAGE).fetchone() == (False,)
+        twins = min(available_cores(), MOST_SESSIONS) - 1 if files and not is_first else 0
         sessions = [conn, *(stack.enter_context(twin(conn)) for _ in range(twins))]
         # All are written to before the first commits, and commit one right after the other.
         for session in sessions[1:]:
@@ -97,7 +100,7 @@ def import_hashes(
         # Committed at once: every session refers to it.
         row = other.execute(MAKE_COLLECTION, (collection,)).fetchone()
         assert row is not None
-        storing = _Storing(sessions, int(row[0]), path, stopping)
+        storing = _Storing(sessions, is_first, int(row[0]), path, stopping)
         if storing.any_stored() or not files:
             stored = storing.by_triggers()
         else:
@@ -119,6 +122,7 @@ class _Storing:
     """Have every session store what it staged, all at once."""
 
     sessions: list[Session]
+    is_first: bool
     collection_id: int
     path: Path
     stopping: Stopping
@@ -184,7 +188,9 @@ class _Storing:
     def _store(self, session: Session, *, are_filed: bool) -> Stored:
         # A savepoint: what was staged can still be read when a path turns out to be there twice.
         with session.transaction(), session.cursor(row_factory=class_row(Stored)) as cursor:
-            stored = cursor.execute(STORE, (self.collection_id, are_filed)).fetchone()
+            stored = cursor.execute(
+                STORE, (self.collection_id, are_filed, are_filed and self.is_first)
+            ).fetchone()
             assert stored is not None
             return stored
 

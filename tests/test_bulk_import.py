@@ -6,6 +6,7 @@ import numpy as np
 import psycopg
 import pytest
 from brute_force import signed
+from catalog import fingerprint
 from hash_sets import CORNERS, clustered
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -97,8 +98,21 @@ def hashes(tmp_path):
     return file
 
 
+@pytest.fixture
+def earlier(conn):
+    """An image that is there before: what comes is not the first, and comes by three sessions."""
+    conn.execute(
+        "INSERT INTO imgdb.image (collection_id, path, recipe)"
+        " SELECT imgdb._make_collection('earlier'), 'a', 'imported'"
+    )
+
+
 def bucket_rows(conn):
     return conn.execute("SELECT * FROM imgdb.prefix_bucket ORDER BY 1, 2, 3").fetchall()
+
+
+def definitions(conn):
+    return {name: text for name, text in fingerprint(conn).items() if not name.startswith("rows ")}
 
 
 def missing(conn):
@@ -109,7 +123,10 @@ def missing(conn):
     ]
 
 
-def test_an_import_files_what_rebuild_would(conn, filed, hashes):
+@pytest.mark.parametrize("when", ["first", "later"])
+def test_an_import_files_what_rebuild_would(request, conn, filed, hashes, when):
+    if when == "later":
+        request.getfixturevalue("earlier")
     assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
     assert sorted(filed) == [1, 2, 3, 4]
     found = bucket_rows(conn)
@@ -118,13 +135,9 @@ def test_an_import_files_what_rebuild_would(conn, filed, hashes):
     assert bucket_rows(conn) == found
     assert missing(conn) == []
     columns = ", ".join(f"count({name})" for name in ALGORITHMS)
-    assert conn.execute(f"SELECT {columns}, count(DISTINCT path) FROM imgdb.image").fetchone() == (
-        900,
-        0,
-        900,
-        771,
-        900,
-    )
+    assert conn.execute(
+        f"SELECT {columns}, count(DISTINCT path) FROM imgdb.image WHERE path <> 'a'"
+    ).fetchone() == (900, 0, 900, 771, 900)
 
 
 ALTERED = (
@@ -186,24 +199,31 @@ def test_what_is_there_already_is_left_to_the_triggers(conn, filed, hashes, tmp_
     assert missing(conn) == []
 
 
-def test_a_path_that_comes_twice_leaves_nothing(conn, filed, hashes):
+@pytest.mark.parametrize("when", ["first", "later"])
+def test_a_path_that_comes_twice_leaves_nothing(request, conn, filed, hashes, when):
+    if when == "later":
+        request.getfixturevalue("earlier")
+    before = definitions(conn)
     with hashes.open("a") as file:
         file.write("\nä/7/7,,,,0000000000000001\n")
     with pytest.raises(BadLines) as error:
         import_hashes(conn, hashes, collection="shop")
     assert error.value.told == ["line 902: the path stands in line 9 already"]
     assert bucket_rows(conn) == []
-    assert conn.execute("SELECT FROM imgdb.image").fetchall() == []
+    assert conn.execute("SELECT FROM imgdb.image WHERE path <> 'a'").fetchall() == []
+    assert definitions(conn) == before
 
 
-def test_a_path_that_another_adds_meanwhile_is_updated(database, conn, filed, hashes, monkeypatch):
+def test_a_path_that_another_adds_meanwhile_is_updated(
+    database, conn, filed, hashes, earlier, monkeypatch
+):
     hold = buckets.hold
 
     def race(conn, columns):
         with psycopg.connect(database) as other:
             other.execute(
                 "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
-                " SELECT collection_id, 'ä/7/7', 77, 'imported' FROM imgdb.collection"
+                " SELECT imgdb._make_collection('shop'), 'ä/7/7', 77, 'imported'"
             )
         return hold(conn, columns)
 
@@ -224,6 +244,62 @@ def test_a_collection_that_is_dropped_meanwhile_is_an_error(conn, filed, hashes,
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         import_hashes(conn, hashes, collection="shop")
     assert bucket_rows(conn) == []
+
+
+# -- the first images of all, without indexes ----------------------------------------------------
+
+MORE = (
+    "CREATE INDEX image_format_idx ON imgdb.image (format) WHERE width > 7;"
+    "COMMENT ON INDEX imgdb.image_format_idx IS 'It''s mine.';"
+    "COMMENT ON CONSTRAINT image_collection_id_path_key ON imgdb.image IS 'Each file once.';"
+    "CREATE INDEX image_width_idx ON imgdb.image (width) WITH (fillfactor = 70)"
+)
+INDEXES = "SELECT indexrelid FROM pg_index WHERE indrelid = 'imgdb.image'::regclass"
+
+
+def test_indexes_are_made_again_as_they_were(conn, filed, hashes):
+    conn.execute(MORE)
+    before, indexes = definitions(conn), set(conn.execute(INDEXES).fetchall())
+    assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
+    assert definitions(conn) == before
+    # The primary key, and one of which the definition does not tell all, are the same ones.
+    assert len(indexes & set(conn.execute(INDEXES).fetchall())) == 2
+    conn.execute("SET enable_seqscan = off")
+    [(plan,)] = conn.execute(
+        "EXPLAIN (FORMAT JSON) SELECT FROM imgdb.image WHERE phash = 5"
+    ).fetchall()
+    assert "image_phash_idx" in str(plan)
+
+
+@pytest.mark.parametrize("what", ["rows come", "somebody reads", "something depends"])
+def test_otherwise_the_indexes_stay(database, conn, filed, hashes, what, monkeypatch):
+    hold = buckets.hold
+    reader = psycopg.connect(database)
+
+    def race(session, columns):
+        found = hold(session, columns)
+        if what == "rows come":
+            reader.execute(
+                "INSERT INTO imgdb.image (collection_id, path, recipe)"
+                " SELECT imgdb._make_collection('other'), 'a', 'imported'"
+            )
+            reader.commit()
+        elif what == "somebody reads":
+            reader.execute("SELECT FROM imgdb.image")
+        return found
+
+    monkeypatch.setattr(buckets, "hold", race)
+    if what == "something depends":
+        conn.execute(
+            "CREATE TABLE shelf (collection_id integer, path text, FOREIGN KEY (collection_id,"
+            " path) REFERENCES imgdb.image (collection_id, path))"
+        )
+    indexes = conn.execute(INDEXES).fetchall()
+    with reader:
+        assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
+    assert conn.execute(INDEXES).fetchall() == indexes
+    assert sorted(filed) == [1, 2, 3, 4]
+    assert missing(conn) == []
 
 
 # -- between the two commits ---------------------------------------------------------------------

@@ -108,13 +108,17 @@ COMMENT ON FUNCTION imgdb._any_stored(integer) IS
 
 DROP FUNCTION imgdb._store_import(integer);
 
-CREATE FUNCTION imgdb._store_import(for_collection_id integer, are_filed boolean)
+CREATE FUNCTION imgdb._store_import(
+    for_collection_id integer, are_filed boolean, is_first boolean
+)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_role text := current_setting('session_replication_role');
+    v_remake text[] := '{}';
+    v_statement text;
 BEGIN
     updated := 0;
     IF are_filed THEN
@@ -151,6 +155,9 @@ BEGIN
         USING imgdb.image AS i
         WHERE i.collection_id = for_collection_id AND i.path = n.path;
     END IF;
+    IF is_first THEN
+        v_remake := imgdb._drop_image_indexes();
+    END IF;
     INSERT INTO imgdb.image (collection_id, path, ahash, dhash, phash, whash, flat, recipe)
     SELECT
         for_collection_id, n.path, n.ahash, n.dhash, n.phash, n.whash,
@@ -158,6 +165,9 @@ BEGIN
     FROM pg_temp.fresh_hash AS n
     ORDER BY n.path;
     GET DIAGNOSTICS added = ROW_COUNT;
+    FOREACH v_statement IN ARRAY v_remake LOOP
+        EXECUTE v_statement;
+    END LOOP;
     IF are_filed THEN
         PERFORM set_config('session_replication_role', v_role, true);
     END IF;
@@ -165,9 +175,10 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._store_import(integer, boolean) IS
+COMMENT ON FUNCTION imgdb._store_import(integer, boolean, boolean) IS
 'Puts the rows of pg_temp.fresh_hash into imgdb.image; rows that were made from a file stay. If '
-'they are filed, which needs _hold_filing, none is there yet, and no trigger runs.';
+'they are filed, which needs _hold_filing, none is there yet, and no trigger runs. The first ones '
+'of all come without indexes, which are made again at the end.';
 
 CREATE FUNCTION imgdb._fed_spaces(relation regclass, hash_columns name[])
 RETURNS smallint[]
@@ -252,3 +263,67 @@ $$;
 COMMENT ON FUNCTION imgdb._hold_filing(name[]) IS
 'Where hashes of imgdb.image are filed, and by which bands: held so until the transaction ends. '
 'Nothing if that is left to the triggers, because the table has others than its own.';
+
+CREATE FUNCTION imgdb._drop_image_indexes()
+RETURNS text[]
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_index record;
+    v_remake text[] := '{}';
+BEGIN
+    LOCK TABLE imgdb.image IN ACCESS EXCLUSIVE MODE NOWAIT;
+    IF EXISTS (SELECT FROM imgdb.image) THEN
+        RAISE EXCEPTION 'imgdb.image is not empty' USING ERRCODE = 'lock_not_available';
+    END IF;
+    FOR v_index IN
+        SELECT
+            i.indexrelid::regclass::text AS name,
+            c.conname,
+            pg_get_indexdef(i.indexrelid) AS index_definition,
+            pg_get_constraintdef(c.oid) AS constraint_definition,
+            obj_description(i.indexrelid, 'pg_class') AS index_comment,
+            obj_description(c.oid, 'pg_constraint') AS constraint_comment
+        FROM pg_catalog.pg_index AS i
+        JOIN pg_catalog.pg_class AS k ON k.oid = i.indexrelid
+        LEFT JOIN pg_catalog.pg_constraint AS c
+            ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
+        WHERE
+            i.indrelid = 'imgdb.image'::regclass AND NOT i.indisprimary
+            -- What its definition does not tell must not be lost.
+            AND i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident
+            AND k.reltablespace = 0 AND k.reloptions IS NULL
+        ORDER BY i.indexrelid
+    LOOP
+        IF v_index.conname IS NULL THEN
+            v_remake := v_remake || v_index.index_definition;
+            EXECUTE format('DROP INDEX %s', v_index.name);
+        ELSE
+            v_remake := v_remake || format(
+                'ALTER TABLE imgdb.image ADD CONSTRAINT %I %s',
+                v_index.conname, v_index.constraint_definition
+            );
+            IF v_index.constraint_comment IS NOT NULL THEN
+                v_remake := v_remake || format(
+                    'COMMENT ON CONSTRAINT %I ON imgdb.image IS %L',
+                    v_index.conname, v_index.constraint_comment
+                );
+            END IF;
+            EXECUTE format('ALTER TABLE imgdb.image DROP CONSTRAINT %I', v_index.conname);
+        END IF;
+        IF v_index.index_comment IS NOT NULL THEN
+            v_remake := v_remake || format(
+                'COMMENT ON INDEX %s IS %L', v_index.name, v_index.index_comment
+            );
+        END IF;
+    END LOOP;
+    RETURN v_remake;
+EXCEPTION
+    WHEN lock_not_available OR insufficient_privilege OR dependent_objects_still_exist THEN
+        RETURN '{}';
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._drop_image_indexes() IS
+'Locks imgdb.image, drops its indexes but for the primary key, and returns the statements that '
+'make them again; none if it is not empty, in use or not this role''s, or if more depends on them.';
