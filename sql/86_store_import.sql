@@ -114,7 +114,8 @@ BEGIN
         for_collection_id, n.path, n.ahash, n.dhash, n.phash, n.whash,
         imgdb._is_flat(n.ahash, n.dhash, n.phash, n.whash), 'imported'
     FROM pg_temp.fresh_hash AS n
-    ORDER BY n.path;
+    -- Of use for the index only.
+    ORDER BY CASE WHEN NOT is_first THEN n.path END;
     GET DIAGNOSTICS added = ROW_COUNT;
     FOREACH v_statement IN ARRAY v_remake LOOP
         EXECUTE v_statement;
