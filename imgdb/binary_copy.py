@@ -23,7 +23,7 @@ def numbers(fields: Sequence[tuple[str, Any]], count: int) -> Bytes:
     rows = np.empty(count, [(str(place), kind) for place, (kind, _) in enumerate(fields)])
     for place, (_, values) in enumerate(fields):
         rows[str(place)] = values
-    return rows.view(np.uint8).reshape(count, -1)
+    return rows.view(np.uint8).reshape(count, rows.itemsize)
 
 
 def parts(rows: Bytes, kept: NDArray[np.bool_] | None = None) -> list[bytes]:

@@ -110,6 +110,14 @@ def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
 
 
 @embedded_only
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_file_of_bad_lines_only(load, database, end):
+    result = load(f"path,phash\n/a,xyz{end}")
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith("imgdb: line 2: phash is not a whole number of 64 bits: 'xyz'\n")
+
+
+@embedded_only
 def test_a_path_that_comes_twice_is_a_bad_line(load, database):
     lines = [f"/{n % 45},{h}" for n, h in enumerate(HASHES)]
     result = load("path,phash", *lines)
