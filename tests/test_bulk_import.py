@@ -1,16 +1,19 @@
 """Imports that file their hashes by COPY, not by triggers: nothing is missed, come what may."""
 
 import contextlib
+import json
 
 import numpy as np
 import psycopg
 import pytest
 from brute_force import signed
 from catalog import fingerprint
+from commands import Command
 from hash_sets import CORNERS, clustered
 from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
+from servers import embedded_only
 
 from imgdb import binary_copy, buckets, importing
 from imgdb.hashing import ALGORITHMS, to_hex
@@ -371,6 +374,43 @@ def test_rows_that_do_not_come_after_all_leave_stale_hashes(database, conn):
     )
     conn.execute(COMPACT)
     assert bucket_rows(conn) == []
+
+
+WAITS = "SELECT FROM pg_locks WHERE relation = 'imgdb.prefix_bucket'::regclass AND NOT granted"
+OTHERS = (
+    "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+    " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
+
+@embedded_only
+@pytest.mark.parametrize("when", ["first", "later"])
+def test_a_killed_import_leaves_nothing(request, cli, database, conn, tmp_path, when):
+    if when == "later":
+        request.getfixturevalue("earlier")
+    random = np.random.default_rng(6).integers(0, 2**64 - 1, 110_000, dtype=np.uint64)
+    lines = [f"/shop/pictures/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]
+    file = tmp_path / "hashes.csv"
+    file.write_text("\n".join(["path,phash", *lines]))
+    assert file.stat().st_size > importing.SMALL_FILE
+    before = definitions(conn)
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE imgdb.prefix_bucket IN EXCLUSIVE MODE")
+        with Command(
+            "import", file, "--collection", "shop", env={"IMGDB_DSN": database}
+        ) as command:
+            # The rows are being stored when the hashes are to be filed.
+            while not conn.execute(WAITS).rowcount:
+                assert command.process.poll() is None, command.process.communicate()
+            command.kill()
+    while conn.execute(OTHERS).rowcount:
+        pass
+    assert bucket_rows(conn) == []
+    assert conn.execute("SELECT FROM imgdb.image WHERE path <> 'a'").fetchall() == []
+    assert definitions(conn) == before
+    result = cli("import", file, "--collection", "shop", "--format", "json", dsn=database)
+    assert (result.code, json.loads(result.stdout)["added"]) == (0, len(lines))
+    assert missing(conn) == []
 
 
 def test_rows_of_binary_copy_keep_their_nulls(conn):

@@ -114,7 +114,9 @@ def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
 def test_a_file_of_bad_lines_only(load, database, end):
     result = load(f"path,phash\n/a,xyz{end}")
     assert (result.code, result.stdout) == (1, "")
-    assert result.stderr.startswith("imgdb: line 2: phash is not a whole number of 64 bits: 'xyz'\n")
+    assert result.stderr.startswith(
+        "imgdb: line 2: phash is not a whole number of 64 bits: 'xyz'\n"
+    )
 
 
 @embedded_only
