@@ -8,6 +8,7 @@ so the result does not hang on the BLAS, its order of adding or its fused multip
 
 import functools
 import itertools
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,11 +23,11 @@ Values = NDArray[np.float64]
 Size = tuple[int, int]  # width, height
 
 _LANCZOS = Image.Resampling.LANCZOS
-# Rows and columns of one matrix product, small enough for the cache. With at most 49 output columns
-# (widths 8, 9 and 32) it also stays below the 2**18 multiplications from which OpenBLAS starts
-# threads: worker processes already fill the cores, and waking threads costs more than the product.
-_ROWS = 32
-_COLUMNS = 160
+# Rows and columns of one matrix product, small enough for the cache. Where OpenBLAS may start
+# threads, it also stays below the 2**18 multiplications from which it does, with at most 49 output
+# columns (widths 8, 9 and 32): waking them costs more than the product. Workers and commands have
+# one thread each, and there larger products take a quarter to a third less time.
+_ROWS, _COLUMNS = (128, 250) if os.environ.get("OPENBLAS_NUM_THREADS") == "1" else (32, 160)
 # Rows of several tiny pictures that make one product.
 _TOGETHER = 128
 _CHANNELS_FROM = 1 << 16  # pixels; below this, packing costs more than it saves

@@ -107,6 +107,9 @@ def test_plain_imagehash_agrees_but_for_tall_pictures():
             assert hash_grey(grey) == Hashes(**expected)
 
 
+SMALL = [(8, 8), (9, 8), (32, 32)]
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_one_hash_alone(name):
     grey = next(random_pictures(1, seed=5))
@@ -132,6 +135,29 @@ def test_without_the_short_cuts_the_hashes_are_the_same(monkeypatch):
     monkeypatch.setattr(resample, "_rounds_like_pillow", lambda: False)
     monkeypatch.setattr(resample, "_shrink", None)
     assert [hash_grey(grey) for grey in greys] == expected
+
+
+@pytest.fixture
+def forget_plans():
+    """Plans are made for one width of products."""
+    resample._plan.cache_clear()
+    yield
+    resample._plan.cache_clear()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(32, 160), (128, 250)])
+def test_the_size_of_products_changes_no_hash(monkeypatch, forget_plans, rows, columns):
+    """Workers and commands have one thread and take larger ones than a service may."""
+    monkeypatch.setattr(resample, "_ROWS", rows)
+    monkeypatch.setattr(resample, "_COLUMNS", columns)
+    for grey in [
+        *random_pictures(60, seed=31, largest=900),
+        Image.radial_gradient("L").resize((1300, 700)),
+        next(random_pictures(1, seed=2)).resize((251, 129)),
+    ]:
+        for size, values in zip(SMALL, resample.shrink([grey], SMALL), strict=True):
+            expected = resample._resize_in_passes(grey, size)
+            assert np.array_equal(resample.rounded(values[0]), expected)
 
 
 def test_the_short_cuts_are_in_use():
