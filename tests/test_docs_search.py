@@ -7,8 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.rows import tuple_row
-
-from imgdb.embedded import find_bindir
+from servers import dump_programs
 
 PAGE = Path(__file__).parents[1] / "docs" / "search.md"
 
@@ -82,7 +81,7 @@ def test_a_dump_restores_into_a_database_that_searches(server, database, empty_d
         conn.execute("CREATE SCHEMA shop CREATE TABLE product (hash bigint)")
         conn.execute("SELECT imgdb.track('shop.product', 'hash', 'shop')")
         conn.execute("INSERT INTO shop.product SELECT i * 7919 FROM generate_series(1, 500) AS i")
-    programs = Path(server_bindir(server))
+    programs = dump_programs(server)
     dump = subprocess.run([programs / "pg_dump", "-Fc", "-d", database], capture_output=True)
     assert dump.returncode == 0, dump.stderr
     restore = subprocess.run(
@@ -99,14 +98,6 @@ def test_a_dump_restores_into_a_database_that_searches(server, database, empty_d
         assert missing == (0,)
         rows = conn.execute("SELECT distinct_hashes FROM imgdb.space_statistics('shop')")
         assert rows.fetchone() == (501,)
-
-
-def server_bindir(server):
-    """Find the programs of the server's own version: an older pg_dump refuses a newer server."""
-    with psycopg.connect(server.conninfo("postgres")) as conn:
-        major = conn.info.server_version // 10000
-    system = Path(f"/usr/lib/postgresql/{major}/bin")
-    return system if system.is_dir() else find_bindir()
 
 
 def test_what_the_triggers_do_not_see_is_found_and_filed(conn):

@@ -4,13 +4,7 @@ import subprocess
 
 import psycopg
 import pytest
-
-
-def programs(server):
-    """Return the folder of the server's own programs."""
-    with psycopg.connect(server.conninfo("postgres")) as conn:
-        query = "SELECT setting FROM pg_config WHERE name = 'BINDIR'"
-        return conn.execute(query).fetchone()[0]
+from servers import dump_programs
 
 
 @pytest.fixture
@@ -24,7 +18,7 @@ def restored(server, space, empty_database):
     space.copy(range(100))
     space.compact()
     space.insert([1000])
-    bindir = programs(server)
+    bindir = dump_programs(server)
     dumped = subprocess.run(
         [f"{bindir}/pg_dump", "--format=custom", f"--dbname={space.conninfo}"],
         check=True,
