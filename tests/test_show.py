@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -15,10 +16,31 @@ from servers import embedded_only
 
 SIXEL, KITTY = b"\x1bP", b"\x1b_G"
 
-# What a terminal answers when it is asked for its features, and then for kitty's protocol.
-SIXEL_ANSWERS = b"\x1b[?62;4c"
-KITTY_ANSWERS = b"\x1b[?62c\x1b_Gi=1;OK\x1b\\"
-PLAIN_ANSWERS = b"\x1b[?62c"
+# What a terminal is asked: for its features, and whether it has kitty's protocol.
+QUESTION = re.compile(rb"\x1b\[c|\x1b_Gi=(\d+)[^\x1b]*a=q[^\x1b]*\x1b\\")
+
+
+class Terminal:
+    """What a terminal can draw, told as it is asked."""
+
+    def __init__(self, *, sixel: bool = False, kitty: bool = False) -> None:
+        self.features, self.kitty = b"\x1b[?62;4c" if sixel else b"\x1b[?62c", kitty
+        self._asked = b""
+
+    def answers(self, written: bytes) -> bytes:
+        """Return the answers to what was asked since the last time."""
+        self._asked += written
+        answers = []
+        end = 0
+        for question in QUESTION.finditer(self._asked):
+            end = question.end()
+            if question[1] is None:
+                answers.append(self.features)
+            elif self.kitty:
+                answers.append(b"\x1b_Gi=%b;OK\x1b\\" % question[1])
+        self._asked = self._asked[end:]
+        return b"".join(answers)
+
 
 RUN = "from imgdb.cli import main; main()"
 WITHOUT_LIBRARY = f"import sys; sys.modules['textual_image'] = None; {RUN}"
@@ -34,18 +56,18 @@ def folder(database, tmp_path):
 
 @pytest.fixture
 def on_terminal(database, tmp_path):
-    """Run a command on a terminal that has answered already; return code, output and stderr."""
+    """Run a command on a terminal; return code, output and stderr."""
 
-    def run(*args, answers, code=RUN):
+    def run(*args, terminal, code=RUN):
         ours, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 100, 1000, 1000))
-        os.write(ours, answers)
         parts = []
 
         def read():
             while True:
                 try:
                     parts.append(os.read(ours, 1 << 16))
+                    os.write(ours, terminal.answers(parts[-1]))
                 except OSError:  # the command has ended
                     return
 
@@ -68,11 +90,11 @@ def on_terminal(database, tmp_path):
 
 
 @embedded_only
-@pytest.mark.parametrize(("answers", "mark"), [(SIXEL_ANSWERS, SIXEL), (KITTY_ANSWERS, KITTY)])
-def test_query_and_matches_are_drawn(folder, on_terminal, answers, mark):
+@pytest.mark.parametrize(("able", "mark"), [("sixel", SIXEL), ("kitty", KITTY)])
+def test_query_and_matches_are_drawn(folder, on_terminal, able, mark):
     lake = folder / "lake.png"
     (folder / "lake-soft.png").unlink()
-    code, output, stderr = on_terminal("query", lake, "--show", answers=answers)
+    code, output, stderr = on_terminal("query", lake, "--show", terminal=Terminal(**{able: True}))
     assert (code, stderr) == (0, "")
     table, _, pictures = output.partition(b"query  ")
     assert b"lake-copy.png" in table
@@ -85,9 +107,7 @@ def test_query_and_matches_are_drawn(folder, on_terminal, answers, mark):
 
 @embedded_only
 def test_a_terminal_that_cannot_draw(folder, on_terminal):
-    code, output, stderr = on_terminal(
-        "query", folder / "lake.png", "--show", answers=PLAIN_ANSWERS
-    )
+    code, output, stderr = on_terminal("query", folder / "lake.png", "--show", terminal=Terminal())
     assert (code, stderr.count("\n")) == (0, 1)
     assert "kitty" in stderr
     assert b"lake-copy.png" in output
@@ -105,7 +125,7 @@ def test_a_pipe_gets_the_data_alone(folder, database, cli):
 
 def test_the_extra_is_named_before_any_work(folder, on_terminal):
     code, output, stderr = on_terminal(
-        "query", folder / "none.png", "--show", answers=b"", code=WITHOUT_LIBRARY
+        "query", folder / "none.png", "--show", terminal=Terminal(), code=WITHOUT_LIBRARY
     )
     assert (code, output) == (2, b"")
     assert stderr == "imgdb: --show needs textual-image: pip install 'imgdb[show]'\n"
