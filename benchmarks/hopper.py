@@ -1,6 +1,6 @@
 """Measure how far the hashes of one picture lie apart that is stored in many formats.
 
-    python benchmarks/hopper.py PICTURES
+    python -m benchmarks.hopper PICTURES
 
 PICTURES is the folder that get_images.sh filled: Pillow's test pictures hold a portrait of Grace
 Hopper in nearly every format that Pillow reads. Formats that imgdb refuses are measured as well, as
@@ -8,14 +8,14 @@ Pillow decodes them. Writes the results, and the table into docs/pictures.md.
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
-from environment import environment
-from hash_tables import machine, table
 from PIL import Image
 
+from benchmarks.environment import environment
+from benchmarks.hash_tables import machine
+from benchmarks.tables import placed, table
 from imgdb import hashing, loader
 from imgdb.errors import PictureError
 from imgdb.grey import to_grey
@@ -54,11 +54,11 @@ def main(pictures: Path) -> None:
     files = {name: row for name, row in found.items() if row is not None}
     result = {"environment": environment(("pillow", "numpy")), "files": files}
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    render()
+    PAGE.write_text(render(PAGE.read_text()))
 
 
-def rendered() -> str:
-    """Give the table: what imgdb reads first, each part by its distances."""
+def render(page: str) -> str:
+    """Replace the table: what imgdb reads first, each part by its distances."""
     found = json.loads(RESULT.read_text())["files"]
     order = sorted(
         found, key=lambda name: (not found[name]["read"], found[name]["distances"], name)
@@ -72,19 +72,8 @@ def rendered() -> str:
         ]
         for name in order
     ]
-    return table(["file", "format", "size", *ALGORITHMS], rows) + "\n\n" + machine("hopper")
-
-
-def render() -> None:
-    pattern = r"(<!-- result hopper -->\n).*?(\n?<!-- end -->)"
-    page, count = re.subn(
-        pattern,
-        lambda match: match[1] + rendered() + "\n<!-- end -->",
-        PAGE.read_text(),
-        flags=re.S,
-    )
-    assert count == 1, PAGE
-    PAGE.write_text(page)
+    text = table(["file", "format", "size", *ALGORITHMS], rows) + "\n\n" + machine("hopper")
+    return placed(page, "hopper", text)
 
 
 if __name__ == "__main__":

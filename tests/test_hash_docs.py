@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import hash_tables
+from benchmarks import hash_tables, hopper
 from imgdb import hashing, reduced
 from imgdb.fingerprint import RECIPES
 
@@ -15,6 +15,11 @@ PAGE = (ROOT / "docs" / "hashes.md").read_text()
 
 def test_tables_are_rendered_from_the_stored_results():
     assert hash_tables.render(PAGE) == PAGE, "run: python -m benchmarks.hash_tables"
+
+
+def test_the_table_of_formats_is_rendered_from_the_stored_results():
+    page = hopper.PAGE.read_text()
+    assert hopper.render(page) == page, "run: python -m benchmarks.hopper PICTURES"
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values())
