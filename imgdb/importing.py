@@ -170,15 +170,15 @@ class _Storing:
         store = partial(self._store, are_filed=are_filed)
         works: Works = {**dict.fromkeys(sessions, store), **beside}
         running = at_once(works, self.stopping)
+        for session in beside:
+            running[session].result()
         stored: list[Stored] = []
         left: list[Session] = []
-        for session, work in running.items():
+        for session in sessions:
             try:
-                result = work.result()
+                stored.append(running[session].result())
             except psycopg.errors.UniqueViolation:
                 left.append(session)
-            else:
-                stored += [result] if isinstance(result, Stored) else []
         return stored, left
 
     def _ask(self, session: Session) -> bool:

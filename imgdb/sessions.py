@@ -34,8 +34,10 @@ def at_once(
                 if stopping:
                     stopping.refuse()
         except BaseException:
-            for session in works:
-                session.cancel_safe()
+            # Again and again: between two statements there is nothing to cancel.
+            while wait(running.values(), timeout=0.1).not_done:
+                for session in works:
+                    session.cancel_safe()
             raise
     if stopping:
         stopping.refuse()
