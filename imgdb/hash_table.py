@@ -15,6 +15,7 @@ from imgdb import csv_columns
 from imgdb.complaints import Complaints
 from imgdb.errors import UsageError
 from imgdb.hashing import ALGORITHMS
+from imgdb.paths import LONGEST, is_too_long
 
 NAMES = ("path", "id")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -153,6 +154,8 @@ def _names(values: Column, column: str, bad: dict[int, str]) -> Sequence[str]:
                 bad[at] = f"no {column}"
             elif "\0" in name or not _is_utf8(name):
                 bad[at] = f"{column} is no text in UTF-8: {name!a}"
+    for at in [at for at, name in enumerate(names) if is_too_long(name)]:
+        bad.setdefault(at, f"{column} is longer than {LONGEST:,} bytes: {names[at][:40]!a}")
     return names
 
 

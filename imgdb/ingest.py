@@ -16,6 +16,7 @@ from imgdb.fingerprint import RECIPES, Fingerprint
 from imgdb.loader import explain, path_text
 from imgdb.messages import Outcome
 from imgdb.options import Options
+from imgdb.paths import is_too_long
 from imgdb.pool import Pool
 from imgdb.stopping import Stopping
 from imgdb.store import Batch, Failure, State, Store
@@ -151,6 +152,12 @@ class Run:
     def _compare(self, files: list[File]) -> Iterator[Task]:
         """Yield a task for each file that must be hashed."""
         by_text = {path_text(file.path): file for file in files}
+        for text in [*filter(is_too_long, by_text)]:
+            file = by_text.pop(text)
+            if self._matters(file, known=False):
+                self._fail(text, PictureError("long-path"))
+            else:
+                self.summary.skipped += 1
         texts = [text for text in by_text if text not in self._in_work]
         files = [by_text[text] for text in texts]
         states = self._store.compare(
@@ -223,7 +230,9 @@ class Run:
         text = member_text(task.text, name)
         if self._options.prune:
             self._archives.see(task.text, text)
-        if isinstance(outcome, Fingerprint):
+        if isinstance(outcome, Fingerprint) and is_too_long(text):
+            self._fail(text, PictureError("long-path"))
+        elif isinstance(outcome, Fingerprint):
             self._batch.images[text] = outcome
         elif isinstance(outcome, PictureError):
             if outcome.reason in NO_PICTURE and not walk.looks_like_picture(name):
@@ -267,7 +276,7 @@ class Run:
         self.summary.fail(text, error.reason, words)
         if error.reason == "missing":
             self._in_work.discard(text)
-        else:
+        elif not is_too_long(text):
             size, time = (task.byte_size, task.modified_at) if task else (None, None)
             if task and task.parts:
                 size = self._archives.size(text)

@@ -11,6 +11,9 @@ import shlex
 
 from imgdb.errors import UsageError
 
+# Bytes: an entry of PostgreSQL's btrees, which holds the collection as well, takes 2,704.
+LONGEST = 2600
+
 # Control characters (category Cc) are valid text, but a name with ESC or a newline in it could
 # rewrite the terminal of whoever lists the database, or pass for two names.
 _TO_ESCAPE = re.compile("[\\\\\x00-\x1f\x7f-\x9f\udc80-\udcff]")
@@ -28,6 +31,11 @@ def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     except UnicodeEncodeError as exc:
         raise UsageError(f"not a name that a file can have: {path!a}") from exc
     return _TO_ESCAPE.sub(_escape, raw.decode("utf-8", "surrogateescape"))
+
+
+def is_too_long(text: str) -> bool:
+    """Tell whether a spelling is longer than the database can index."""
+    return len(text) > LONGEST // 4 and len(text.encode("utf-8", "replace")) > LONGEST
 
 
 def path_from_text(text: str) -> str:

@@ -25,6 +25,7 @@ REASONS = {
     "no-memory": "decoding needs more memory than a worker may have",
     "timeout": "decoding takes longer than a worker may take",
     "crashed": "the decoder crashed on it",
+    "long-path": "its path is longer than the 2,600 bytes that the database can index",
     "io-error": "the disk or the network failed while reading it",
 }
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import secrets
 import shutil
+import zipfile
 from pathlib import Path
 
 import psycopg
@@ -304,3 +306,31 @@ def test_table_and_csv(cli, database, tmp_path):
     assert cli("ingest", tmp_path, "--format", "csv", dsn=database).stdout == (
         "added,updated,unchanged,failed,skipped,missing\n0,0,2,0,0,0\n"
     )
+
+
+@embedded_only
+def test_a_path_that_cannot_be_indexed_costs_that_file_only(cli, database, tmp_path):
+    good = paint(tmp_path / "shelf", 3)
+    # Random names: PostgreSQL would compress others.
+    deep = tmp_path.joinpath("shelf", *(secrets.token_hex(120) for _ in range(12)))
+    deep.mkdir(parents=True)
+    shutil.copy(good[0], deep / "copy.png")
+    (deep / "notes.txt").write_text("no picture")
+    with zipfile.ZipFile(tmp_path / "shelf" / "all.zip", "w") as archive:
+        archive.write(good[0], "a.png")
+        archive.write(good[1], secrets.token_hex(3000) + ".png")
+    for _ in range(2):
+        result = cli("ingest", tmp_path / "shelf", "--archives", "--jobs", "1", dsn=database)
+        summary = json.loads(result.stdout)
+        assert result.code == 3
+        assert {one["reason"].split(" ")[1] for one in summary["failures"]} == {"path"}
+        assert str(deep / "copy.png") in {one["path"] for one in summary["failures"]}
+    assert stored(database).keys() == {
+        *map(str, good),
+        f"{tmp_path}/shelf/all.zip!/a.png",
+    }
+    assert failures(database) == {}
+    (tmp_path / "long.csv").write_text(f"path,phash\n/a,{'0' * 16}\n{'/é' * 900},{'0' * 16}\n")
+    result = cli("import", tmp_path / "long.csv", "--collection", "shop", dsn=database)
+    assert result.code == 1
+    assert "line 3: path is longer than 2,600 bytes" in result.stderr
