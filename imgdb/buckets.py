@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from imgdb import binary_copy
 
 MAY_FILE = "SELECT imgdb._may_file()"
 HOLD_FILING = "SELECT * FROM imgdb._hold_filing(%s::name[])"
+EMPTY_BUCKETS = "SELECT imgdb._empty_buckets()"
 COPY = "COPY imgdb.prefix_bucket (space_id, prefix, hashes) FROM STDIN (FORMAT binary)"
 
 MOST_HASHES = 200
@@ -55,12 +56,15 @@ def file(
     conn: psycopg.Connection[Any], feeds: Sequence[Feed], hashes: Mapping[str, Hashes]
 ) -> None:
     """File the hashes of columns."""
-    with conn.cursor().copy(COPY) as copy:
-        copy.write(binary_copy.HEADER)
+    with binary_copy.copying(conn, COPY) as write:
         for feed in feeds:
-            for piece in rows(feed.space_id, hashes[feed.hash_column], feed.band_masks):
-                copy.write(piece)
-        copy.write(binary_copy.TRAILER)
+            for some in rows(feed.space_id, hashes[feed.hash_column], feed.band_masks):
+                write(some)
+
+
+def is_first(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether nothing is filed yet; then nothing else is until the transaction ends."""
+    return conn.execute(EMPTY_BUCKETS).fetchone() == (True,)
 
 
 def rows(space_id: int, hashes: Hashes, band_masks: Sequence[int]) -> Iterator[bytes]:
@@ -97,13 +101,23 @@ def _sorted_by_prefix(distinct: Hashes, mask: int) -> tuple[Hashes, Hashes]:
     # The bits of the band side by side, then the place among the hashes: sorting such numbers is
     # many times quicker than sorting by two keys. A band has 22 bits at most.
     keys = np.zeros(len(distinct), np.uint64)
-    band = [bit for bit in range(64) if mask >> bit & 1]
-    for place, bit in enumerate(band):
-        keys |= (bits >> np.uint64(bit) & np.uint64(1)) << np.uint64(42 + place)
+    place = 42
+    for first, count in _runs(mask):
+        run = bits >> np.uint64(first) & np.uint64((1 << count) - 1)
+        keys |= run << np.uint64(place)
+        place += count
     keys |= np.arange(len(distinct), dtype=np.uint64)
     keys.sort()
     filed = distinct[(keys & np.uint64((1 << 42) - 1)).view(np.int64)]
     return filed & np.int64(mask), filed
+
+
+def _runs(mask: int) -> Iterator[tuple[int, int]]:
+    """Yield the first bit and the number of each run of adjacent bits."""
+    ones = [bit for bit in range(64) if mask >> bit & 1]
+    for _, run in groupby(enumerate(ones), lambda placed: placed[1] - placed[0]):
+        bits = [bit for _, bit in run]
+        yield bits[0], len(bits)
 
 
 def _row_starts(prefixes: Hashes) -> NDArray[np.int64]:

@@ -1,6 +1,9 @@
 """What is wrong with a file that somebody gave, line by line."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from imgdb.errors import ImgdbError
 
 # So many bad lines are told; more are only counted.
 TOLD = 20
@@ -22,3 +25,12 @@ class Complaints:
     def told(self) -> list[str]:
         """Return the first bad lines in words."""
         return [f"line {line}: {words}" for line, words in sorted(self._told)]
+
+
+class BadLines(ImgdbError):
+    """A file with bad lines; `told` are the first of them. Nothing was written."""
+
+    def __init__(self, path: Path, complaints: Complaints) -> None:
+        lines = "1 bad line" if complaints.count == 1 else f"{complaints.count:,} bad lines"
+        super().__init__(f"{lines} in {path}, so nothing was imported")
+        self.told = complaints.told()

@@ -44,11 +44,14 @@ def chunks(file: TextIO, width: int, before: int, complaints: Complaints) -> Ite
 def _split(lines: list[str], width: int) -> list[list[str]] | None:
     """Return the columns, unless that takes more than splitting."""
     text = "".join(lines).replace("\r\n", "\n").removesuffix("\n")
-    commas = {line.count(",") for line in lines}
-    if '"' in text or "\r" in text or commas != {width - 1}:
+    if '"' in text or "\r" in text:
         return None
-    cells = text.replace("\n", ",").split(",")
-    return [cells[at::width] for at in range(width)]
+    # A cell for the end of each line: they come after `width` cells if every line has as many.
+    cells = f"{text}\n".replace("\n", ",\n,").split(",")
+    ends = cells[width :: width + 1]
+    if len(cells) != len(lines) * (width + 1) + 1 or ends != ["\n"] * len(lines):
+        return None
+    return [cells[at : -1 : width + 1] for at in range(width)]
 
 
 def _parsed(

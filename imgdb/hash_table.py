@@ -15,7 +15,7 @@ from imgdb import csv_columns
 from imgdb.complaints import Complaints
 from imgdb.errors import UsageError
 from imgdb.hashing import ALGORITHMS
-from imgdb.paths import LONGEST, is_too_long
+from imgdb.paths import LONGEST
 
 NAMES = ("path", "id")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -47,10 +47,13 @@ class HashColumn:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Checked rows, column by column; one of the four hashes at least is known in each row."""
+    """Checked rows, column by column; one of the four hashes at least is known in each row.
+
+    The names are in UTF-8.
+    """
 
     lines: NDArray[np.int64]
-    names: Sequence[str]
+    names: Sequence[bytes]
     hashes: dict[str, HashColumn]
 
 
@@ -141,21 +144,23 @@ def _checked(
     )
 
 
-def _names(values: Column, column: str, bad: dict[int, str]) -> Sequence[str]:
-    """Check that each is text that PostgreSQL can hold."""
-    names = _texts(values)
+def _names(values: Column, column: str, bad: dict[int, str]) -> Sequence[bytes]:
+    """Check that each is text that PostgreSQL can hold, and give it in UTF-8."""
+    texts = _texts(values)
     try:
-        together = "\0".join(names).encode()
+        names = "\0".join(texts).encode().split(b"\0")
     except UnicodeEncodeError:
-        together = b""
-    if together.count(b"\0") != len(names) - 1 or "" in names:
-        for at, name in enumerate(names):
-            if not name:
+        names = []
+    if len(names) != len(texts) or b"" in names:
+        for at, text in enumerate(texts):
+            if not text:
                 bad[at] = f"no {column}"
-            elif "\0" in name or not _is_utf8(name):
-                bad[at] = f"{column} is no text in UTF-8: {name!a}"
-    for at in [at for at, name in enumerate(names) if is_too_long(name)]:
-        bad.setdefault(at, f"{column} is longer than {LONGEST:,} bytes: {names[at][:40]!a}")
+            elif "\0" in text or not _is_utf8(text):
+                bad[at] = f"{column} is no text in UTF-8: {text!a}"
+        names = [text.encode("utf-8", "replace") for text in texts]
+    if max(map(len, names)) > LONGEST:
+        for at in [at for at, name in enumerate(names) if len(name) > LONGEST]:
+            bad.setdefault(at, f"{column} is longer than {LONGEST:,} bytes: {texts[at][:40]!a}")
     return names
 
 

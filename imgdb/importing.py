@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -15,19 +15,17 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import class_row
 
-from imgdb import buckets, hash_table, staging
-from imgdb.complaints import TOLD, Complaints
-from imgdb.errors import DatabaseFailure, ImgdbError, UsageError
+from imgdb import buckets, first_import, hash_table, staging
+from imgdb.complaints import TOLD, BadLines, Complaints
+from imgdb.errors import DatabaseFailure, UsageError
 from imgdb.pool import available_cores
-from imgdb.sessions import Session, at_once, twin
+from imgdb.sessions import Session, at_once, read_committed, twin
 from imgdb.stopping import Stopping
 from imgdb.store import MAKE_COLLECTION, Stored
 
-READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 REPEATED = "SELECT * FROM imgdb._repeated_imports(%s)"
 ANY_STORED = "SELECT imgdb._any_stored(%s)"
-ANY_IMAGE = "SELECT EXISTS (SELECT FROM imgdb.image)"
-STORE = "SELECT * FROM imgdb._store_import(%s, are_filed => %s, is_first => %s)"
+STORE = "SELECT * FROM imgdb._store_import(%s, are_filed => %s)"
 
 # Below this a second connection takes longer to make than it saves.
 SMALL_FILE = 4 << 20
@@ -35,15 +33,6 @@ MOST_SESSIONS = 4
 
 Works = Mapping[Session, Callable[[Session], Any]]
 NOTHING: Works = MappingProxyType({})
-
-
-class BadLines(ImgdbError):
-    """A file of hashes with bad lines; `told` are the first of them. Nothing was written."""
-
-    def __init__(self, path: Path, complaints: Complaints) -> None:
-        lines = "1 bad line" if complaints.count == 1 else f"{complaints.count:,} bad lines"
-        super().__init__(f"{lines} in {path}, so nothing was imported")
-        self.told = complaints.told()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +46,15 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did, in rows; `unchanged` ones say the same, or were made from a file."""
+    """What an import did, in rows; `unchanged` ones say the same, or were made from a file.
+
+    `is_compact` if it is known that there is nothing to compact.
+    """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    is_compact: bool = field(default=False, compare=False)
 
 
 def import_hashes(
@@ -70,7 +63,7 @@ def import_hashes(
     *,
     collection: str,
     stopping: Stopping | None = None,
-    watching: Callable[[int, int], None] = lambda done, failed: None,
+    watching: staging.Watching = lambda done, failed: None,
 ) -> Imported:
     """File the hashes of a CSV or Parquet file in a collection: all of them or none.
 
@@ -79,19 +72,22 @@ def import_hashes(
     if not collection.strip():
         raise UsageError("a collection needs a name")
     stopping = stopping or Stopping()
+    files = path.stat().st_size >= SMALL_FILE
+    if files:
+        first = first_import.store(conn, path, collection, stopping, watching)
+        if first is not None:
+            return Imported(first.added, is_compact=first.is_compact)
     complaints = Complaints()
     with contextlib.ExitStack() as stack:
         # It commits last: it holds locks for all.
-        stack.enter_context(_transaction(conn))
-        files = path.stat().st_size >= SMALL_FILE and buckets.may_file(conn)
-        # The first images of all are stored without indexes, which one session does; and with
-        # triggers one is as quick: what several file takes compacting.
-        is_first = files and conn.execute(ANY_IMAGE).fetchone() == (False,)
-        twins = min(available_cores(), MOST_SESSIONS) - 1 if files and not is_first else 0
+        stack.enter_context(read_committed(conn))
+        files = files and buckets.may_file(conn)
+        # With triggers one is as quick: what several file takes compacting.
+        twins = min(available_cores(), MOST_SESSIONS) - 1 if files else 0
         sessions = [conn, *(stack.enter_context(twin(conn)) for _ in range(twins))]
         # All are written to before the first commits, and commit one right after the other.
         for session in sessions[1:]:
-            stack.enter_context(_transaction(session))
+            stack.enter_context(read_committed(session))
         chunks = hash_table.read(path, complaints)
         staged = staging.stage(sessions, chunks, stopping, watching)
         if complaints.count:
@@ -100,7 +96,7 @@ def import_hashes(
         # Committed at once: every session refers to it.
         row = other.execute(MAKE_COLLECTION, (collection,)).fetchone()
         assert row is not None
-        storing = _Storing(sessions, is_first, int(row[0]), path, stopping)
+        storing = _Storing(sessions, int(row[0]), path, stopping)
         if storing.any_stored() or not files:
             stored = storing.by_triggers()
         else:
@@ -109,20 +105,11 @@ def import_hashes(
     return Imported(added, updated, staged.count - added - updated)
 
 
-@contextlib.contextmanager
-def _transaction(session: Session) -> Iterator[None]:
-    """See what others commit meanwhile, whatever the server's default: the collection, too."""
-    with session.transaction():
-        session.execute(READ_COMMITTED)
-        yield
-
-
 @dataclass(frozen=True, slots=True)
 class _Storing:
     """Have every session store what it staged, all at once."""
 
     sessions: list[Session]
-    is_first: bool
     collection_id: int
     path: Path
     stopping: Stopping
@@ -188,9 +175,7 @@ class _Storing:
     def _store(self, session: Session, *, are_filed: bool) -> Stored:
         # A savepoint: what was staged can still be read when a path turns out to be there twice.
         with session.transaction(), session.cursor(row_factory=class_row(Stored)) as cursor:
-            stored = cursor.execute(
-                STORE, (self.collection_id, are_filed, are_filed and self.is_first)
-            ).fetchone()
+            stored = cursor.execute(STORE, (self.collection_id, are_filed)).fetchone()
             assert stored is not None
             return stored
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from imgdb.stopping import Stopping
+
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 Session = psycopg.Connection[Any]
 Result = TypeVar("Result")
@@ -21,6 +24,14 @@ def twin(conn: Session) -> Session:
     password = {"password": conn.info.password} if conn.info.password else {}
     conninfo = make_conninfo(conn.info.dsn, **password)
     return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+@contextlib.contextmanager
+def read_committed(session: Session) -> Iterator[None]:
+    """Be in a transaction that sees what others commit meanwhile, whatever the server's default."""
+    with session.transaction():
+        session.execute(READ_COMMITTED)
+        yield
 
 
 def at_once(

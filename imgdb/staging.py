@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from psycopg.sql import SQL, Identifier
 
 from imgdb import binary_copy
+from imgdb.binary_copy import Fields, copying, together
 from imgdb.hash_table import Rows
 from imgdb.stopping import Stopping
 
 STAGE = "SELECT imgdb._stage_import()"
 COPY = "COPY pg_temp.fresh_hash (line, {}, path) FROM STDIN (FORMAT binary)"
+
+# Told how many rows are read, and how many of them are bad.
+Watching = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
@@ -43,7 +47,7 @@ def stage(
     sessions: list[psycopg.Connection[Any]],
     chunks: Iterator[Rows],
     stopping: Stopping,
-    watching: Callable[[int, int], None],
+    watching: Watching,
 ) -> Staged:
     """Copy rows into the staging tables, each path always into the same."""
     staged = Staged()
@@ -55,35 +59,38 @@ def stage(
         return staged
     statement = SQL(COPY).format(SQL(", ").join(map(Identifier, first.hashes)))
     with contextlib.ExitStack() as stack:
-        copies = [stack.enter_context(session.cursor().copy(statement)) for session in sessions]
-        for copy in copies:
-            copy.write(binary_copy.HEADER)
+        writers = [stack.enter_context(copying(session, statement)) for session in sessions]
         for rows in chain([first], chunks):
-            names = [name.encode() for name in rows.names]
-            heads = _heads(rows, list(map(len, names)))
+            names = rows.names
+            parts = heads(1, [(">i4", 8), (">i8", rows.lines)], rows)
             shares = np.fromiter(map(hash, names), np.int64, len(names)) % len(sessions)
-            for share, copy in enumerate(copies):
+            for share, write in enumerate(writers):
                 chosen = (shares == share).tolist()
-                copy.write(binary_copy.together(compress(heads, chosen), compress(names, chosen)))
+                write(together(compress(parts, chosen), compress(names, chosen)))
             staged.add(rows)
             watching(staged.count, 0)
             stopping.refuse()
-        for copy in copies:
-            copy.write(binary_copy.TRAILER)
     return staged
 
 
-def _heads(rows: Rows, name_lengths: list[int]) -> list[bytes]:
-    """Return rows in COPY's binary format up to their last field, the name."""
-    count = len(name_lengths)
-    fields: list[tuple[str, Any]] = [(">i2", 2 + len(rows.hashes)), (">i4", 8), (">i8", rows.lines)]
-    for column in rows.hashes.values():
-        fields += [(">i4", np.where(column.known, 8, -1)), (">i8", column.values)]
-    heads = binary_copy.numbers([*fields, (">i4", name_lengths)], count)
-    if all(column.known.all() for column in rows.hashes.values()):
-        return binary_copy.parts(heads)
-    kept = np.ones(heads.shape, bool)
-    for place, column in enumerate(rows.hashes.values()):
-        value = 18 + 12 * place  # behind the line and the lengths
+def heads(leading: int, fields: Fields, rows: Rows) -> list[bytes]:
+    """Return rows in COPY's binary format up to their last field, the name.
+
+    `fields` are those of the `leading` columns, which come before the hashes.
+    """
+    count = len(rows.names)
+    columns = rows.hashes.values()
+    layout: list[tuple[str, Any]] = [(">i2", leading + len(columns) + 1), *fields]
+    for column in columns:
+        layout += [(">i4", np.where(column.known, 8, -1)), (">i8", column.values)]
+    lengths = np.fromiter(map(len, rows.names), np.int32, count)
+    found = binary_copy.numbers([*layout, (">i4", lengths)], count)
+    if all(column.known.all() for column in columns):
+        return binary_copy.parts(found)
+    kept = np.ones(found.shape, bool)
+    # The hashes lie before the length of the name, each behind a length of its own.
+    first = found.shape[1] - 4 - 12 * len(columns)
+    for place, column in enumerate(columns):
+        value = first + 12 * place + 4
         kept[~column.known, value : value + 8] = False
-    return binary_copy.parts(heads, kept)
+    return binary_copy.parts(found, kept)

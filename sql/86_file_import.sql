@@ -93,3 +93,21 @@ $$;
 COMMENT ON FUNCTION imgdb._hold_filing(name[]) IS
 'Where hashes of imgdb.image are filed, and by which bands: held so until the transaction ends. '
 'Nothing if that is left to the triggers, because the table has others than its own.';
+
+CREATE FUNCTION imgdb._hold_collection(for_collection_id integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM FROM imgdb.collection AS c WHERE c.collection_id = for_collection_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no collection %', for_collection_id USING
+            ERRCODE = 'foreign_key_violation',
+            CONSTRAINT = 'image_collection_id_fkey';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._hold_collection(integer) IS
+'Does once what the foreign key of imgdb.image does for each row: the collection is there, and stays '
+'until the transaction ends.';

@@ -59,27 +59,17 @@ COMMENT ON FUNCTION imgdb._any_stored(integer) IS
 -- that are the same are not touched. INSERT ... ON CONFLICT would do both in one statement, and
 -- take as long again; here another writer of the same path, or a path that is staged twice, is a
 -- unique violation.
-CREATE FUNCTION imgdb._store_import(
-    for_collection_id integer, are_filed boolean, is_first boolean
-)
+CREATE FUNCTION imgdb._store_import(for_collection_id integer, are_filed boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_role text := current_setting('session_replication_role');
-    v_remake text[] := '{}';
-    v_statement text;
 BEGIN
     updated := 0;
     IF are_filed THEN
-        -- What the foreign key does for each row.
-        PERFORM FROM imgdb.collection AS c WHERE c.collection_id = for_collection_id FOR KEY SHARE;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'there is no collection %', for_collection_id USING
-                ERRCODE = 'foreign_key_violation',
-                CONSTRAINT = 'image_collection_id_fkey';
-        END IF;
+        PERFORM imgdb._hold_collection(for_collection_id);
         PERFORM set_config('session_replication_role', 'replica', true);
     ELSE
         UPDATE imgdb.image AS i
@@ -106,20 +96,14 @@ BEGIN
         USING imgdb.image AS i
         WHERE i.collection_id = for_collection_id AND i.path = n.path;
     END IF;
-    IF is_first THEN
-        v_remake := imgdb._drop_image_indexes();
-    END IF;
     INSERT INTO imgdb.image (collection_id, path, ahash, dhash, phash, whash, flat, recipe)
     SELECT
         for_collection_id, n.path, n.ahash, n.dhash, n.phash, n.whash,
         imgdb._is_flat(n.ahash, n.dhash, n.phash, n.whash), 'imported'
     FROM pg_temp.fresh_hash AS n
-    -- Of use for the index only.
-    ORDER BY CASE WHEN NOT is_first THEN n.path END;
+    -- Quicker for the index.
+    ORDER BY n.path;
     GET DIAGNOSTICS added = ROW_COUNT;
-    FOREACH v_statement IN ARRAY v_remake LOOP
-        EXECUTE v_statement;
-    END LOOP;
     IF are_filed THEN
         PERFORM set_config('session_replication_role', v_role, true);
     END IF;
@@ -127,7 +111,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._store_import(integer, boolean, boolean) IS
+COMMENT ON FUNCTION imgdb._store_import(integer, boolean) IS
 'Puts the rows of pg_temp.fresh_hash into imgdb.image; rows that were made from a file stay. If '
-'they are filed, which needs _hold_filing, none is there yet, and no trigger runs. The first ones '
-'of all come without indexes, which are made again at the end.';
+'they are filed, which needs _hold_filing, none is there yet, and no trigger runs.';

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from itertools import product
 
 import numpy as np
 import psycopg
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 from servers import embedded_only
 
-from imgdb import binary_copy, buckets, importing
+from imgdb import binary_copy, buckets, first_import, importing, schema
+from imgdb.complaints import BadLines
+from imgdb.embedded import Server
+from imgdb.first_import import First
 from imgdb.hashing import ALGORITHMS, to_hex
-from imgdb.importing import BadLines, Imported, import_hashes
+from imgdb.importing import Imported, import_hashes
 
 # Many hashes of one prefix in all bands but the first, where each has one of two.
 CROWD = [n - (n & 1) * 2**63 for n in range(900)]
@@ -235,11 +239,13 @@ def test_a_path_that_another_adds_meanwhile_is_updated(
     assert missing(conn) == []
 
 
-def test_a_collection_that_is_dropped_meanwhile_is_an_error(conn, filed, hashes, monkeypatch):
+def test_a_collection_that_is_dropped_meanwhile_is_an_error(
+    conn, filed, hashes, earlier, monkeypatch
+):
     hold = buckets.hold
 
     def race(session, columns):
-        session.execute("DELETE FROM imgdb.collection")
+        session.execute("DELETE FROM imgdb.collection WHERE name = 'shop'")
         return hold(session, columns)
 
     monkeypatch.setattr(importing, "available_cores", lambda: 1)
@@ -249,24 +255,50 @@ def test_a_collection_that_is_dropped_meanwhile_is_an_error(conn, filed, hashes,
     assert bucket_rows(conn) == []
 
 
-# -- the first images of all, without indexes ----------------------------------------------------
+# -- the first images of all ---------------------------------------------------------------------
 
 MORE = (
     "CREATE INDEX image_format_idx ON imgdb.image (format) WHERE width > 7;"
+    "CREATE UNIQUE INDEX image_path_idx ON imgdb.image (path, collection_id);"
     "COMMENT ON INDEX imgdb.image_format_idx IS 'It''s mine.';"
     "COMMENT ON CONSTRAINT image_collection_id_path_key ON imgdb.image IS 'Each file once.';"
-    "CREATE INDEX image_width_idx ON imgdb.image (width) WITH (fillfactor = 70)"
+    "COMMENT ON CONSTRAINT image_pkey ON imgdb.image IS 'Identity.';"
+    "COMMENT ON CONSTRAINT image_region_image_id_fkey ON imgdb.image_region IS 'Its image.';"
+    "CREATE INDEX image_width_idx ON imgdb.image (width) WITH (fillfactor = 70);"
+    "COMMENT ON TRIGGER imgdb_insert_3_phash ON imgdb.image IS 'It files.'"
 )
-INDEXES = "SELECT indexrelid FROM pg_index WHERE indrelid = 'imgdb.image'::regclass"
+INDEXES = (
+    "SELECT indexrelid::regclass::text, indexrelid FROM pg_index"
+    " WHERE indrelid = 'imgdb.image'::regclass"
+)
 
 
-def test_indexes_are_made_again_as_they_were(conn, filed, hashes):
+@pytest.fixture
+def directly(monkeypatch):
+    """What came straight from the file."""
+    found = []
+    store = first_import.store
+
+    def note(*arguments):
+        found.append(store(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(first_import, "store", note)
+    return found
+
+
+def test_what_is_removed_is_made_again_as_it_was(conn, filed, hashes, directly):
     conn.execute(MORE)
-    before, indexes = definitions(conn), set(conn.execute(INDEXES).fetchall())
+    before, indexes = definitions(conn), dict(conn.execute(INDEXES).fetchall())
     assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
+    assert directly == [First(900, is_compact=True)]
     assert definitions(conn) == before
-    # The primary key, and one of which the definition does not tell all, are the same ones.
-    assert len(indexes & set(conn.execute(INDEXES).fetchall())) == 2
+    # One gets no entries, and the definition of the other does not tell all.
+    after = dict(conn.execute(INDEXES).fetchall())
+    assert {name for name in indexes if after[name] == indexes[name]} == {
+        "imgdb.image_sha256_idx",
+        "imgdb.image_width_idx",
+    }
     conn.execute("SET enable_seqscan = off")
     [(plan,)] = conn.execute(
         "EXPLAIN (FORMAT JSON) SELECT FROM imgdb.image WHERE phash = 5"
@@ -274,8 +306,73 @@ def test_indexes_are_made_again_as_they_were(conn, filed, hashes):
     assert "image_phash_idx" in str(plan)
 
 
-@pytest.mark.parametrize("what", ["rows come", "somebody reads", "something depends"])
-def test_otherwise_the_indexes_stay(database, conn, filed, hashes, what, monkeypatch):
+def test_keys_and_triggers_are_at_work_again(conn, filed, hashes):
+    import_hashes(conn, hashes, collection="shop")
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        conn.execute("INSERT INTO imgdb.not_duplicate VALUES (1, 2147483647)")
+    late = (
+        "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+        " SELECT collection_id, 'late', 77, 'imported' FROM imgdb.collection"
+    )
+    conn.execute(late)
+    assert missing(conn) == []
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        conn.execute(late)
+
+
+@pytest.mark.parametrize("columns", [("ahash", "dhash"), ("phash", "whash")])
+def test_the_same_pictures_are_flat_as_in_the_server(conn, filed, directly, tmp_path, columns):
+    words = [0, 1, 15, 31, 63, -(2**63), -1, 5 - 2**63, 0x5555555555555555]
+    rows = list(product(["", *words], repeat=2))[1:]
+    file = tmp_path / "hashes.csv"
+    lines = [f"{n},{first},{second}\n" for n, (first, second) in enumerate(rows)]
+    file.write_text(f"path,{','.join(columns)}\n{''.join(lines)}")
+    import_hashes(conn, file, collection="shop")
+    assert directly == [First(len(rows), is_compact=True)]
+    told = conn.execute(
+        "SELECT flat, imgdb._is_flat(ahash, dhash, phash, whash) FROM imgdb.image"
+    ).fetchall()
+    assert set(told) == {(True, True), (False, False)}
+
+
+def test_a_bad_line_leaves_nothing(conn, filed, hashes, directly):
+    before = definitions(conn)
+    with hashes.open("a") as file:
+        file.write("\nb,,,,12\nc,,,,0000000000000001\n,,,,0000000000000001")
+    with pytest.raises(BadLines) as error:
+        import_hashes(conn, hashes, collection="shop")
+    assert error.value.told == ["line 902: whash is not 16 hex digits: '12'", "line 904: no path"]
+    assert directly == []
+    assert definitions(conn) == before
+    for table in ("image", "collection", "prefix_bucket"):
+        assert conn.execute(f"SELECT FROM imgdb.{table}").fetchall() == []
+
+
+def test_what_the_server_refuses_leaves_nothing(conn, filed, hashes, directly):
+    conn.execute("ALTER TABLE imgdb.image ADD CONSTRAINT short CHECK (length(path) < 7)")
+    before = definitions(conn)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        import_hashes(conn, hashes, collection="shop")
+    assert directly == []
+    assert definitions(conn) == before
+    for table in ("image", "collection", "prefix_bucket"):
+        assert conn.execute(f"SELECT FROM imgdb.{table}").fetchall() == []
+
+
+def test_beside_other_hashes_the_buckets_may_need_compacting(conn, filed, hashes, directly):
+    conn.execute("SELECT imgdb.create_space('other', '')")
+    conn.execute("CREATE TABLE picture (hash bigint)")
+    conn.execute("SELECT imgdb.track('picture', 'hash', 'other')")
+    conn.execute("INSERT INTO picture VALUES (5)")
+    assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
+    assert directly == [First(900, is_compact=False)]
+    assert missing(conn) == []
+
+
+@pytest.mark.parametrize("what", ["rows come", "somebody reads", "a view", "a foreign key"])
+def test_otherwise_they_come_by_way_of_another_table(
+    database, conn, filed, hashes, directly, what, monkeypatch
+):
     hold = buckets.hold
     reader = psycopg.connect(database)
 
@@ -285,6 +382,7 @@ def test_otherwise_the_indexes_stay(database, conn, filed, hashes, what, monkeyp
             reader.execute(
                 "INSERT INTO imgdb.image (collection_id, path, recipe)"
                 " SELECT imgdb._make_collection('other'), 'a', 'imported'"
+                " ON CONFLICT DO NOTHING"
             )
             reader.commit()
         elif what == "somebody reads":
@@ -292,17 +390,49 @@ def test_otherwise_the_indexes_stay(database, conn, filed, hashes, what, monkeyp
         return found
 
     monkeypatch.setattr(buckets, "hold", race)
-    if what == "something depends":
-        conn.execute(
-            "CREATE TABLE shelf (collection_id integer, path text, FOREIGN KEY (collection_id,"
-            " path) REFERENCES imgdb.image (collection_id, path))"
-        )
+    if what == "a view":
+        conn.execute("CREATE VIEW shelf AS SELECT path FROM imgdb.image GROUP BY image_id")
+    elif what == "a foreign key":
+        conn.execute("CREATE TABLE shelf (image_id bigint REFERENCES imgdb.image)")
     indexes = conn.execute(INDEXES).fetchall()
     with reader:
         assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
+    assert directly == [None]
     assert conn.execute(INDEXES).fetchall() == indexes
     assert sorted(filed) == [1, 2, 3, 4]
     assert missing(conn) == []
+
+
+def test_who_may_file_need_not_own_the_table(database, conn, filed, hashes, directly):
+    if conn.info.server_version < 150000:
+        pytest.skip("PostgreSQL 15 brought rights to settings")
+    conn.execute("DROP ROLE IF EXISTS imgdb_filer")
+    conn.execute(
+        "CREATE ROLE imgdb_filer; GRANT USAGE ON SCHEMA imgdb TO imgdb_filer;"
+        "GRANT ALL ON ALL TABLES IN SCHEMA imgdb TO imgdb_filer;"
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA imgdb TO imgdb_filer;"
+        "GRANT SET ON PARAMETER session_replication_role TO imgdb_filer"
+    )
+    try:
+        options = make_conninfo(database, options="-c role=imgdb_filer")
+        with psycopg.connect(options, autocommit=True) as filer:
+            assert import_hashes(filer, hashes, collection="shop") == Imported(added=900)
+    finally:
+        conn.execute("DROP OWNED BY imgdb_filer; DROP ROLE imgdb_filer")
+    assert directly == [None]
+    assert sorted(filed) == [1, 2, 3, 4]
+    assert missing(conn) == []
+
+
+def test_what_a_subscriber_would_be_told_is_not_emptied(home, filed, hashes, directly):
+    replicating = {"wal_level": "logical", "max_wal_senders": "1"}
+    with Server(home, settings=replicating, durable=False) as server:
+        schema.upgrade(server.conninfo())
+        with psycopg.connect(server.conninfo(), autocommit=True) as conn:
+            assert buckets.is_first(conn) is False
+            assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
+            assert missing(conn) == []
+    assert directly == [None]
 
 
 # -- between the two commits ---------------------------------------------------------------------

@@ -43,8 +43,9 @@ def import_file(
     Hashes are 16 hex digits or 64-bit numbers. A file with a bad line is not imported at all.
     """
     from imgdb import progress
+    from imgdb.complaints import BadLines
     from imgdb.database import open_database
-    from imgdb.importing import BadLines, import_hashes
+    from imgdb.importing import import_hashes
     from imgdb.stopping import Stopping
 
     try:
@@ -53,7 +54,8 @@ def import_file(
                 done = import_hashes(
                     conn, file, collection=collection, stopping=stopping, watching=bar.update
                 )
-            compact_after(conn, done.added + done.updated)
+            if not done.is_compact:
+                compact_after(conn, done.added + done.updated)
     except BadLines as error:
         for line in error.told:
             typer.echo(f"imgdb: {printable(line)}", err=True)

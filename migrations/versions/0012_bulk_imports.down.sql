@@ -35,7 +35,7 @@ BEGIN
 END
 $$;
 
-DROP FUNCTION imgdb._store_import(integer, boolean, boolean);
+DROP FUNCTION imgdb._store_import(integer, boolean);
 
 CREATE FUNCTION imgdb._store_import(for_collection_id integer)
 RETURNS TABLE (added bigint, updated bigint)
@@ -83,7 +83,10 @@ $$;
 COMMENT ON FUNCTION imgdb._store_import(integer) IS
 'Files the rows of pg_temp.fresh_hash in imgdb.image; rows that were made from a file stay.';
 
-DROP FUNCTION imgdb._drop_image_indexes();
+DROP FUNCTION imgdb._empty_buckets();
+DROP FUNCTION imgdb._end_first_import(text[]);
+DROP FUNCTION imgdb._begin_first_import(name[]);
+DROP FUNCTION imgdb._hold_collection(integer);
 DROP FUNCTION imgdb._hold_filing(name[]);
 DROP FUNCTION imgdb._may_file();
 DROP FUNCTION imgdb._fed_spaces(regclass, name[]);

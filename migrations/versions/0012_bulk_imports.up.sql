@@ -108,27 +108,17 @@ COMMENT ON FUNCTION imgdb._any_stored(integer) IS
 
 DROP FUNCTION imgdb._store_import(integer);
 
-CREATE FUNCTION imgdb._store_import(
-    for_collection_id integer, are_filed boolean, is_first boolean
-)
+CREATE FUNCTION imgdb._store_import(for_collection_id integer, are_filed boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     v_role text := current_setting('session_replication_role');
-    v_remake text[] := '{}';
-    v_statement text;
 BEGIN
     updated := 0;
     IF are_filed THEN
-        -- What the foreign key does for each row.
-        PERFORM FROM imgdb.collection AS c WHERE c.collection_id = for_collection_id FOR KEY SHARE;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'there is no collection %', for_collection_id USING
-                ERRCODE = 'foreign_key_violation',
-                CONSTRAINT = 'image_collection_id_fkey';
-        END IF;
+        PERFORM imgdb._hold_collection(for_collection_id);
         PERFORM set_config('session_replication_role', 'replica', true);
     ELSE
         UPDATE imgdb.image AS i
@@ -155,20 +145,14 @@ BEGIN
         USING imgdb.image AS i
         WHERE i.collection_id = for_collection_id AND i.path = n.path;
     END IF;
-    IF is_first THEN
-        v_remake := imgdb._drop_image_indexes();
-    END IF;
     INSERT INTO imgdb.image (collection_id, path, ahash, dhash, phash, whash, flat, recipe)
     SELECT
         for_collection_id, n.path, n.ahash, n.dhash, n.phash, n.whash,
         imgdb._is_flat(n.ahash, n.dhash, n.phash, n.whash), 'imported'
     FROM pg_temp.fresh_hash AS n
-    -- Of use for the index only.
-    ORDER BY CASE WHEN NOT is_first THEN n.path END;
+    -- Quicker for the index.
+    ORDER BY n.path;
     GET DIAGNOSTICS added = ROW_COUNT;
-    FOREACH v_statement IN ARRAY v_remake LOOP
-        EXECUTE v_statement;
-    END LOOP;
     IF are_filed THEN
         PERFORM set_config('session_replication_role', v_role, true);
     END IF;
@@ -176,10 +160,9 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._store_import(integer, boolean, boolean) IS
+COMMENT ON FUNCTION imgdb._store_import(integer, boolean) IS
 'Puts the rows of pg_temp.fresh_hash into imgdb.image; rows that were made from a file stay. If '
-'they are filed, which needs _hold_filing, none is there yet, and no trigger runs. The first ones '
-'of all come without indexes, which are made again at the end.';
+'they are filed, which needs _hold_filing, none is there yet, and no trigger runs.';
 
 CREATE FUNCTION imgdb._fed_spaces(relation regclass, hash_columns name[])
 RETURNS smallint[]
@@ -265,66 +248,181 @@ COMMENT ON FUNCTION imgdb._hold_filing(name[]) IS
 'Where hashes of imgdb.image are filed, and by which bands: held so until the transaction ends. '
 'Nothing if that is left to the triggers, because the table has others than its own.';
 
-CREATE FUNCTION imgdb._drop_image_indexes()
+CREATE FUNCTION imgdb._hold_collection(for_collection_id integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM FROM imgdb.collection AS c WHERE c.collection_id = for_collection_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no collection %', for_collection_id USING
+            ERRCODE = 'foreign_key_violation',
+            CONSTRAINT = 'image_collection_id_fkey';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._hold_collection(integer) IS
+'Does once what the foreign key of imgdb.image does for each row: the collection is there, and stays '
+'until the transaction ends.';
+
+CREATE FUNCTION imgdb._begin_first_import(hash_columns name[])
 RETURNS text[]
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    v_index record;
+    v_part record;
     v_remake text[] := '{}';
 BEGIN
-    LOCK TABLE imgdb.image IN ACCESS EXCLUSIVE MODE NOWAIT;
-    IF EXISTS (SELECT FROM imgdb.image) THEN
-        RAISE EXCEPTION 'imgdb.image is not empty' USING ERRCODE = 'lock_not_available';
+    -- A subscriber would empty its table, too, which may hold what others sent it.
+    IF current_setting('wal_level') = 'logical' THEN
+        RETURN NULL;
     END IF;
-    FOR v_index IN
-        SELECT
-            i.indexrelid::regclass::text AS name,
-            c.conname,
-            pg_get_indexdef(i.indexrelid) AS index_definition,
-            pg_get_constraintdef(c.oid) AS constraint_definition,
-            obj_description(i.indexrelid, 'pg_class') AS index_comment,
-            obj_description(c.oid, 'pg_constraint') AS constraint_comment
-        FROM pg_catalog.pg_index AS i
-        JOIN pg_catalog.pg_class AS k ON k.oid = i.indexrelid
-        LEFT JOIN pg_catalog.pg_constraint AS c
-            ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
-        WHERE
-            i.indrelid = 'imgdb.image'::regclass AND NOT i.indisprimary
-            -- What its definition does not tell must not be lost.
-            AND i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident
-            AND k.reltablespace = 0 AND k.reloptions IS NULL
-        ORDER BY i.indexrelid
+    LOCK TABLE imgdb.image, imgdb.image_region, imgdb.not_duplicate
+        IN ACCESS EXCLUSIVE MODE NOWAIT;
+    IF
+        EXISTS (SELECT FROM imgdb.image)
+        OR EXISTS (SELECT FROM imgdb.image_region)
+        OR EXISTS (SELECT FROM imgdb.not_duplicate)
+    THEN
+        RETURN NULL;
+    END IF;
+    -- No trigger shall run until the transaction ends, neither of rows nor of this TRUNCATE. It
+    -- fails if tables of somebody else refer to images.
+    PERFORM set_config('session_replication_role', 'replica', true);
+    TRUNCATE imgdb.image, imgdb.image_region, imgdb.not_duplicate;
+    FOR v_part IN
+        WITH left_null AS (
+            SELECT format('(%I IS NOT NULL)', a.attname) AS predicate
+            FROM pg_catalog.pg_attribute AS a
+            WHERE
+                a.attrelid = 'imgdb.image'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+                AND NOT a.attnotnull AND NOT a.atthasdef AND a.attname <> ALL (hash_columns)
+        ),
+        image_index AS (
+            SELECT i.indexrelid AS index_id, c.oid AS constraint_id, quote_ident(c.conname) AS name
+            FROM pg_catalog.pg_index AS i
+            JOIN pg_catalog.pg_class AS k ON k.oid = i.indexrelid
+            LEFT JOIN pg_catalog.pg_constraint AS c
+                ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid
+            WHERE
+                i.indrelid = 'imgdb.image'::regclass
+                -- What its definition does not tell must not be lost.
+                AND i.indisvalid AND NOT i.indisclustered AND NOT i.indisreplident
+                AND k.reltablespace = 0 AND k.reloptions IS NULL
+                -- What gets no entry costs nothing.
+                AND NOT EXISTS (
+                    SELECT FROM left_null AS n
+                    WHERE n.predicate = pg_get_expr(i.indpred, i.indrelid)
+                )
+        ),
+        part AS MATERIALIZED (
+            SELECT
+                3 AS turn, -- removed first, made again last
+                t.oid AS part_id,
+                format('DROP TRIGGER %I ON imgdb.image', t.tgname) AS removal,
+                ARRAY[
+                    pg_get_triggerdef(t.oid),
+                    format('COMMENT ON TRIGGER %I ON imgdb.image IS ', t.tgname)
+                    || quote_literal(obj_description(t.oid, 'pg_trigger'))
+                ] AS remake
+            FROM pg_catalog.pg_trigger AS t
+            WHERE
+                t.tgrelid = 'imgdb.image'::regclass AND NOT t.tgisinternal
+                AND t.tgnewtable IS NOT NULL AND t.tgtype & 4 <> 0 -- INSERT
+                AND t.tgenabled = 'O'
+            UNION ALL
+            SELECT
+                2, c.oid,
+                format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname),
+                ARRAY[
+                    format(
+                        'ALTER TABLE %s ADD CONSTRAINT %I %s',
+                        c.conrelid::regclass, c.conname, pg_get_constraintdef(c.oid)
+                    ),
+                    format('COMMENT ON CONSTRAINT %I ON %s IS ', c.conname, c.conrelid::regclass)
+                    || quote_literal(obj_description(c.oid, 'pg_constraint'))
+                ]
+            FROM image_index AS i
+            JOIN pg_catalog.pg_constraint AS c ON c.conindid = i.index_id AND c.contype = 'f'
+            UNION ALL
+            SELECT
+                1, i.index_id,
+                coalesce(
+                    'ALTER TABLE imgdb.image DROP CONSTRAINT ' || i.name,
+                    format('DROP INDEX %s', i.index_id::regclass)
+                ),
+                ARRAY[
+                    coalesce(
+                        'ALTER TABLE imgdb.image ADD CONSTRAINT ' || i.name || ' '
+                        || pg_get_constraintdef(i.constraint_id),
+                        pg_get_indexdef(i.index_id)
+                    ),
+                    'COMMENT ON CONSTRAINT ' || i.name || ' ON imgdb.image IS '
+                    || quote_literal(obj_description(i.constraint_id, 'pg_constraint')),
+                    format('COMMENT ON INDEX %s IS ', i.index_id::regclass)
+                    || quote_literal(obj_description(i.index_id, 'pg_class'))
+                ]
+            FROM image_index AS i
+        )
+        SELECT p.removal, p.remake FROM part AS p ORDER BY p.turn DESC, p.part_id DESC
     LOOP
-        IF v_index.conname IS NULL THEN
-            v_remake := v_remake || v_index.index_definition;
-            EXECUTE format('DROP INDEX %s', v_index.name);
-        ELSE
-            v_remake := v_remake || format(
-                'ALTER TABLE imgdb.image ADD CONSTRAINT %I %s',
-                v_index.conname, v_index.constraint_definition
-            );
-            IF v_index.constraint_comment IS NOT NULL THEN
-                v_remake := v_remake || format(
-                    'COMMENT ON CONSTRAINT %I ON imgdb.image IS %L',
-                    v_index.conname, v_index.constraint_comment
-                );
-            END IF;
-            EXECUTE format('ALTER TABLE imgdb.image DROP CONSTRAINT %I', v_index.conname);
-        END IF;
-        IF v_index.index_comment IS NOT NULL THEN
-            v_remake := v_remake || format(
-                'COMMENT ON INDEX %s IS %L', v_index.name, v_index.index_comment
-            );
-        END IF;
+        EXECUTE v_part.removal;
+        v_remake := array_remove(v_part.remake, NULL) || v_remake;
     END LOOP;
     RETURN v_remake;
 EXCEPTION
-    WHEN lock_not_available OR insufficient_privilege OR dependent_objects_still_exist THEN
-        RETURN '{}';
+    WHEN
+        lock_not_available OR insufficient_privilege OR feature_not_supported
+        OR dependent_objects_still_exist
+    THEN
+        RETURN NULL;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._drop_image_indexes() IS
-'Locks imgdb.image, drops its indexes but for the primary key, and returns the statements that '
-'make them again; none if it is not empty, in use or not this role''s, or if more depends on them.';
+COMMENT ON FUNCTION imgdb._begin_first_import(name[]) IS
+'Readies imgdb.image for its first rows, which shall have these hashes, in a transaction that '
+'holds it: gives it new files, removes the indexes and triggers that would cost time, and returns '
+'the statements that make them again. NULL if images are there, if it is in use or not this '
+'role''s, or if more depends on it.';
+
+CREATE FUNCTION imgdb._end_first_import(remake text[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_statement text;
+BEGIN
+    FOREACH v_statement IN ARRAY remake LOOP
+        EXECUTE v_statement;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._end_first_import(text[]) IS
+'Runs what _begin_first_import returned, when the rows are there; a unique violation if a path is '
+'there twice.';
+
+CREATE FUNCTION imgdb._empty_buckets()
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    IF current_setting('wal_level') = 'logical' THEN
+        RETURN false;
+    END IF;
+    LOCK TABLE imgdb.prefix_bucket IN ACCESS EXCLUSIVE MODE NOWAIT;
+    IF EXISTS (SELECT FROM imgdb.prefix_bucket) THEN
+        RETURN false;
+    END IF;
+    TRUNCATE imgdb.prefix_bucket;
+    RETURN true;
+EXCEPTION
+    WHEN lock_not_available OR insufficient_privilege THEN
+        RETURN false;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._empty_buckets() IS
+'Gives imgdb.prefix_bucket new files for its first rows, as _begin_first_import does for images; '
+'false if it is not empty, in use or not this role''s.';
