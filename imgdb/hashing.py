@@ -101,17 +101,22 @@ def is_tiny(grey: Image.Image) -> bool:
     return grey.height <= _TINY_HEIGHT and resample.is_tiny(grey)
 
 
-def shrunk(greys: Sequence[Image.Image], algorithms: Collection[str]) -> dict[str, Values]:
+def shrunk(
+    greys: Sequence[Image.Image], algorithms: Collection[str], *, areas: bool = False
+) -> dict[str, Values]:
     """Shrink pictures of one size to what the hashes look at, before the last rounding.
 
     The grids of phash are always there, since they also tell what is flat; those of whash only if
-    the pictures are tiny.
+    the pictures are tiny, or as `areas`, mean greys, which order like the block sums of
+    `haar.whash_bits` but need no resize to a power of two.
     """
     check_algorithms(algorithms)
     sizes = {n: size for n, size in _GRIDS.items() if n in algorithms or n == "phash"}
-    if "whash" in algorithms and resample.is_tiny(greys[0]):
+    areas = areas and "whash" in algorithms
+    if "whash" in algorithms and not areas and resample.is_tiny(greys[0]):
         sizes["whash"] = _whash_size(greys[0])
-    return dict(zip(sizes, resample.shrink(greys, list(sizes.values())), strict=True))
+    stacks = resample.shrink(greys, list(sizes.values()), areas=areas)
+    return dict(zip([*sizes, "whash"] if areas else sizes, stacks, strict=True))
 
 
 def readings(bits: dict[str, Bits], grids: Pixels) -> list[Reading]:

@@ -10,12 +10,11 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from imgdb import dct, hashing, resample
 from imgdb.hashing import ALGORITHMS, Bits, Reading
-from imgdb.resample import Pixels, Values
+from imgdb.resample import Values
 
 
 class _Slack(NamedTuple):
@@ -47,10 +46,9 @@ def measure(
     grey: Image.Image, algorithms: Collection[str] = ALGORITHMS
 ) -> tuple[Reading, dict[str, int]]:
     """Hash a reduced picture, near ties or not, and count the loose bits of each hash."""
-    values = {name: stack[0] for name, stack in hashing.shrunk([grey], algorithms).items()}
+    stacks = hashing.shrunk([grey], algorithms, areas=True)
+    values = {name: stack[0] for name, stack in stacks.items()}
     grid = resample.rounded(values["phash"])
-    if "whash" in algorithms:
-        values["whash"] = area_means(resample.pixels_of(grey))
     bits, loose = {}, {}
     for name in algorithms:
         bits[name], near = _MEASURES[name](values[name], _SLACK[name].margin)
@@ -89,28 +87,3 @@ def _against_median(values: Values, margin: float) -> tuple[Bits, Bits]:
 
 
 _MEASURES = {"ahash": _ahash, "dhash": _dhash, "phash": _phash, "whash": _whash}
-
-
-def area_means(pixels: Pixels) -> Values:
-    """Return the mean grey of each of the 8 x 8 equal parts of a picture of any size.
-
-    These order like the block sums of `haar.whash_bits`, without a resize to a power of two.
-    """
-    height, width = pixels.shape
-    means: Values = _eighths(_eighths(pixels).T).T / (height * width)
-    return means
-
-
-def _eighths(lines: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Sum the lines of each eighth of the first axis, times 8; a line on an edge counts in part."""
-    count = len(lines)
-    sums = np.empty((8, lines.shape[1]), np.int64)
-    for part in range(8):
-        # In eighths of a line, so that every edge is an integer.
-        (first, before), (last, inside) = divmod(count * part, 8), divmod(count * (part + 1), 8)
-        sums[part] = np.add.reduce(lines[first:last], axis=0, dtype=np.int64) * 8
-        if before:
-            sums[part] -= lines[first].astype(np.int64) * before
-        if inside:
-            sums[part] += lines[last].astype(np.int64) * inside
-    return sums

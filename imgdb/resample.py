@@ -96,16 +96,24 @@ def _narrow(grey: Image.Image, width: int) -> Pixels:
     return narrow
 
 
-def shrink(greys: Sequence[Image.Image], sizes: Sequence[Size]) -> list[Values]:
+def shrink(
+    greys: Sequence[Image.Image], sizes: Sequence[Size], *, areas: bool = False
+) -> list[Values]:
     """Resize pictures of one size to several small sizes, up to the last rounding.
 
-    Gives one stack for each size; `rounded` of it equals what `resize` makes of each picture.
+    Gives one stack for each size; `rounded` of it equals what `resize` makes of each picture. With
+    `areas` the last stack has the mean grey of each of the 8 x 8 equal parts of a picture.
     """
+    by_pillow: list[Values] = []
     if not _rounds_like_pillow():
-        return [
+        by_pillow = [
             stacked([resize(grey, size) for grey in greys]).astype(np.float64) for size in sizes
         ]
-    return _shrink(stacked([pixels_of(grey) for grey in greys]), tuple(sizes))
+        sizes = ()
+    if not sizes and not areas:
+        return by_pillow
+    pixels = stacked([pixels_of(grey) for grey in greys])
+    return by_pillow + _shrink(pixels, tuple(sizes), areas)
 
 
 def stacked(pictures: Sequence[Pixels]) -> Pixels:
@@ -148,7 +156,7 @@ def _rounds_like_pillow() -> bool:
     small: tuple[Size, ...] = ((8, 8), (9, 8), (32, 32))
     for pixels in (noise, np.ascontiguousarray(noise[:, :21])):
         grey = Image.fromarray(pixels)
-        for size, values in zip(small, _shrink(pixels[None], small), strict=True):
+        for size, values in zip(small, _shrink(pixels[None], small, areas=False), strict=True):
             if not np.array_equal(rounded(values[0]), _resize_in_passes(grey, size)):
                 return False
         for size in ((32, 32), (512, 96)):
@@ -158,22 +166,30 @@ def _rounds_like_pillow() -> bool:
     return True
 
 
-def _shrink(pixels: Pixels, sizes: tuple[Size, ...]) -> list[Values]:
+def _shrink(pixels: Pixels, sizes: tuple[Size, ...], areas: bool) -> list[Values]:
     count, height, width = pixels.shape
-    plan = _plan(width, tuple(w for w, _ in sizes))
+    plan = _plan(width, tuple(w for w, _ in sizes), areas)
     verticals = [_vertical(height, h) for _, h in sizes]
-    results = [np.zeros((count, h, w)) for w, h in sizes]
+    if areas:
+        verticals.append(_eighths(height).T)
+    results = [np.zeros((count, len(v), w)) for v, w in zip(verticals, plan.widths, strict=True)]
     together = max(1, _TOGETHER // height)
+    floats = np.empty((min(together, count), min(_ROWS, height), width))
     for first in range(0, count, together):
         some = slice(first, first + together)
         for top in range(0, height, _ROWS):
-            rows = pixels[some, top : top + _ROWS].astype(np.float64)
+            part = pixels[some, top : top + _ROWS]
+            rows = floats[: part.shape[0], : part.shape[1]]
+            rows[:] = part
             swept = _sweep(rows.reshape(-1, width), plan).reshape(*rows.shape[:2], -1)
             left = 0
             for vertical, result in zip(verticals, results, strict=True):
                 right = left + result.shape[2]
                 result[some] += vertical[:, top : top + _ROWS] @ swept[:, :, left:right]
                 left = right
+    if areas:
+        # 64 times the sum, of a 64th of the pixels: divided last, what comes before is exact.
+        results[-1] /= height * width
     return results
 
 
@@ -182,7 +198,9 @@ def _sweep(rows: Values, plan: "_Plan") -> Values:
     sums = np.zeros((len(rows), len(plan.order)))
     for start, stop, first, last, weights in plan.segments:
         sums[:, first:last] += rows[:, start:stop] @ weights
-    return _round(sums)[:, plan.order]
+    swept = sums[:, plan.order]
+    _round(swept[:, : plan.rounded])
+    return swept
 
 
 class _Segment(NamedTuple):
@@ -199,16 +217,19 @@ class _Plan(NamedTuple):
     """The horizontal pass of several widths at once.
 
     Output columns are swept in the order of their centres, so that those of a segment lie side by
-    side; `order` puts them back, width by width.
+    side; `order` puts them back, width by width. The first ones are `rounded`, sums of areas not.
     """
 
+    widths: list[int]
     segments: list[_Segment]
     order: NDArray[np.intp]
+    rounded: int
 
 
 @functools.lru_cache(maxsize=16)
-def _plan(width: int, widths: tuple[int, ...]) -> _Plan:
-    matrix = np.hstack([taps(width, w) for w in widths])
+def _plan(width: int, resized: tuple[int, ...], areas: bool) -> _Plan:
+    widths = [*resized, 8] if areas else list(resized)
+    matrix = np.hstack([taps(width, w) for w in resized] + ([_eighths(width)] if areas else []))
     centres = np.concatenate([(np.arange(w) + 0.5) / w for w in widths])
     by_centre = np.argsort(centres, kind="stable")
     matrix = matrix[:, by_centre]
@@ -220,7 +241,16 @@ def _plan(width: int, widths: tuple[int, ...]) -> _Plan:
         first, last = int(used[0]), int(used[-1]) + 1
         part = np.ascontiguousarray(matrix[start:stop, first:last])
         segments.append(_Segment(start, stop, first, last, part))
-    return _Plan(segments, np.argsort(by_centre))
+    return _Plan(widths, segments, np.argsort(by_centre), sum(resized))
+
+
+@functools.lru_cache(maxsize=32)
+def _eighths(size: int) -> Values:
+    """Return how many eighths of each pixel lie in each eighth of an axis: size x 8."""
+    pixels, parts = 8 * np.arange(size)[:, None], size * np.arange(8)
+    ends = np.minimum(pixels + 8, parts + size)
+    overlaps: Values = np.maximum(ends - np.maximum(pixels, parts), 0).astype(np.float64)
+    return overlaps
 
 
 @functools.lru_cache(maxsize=16)

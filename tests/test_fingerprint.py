@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from imgdb import loader
+from imgdb import loader, resample
 from imgdb.errors import PictureError, UsageError
 from imgdb.fingerprint import (
     RECIPES,
@@ -21,7 +21,7 @@ from imgdb.fingerprint import (
 )
 from imgdb.haar import block_sums
 from imgdb.hashing import ALGORITHMS, distance, hash_grey
-from imgdb.reduced import area_means, measure, read_reduced
+from imgdb.reduced import measure, read_reduced
 
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 SCENES = sorted(path for path in IMAGES.iterdir() if "--" not in path.name)
@@ -175,8 +175,15 @@ def test_area_means_weigh_every_pixel_once():
     pixels = np.random.default_rng(1).integers(0, 256, (64, 128), dtype=np.uint8)
     square = np.asarray(Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX))
     assert np.allclose(area_means(pixels), block_sums(square[None])[0] / 64, atol=1)
-    for height, width in ((1, 1), (7, 5), (13, 200), (1001, 8)):
+    for height, width in ((1, 1), (7, 5), (13, 200), (1001, 8), (300, 777)):
         pixels = np.random.default_rng(2).integers(0, 256, (height, width), dtype=np.uint8)
-        assert area_means(pixels).mean() == pytest.approx(pixels.mean())
+        # Each pixel as 8 x 8: then the edges of all parts lie between pixels.
+        fine = np.kron(pixels, np.ones((8, 8), np.int64)).reshape(8, height, 8, width)
+        assert np.array_equal(area_means(pixels), fine.sum(axis=(1, 3)) / (height * width))
     ramp = np.repeat(np.arange(12, dtype=np.uint8)[None] * 3, 3, axis=0)
     assert area_means(ramp)[0] == pytest.approx([1, 5, 10, 14, 19, 23, 28, 32])
+
+
+def area_means(pixels):
+    (values,) = resample.shrink([Image.fromarray(pixels)], [], areas=True)
+    return values[0]
