@@ -3,7 +3,7 @@
     python -m benchmarks.ingest PICTURES        (the folder that get_images.sh filled)
 
 Ratios are the point: the ways take turns in rounds, so that a busy machine slows all of them alike,
-and the best round of each counts. `imgdb` is the command as a person calls it: its start, the
+and the medians of the rounds count. `imgdb` is the command as a person calls it: its start, the
 starts of its processes and its compacting count. The plain loop, which is slow, goes over a part of
 the files. What is measured goes into results/ingest.json, with the machine it was measured on;
 `python -m benchmarks.ingest_tables` renders it into docs/ingest.md.
@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import imagehash
@@ -165,20 +166,22 @@ def measure_ways(
         "exact": (command.ingest("exact"), paths),
         "scaled": (command.ingest("scaled"), paths),
     }
-    best: dict[str, dict[str, float]] = {}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    shares: dict[str, list[float]] = {"exact": [], "scaled": []}
     for number in range(rounds):
         for name, (way, files) in ways.items():
             command.empty()
             start = time.perf_counter()
             way(files)
             seconds = time.perf_counter() - start
-            rate = round(len(files) / seconds, 3)
-            print(f"round {number + 1}, {name}: {rate} images/s", file=sys.stderr)
-            if rate > best.get(name, {}).get("rate", 0):
-                best[name] = {"rate": rate}
-                if name in ("exact", "scaled"):
-                    best[name]["database"] = round(command.database_seconds / seconds, 4)
-    return best
+            rates[name].append(round(len(files) / seconds, 3))
+            print(f"round {number + 1}, {name}: {rates[name][-1]} images/s", file=sys.stderr)
+            if name in shares:
+                shares[name].append(round(command.database_seconds / seconds, 4))
+    found = {name: {"rate": median(of_way)} for name, of_way in rates.items()}
+    for name, share in shares.items():
+        found[name]["database"] = median(share)
+    return found
 
 
 def append_rate(conn: psycopg.Connection[Any], count: int) -> float:
@@ -206,23 +209,53 @@ def _images(
         yield f"/photos/{number:09}.jpg", found
 
 
-def write_hashes(path: Path, count: int) -> Path:
+def write_hashes(folder: Path, count: int) -> tuple[Path, Path]:
+    """Write paths and hashes as `imgdb import` takes them, and as PostgreSQL does."""
     hashes = np.random.default_rng(3).integers(0, 2**64 - 1, count, dtype=np.uint64)
-    with path.open("w") as file:
-        file.write("path,phash\n")
-        file.writelines(f"/photos/{n:09}.jpg,{h:016x}\n" for n, h in enumerate(hashes.tolist()))
-    return path
+    paths = [f"/photos/{number:09}.jpg" for number in range(count)]
+    pairs = list(zip(paths, hashes.tolist(), hashes.view(np.int64).tolist(), strict=True))
+    ours, theirs = folder / "hashes.csv", folder / "signed.csv"
+    ours.write_text("path,phash\n" + "".join(f"{path},{h:016x}\n" for path, h, _ in pairs))
+    theirs.write_text("".join(f"{path},{signed}\n" for path, _, signed in pairs))
+    return ours, theirs
 
 
-def import_rate(command: Command, path: Path, count: int, rounds: int) -> float:
-    """Return hashes per second of `imgdb import`, from a CSV file into one space."""
-    best = float("inf")
-    for _ in range(rounds):
+def import_rates(
+    command: Command, files: tuple[Path, Path], count: int, rounds: int
+) -> dict[str, float]:
+    """Return hashes per second of `imgdb import`, from a CSV file into one space, and of COPY."""
+    ours, theirs = files
+    rates: dict[str, list[float]] = {"import": [], "copy": []}
+    for number in range(rounds):
         command.empty()
         start = time.perf_counter()
-        command("import", str(path), "--collection", "import", "--format", "json")
-        best = min(best, time.perf_counter() - start)
-    return round(count / best)
+        command("import", str(ours), "--collection", "import", "--format", "json")
+        rates["import"].append(round(count / (time.perf_counter() - start)))
+        command.empty()
+        rates["copy"].append(round(count / plain_copy(command.conninfo, theirs)))
+        told = ", ".join(f"{name} {of_way[-1]:,}" for name, of_way in rates.items())
+        print(f"round {number + 1}: {told} hashes/s", file=sys.stderr)
+    return {name: median(of_way) for name, of_way in rates.items()}
+
+
+def plain_copy(conninfo: str, file: Path) -> float:
+    """Return the seconds of COPY into a table like imgdb.image, which nothing else is done for."""
+    with psycopg.connect(conninfo) as conn:
+        conn.execute("CREATE TABLE plain_copy (LIKE imgdb.image INCLUDING ALL)")
+        conn.execute(
+            "ALTER TABLE plain_copy ALTER collection_id SET DEFAULT 1,"
+            " ALTER recipe SET DEFAULT 'imported'"
+        )
+        conn.commit()
+        start = time.perf_counter()
+        statement = "COPY plain_copy (path, phash) FROM STDIN (FORMAT csv)"
+        with file.open("rb") as content, conn.cursor().copy(statement) as copy:
+            while part := content.read(1 << 20):
+                copy.write(part)
+        conn.commit()
+        seconds = time.perf_counter() - start
+        conn.execute("DROP TABLE plain_copy")
+    return seconds
 
 
 def main() -> None:
@@ -233,6 +266,7 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=10_000, help="of these, for the plain loop")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to import")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--import-rounds", type=int, default=5)
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
     load_before = round(os.getloadavg()[0], 1)
@@ -247,7 +281,7 @@ def main() -> None:
         }
         # benchmarks.large_jpegs loads its sources under a lower limit, which Pillow keeps.
         Image.MAX_IMAGE_PIXELS = None
-        hashes = write_hashes(folder / "hashes.csv", given.rows)
+        hashes = write_hashes(folder, given.rows)
         with Server(folder / "home") as server:
             schema.upgrade(server.conninfo())
             command = Command(server.conninfo())
@@ -255,7 +289,7 @@ def main() -> None:
                 name: measure_ways(paths, plain, command, given.rounds)
                 for name, (paths, plain) in sets.items()
             }
-            imported = import_rate(command, hashes, given.rows, given.rounds)
+            imported = import_rates(command, hashes, given.rows, given.import_rounds)
             command.empty()
             with psycopg.connect(server.conninfo(), autocommit=True) as conn:
                 appended = append_rate(conn, given.rows // 5)
@@ -267,6 +301,7 @@ def main() -> None:
         "load average": load_before,
         "jobs": JOBS,
         "rounds": given.rounds,
+        "import rounds": given.import_rounds,
         "files": {name: len(paths) for name, (paths, _) in sets.items()},
         "images per second": found,
         "appended per second": appended,

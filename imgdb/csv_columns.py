@@ -9,13 +9,16 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from itertools import chain, islice
 from typing import TextIO
 
 from imgdb.complaints import Complaints
 
-# Larger ones take longer by the line: they leave the caches, and Python looks for garbage in them.
-CHUNK = 5000
+# Characters and lines at a time. More take longer by the line: they leave the caches, and Python
+# looks for garbage in them.
+CHUNK = 1 << 18
+LINES = 5000
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -32,24 +35,26 @@ def header(file: TextIO) -> tuple[list[str], int]:
 
 def chunks(file: TextIO, width: int, before: int, complaints: Complaints) -> Iterator[Chunk]:
     """Yield all rows of `width` columns behind the first lines; `complaints` gets the others."""
-    while lines := list(islice(file, CHUNK)):
-        columns = _split(lines, width)
+    while text := file.read(CHUNK):
+        text += file.readline()
+        columns = _split(text, width)
         if columns is None:
-            yield from _parsed(chain(lines, file), width, before, complaints)
+            yield from _parsed(chain(StringIO(text, newline=""), file), width, before, complaints)
             return
-        yield range(before + 1, before + 1 + len(lines)), columns
-        before += len(lines)
+        count = len(columns[0])
+        yield range(before + 1, before + 1 + count), columns
+        before += count
 
 
-def _split(lines: list[str], width: int) -> list[list[str]] | None:
-    """Return the columns, unless that takes more than splitting."""
-    text = "".join(lines).replace("\r\n", "\n").removesuffix("\n")
+def _split(text: str, width: int) -> list[list[str]] | None:
+    """Return the columns of some lines, unless that takes more than splitting."""
+    text = text.replace("\r\n", "\n").removesuffix("\n")
     if '"' in text or "\r" in text:
         return None
     # A cell for the end of each line: they come after `width` cells if every line has as many.
     cells = f"{text}\n".replace("\n", ",\n,").split(",")
-    ends = cells[width :: width + 1]
-    if len(cells) != len(lines) * (width + 1) + 1 or ends != ["\n"] * len(lines):
+    count = text.count("\n") + 1
+    if len(cells) != count * (width + 1) + 1 or cells[width :: width + 1] != ["\n"] * count:
         return None
     return [cells[at : -1 : width + 1] for at in range(width)]
 
@@ -63,7 +68,7 @@ def _parsed(
         start = reader.line_num
         rows: list[list[str]] = []
         try:
-            for row in islice(reader, CHUNK):
+            for row in islice(reader, LINES):
                 rows.append(row)
         except csv.Error as error:
             complaints.add(before + reader.line_num, f"no CSV from here on: {error}")

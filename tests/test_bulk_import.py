@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 from itertools import product
 
 import numpy as np
@@ -515,7 +516,8 @@ OTHERS = (
 
 @embedded_only
 @pytest.mark.parametrize("when", ["first", "later"])
-def test_a_killed_import_leaves_nothing(request, cli, database, conn, tmp_path, when):
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tmp_path, when, how):
     if when == "later":
         request.getfixturevalue("earlier")
     random = np.random.default_rng(6).integers(0, 2**64 - 1, 110_000, dtype=np.uint64)
@@ -532,7 +534,13 @@ def test_a_killed_import_leaves_nothing(request, cli, database, conn, tmp_path, 
             # The rows are being stored when the hashes are to be filed.
             while not conn.execute(WAITS).rowcount:
                 assert command.process.poll() is None, command.process.communicate()
-            command.kill()
+            if how == "killed":
+                command.kill()
+            else:
+                # The first Ctrl-C is enough, though the lock is not given.
+                command.signal(signal.SIGINT)
+                _, told = command.process.communicate()
+                assert (command.process.returncode, told) == (130, "imgdb: interrupted\n")
     while conn.execute(OTHERS).rowcount:
         pass
     assert bucket_rows(conn) == []

@@ -51,6 +51,7 @@ def read_by_csv(text, width):
 def test_every_row_is_that_of_the_csv_module(text, width, chunk):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_columns, "CHUNK", chunk)
+        patch.setattr(csv_columns, "LINES", chunk)
         assert columns_of(text, width) == read_by_csv(text, width)
 
 
