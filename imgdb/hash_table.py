@@ -158,7 +158,7 @@ def _names(values: Column, column: str, bad: dict[int, str]) -> Sequence[bytes]:
             elif "\0" in text or not _is_utf8(text):
                 bad[at] = f"{column} is no text in UTF-8: {text!a}"
         names = [text.encode("utf-8", "replace") for text in texts]
-    if max(map(len, names)) > LONGEST:
+    if max(map(len, names), default=0) > LONGEST:
         for at in [at for at, name in enumerate(names) if len(name) > LONGEST]:
             bad.setdefault(at, f"{column} is longer than {LONGEST:,} bytes: {texts[at][:40]!a}")
     return names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -26,10 +28,15 @@ from imgdb.messages import (
     pack,
 )
 
-# Seconds of work that lie ready with each worker: the command may be busy with the database.
-AHEAD_SECONDS = 0.5
-AHEAD_MIN, AHEAD_MAX = 2, 1024
+# Seconds of work that lie ready with each worker: the command may be busy with the database. A
+# batch of pictures that take less than QUICK seconds is full before it is due, and takes a second
+# to store; few of them are left at the end.
+AHEAD_SECONDS, QUICK_AHEAD_SECONDS, QUICK = 0.5, 2.0, 0.005
+AHEAD_MIN, AHEAD_MAX = 2, 4096
 AHEAD_BYTES = 64 << 20
+
+# Bytes of answers that a worker gets rid of meanwhile; as much as Linux lets anybody have.
+ANSWERS_SIZE = 1 << 20
 
 
 class Order(Protocol):
@@ -91,6 +98,9 @@ class WorkerProcess(Generic[Ordered]):
         os.set_blocking(self._stdin.fileno(), False)
         os.set_blocking(self._stdout.fileno(), False)
         self.answers = self._stdout.fileno()
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.answers, fcntl.F_SETPIPE_SZ, ANSWERS_SIZE)
         self._unpacker = Unpacker()
         self._unsent = bytearray(pack(settings))
         self._bytes = 0
@@ -102,7 +112,8 @@ class WorkerProcess(Generic[Ordered]):
 
     def wants_more(self) -> bool:
         """Tell whether what it has to do will soon be done."""
-        ahead = min(max(int(AHEAD_SECONDS / self.pace), AHEAD_MIN), AHEAD_MAX)
+        seconds = QUICK_AHEAD_SECONDS if self.pace < QUICK else AHEAD_SECONDS
+        ahead = min(max(int(seconds / self.pace), AHEAD_MIN), AHEAD_MAX)
         count = len(self.orders)
         return count < AHEAD_MIN or (count < ahead and self._bytes < AHEAD_BYTES)
 

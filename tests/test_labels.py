@@ -20,12 +20,12 @@ COLUMNS = (
 
 # Rule to the query that lists who breaks it.
 RULES = {
-    # Only a function that writes or draws random numbers, or calls one that does, may be volatile:
-    # the planner calls it once for each row.
+    # Only a function that writes, locks or draws random numbers, or calls one that does, may be
+    # volatile: the planner calls it once for each row.
     "a volatile function writes": FUNCTIONS
     + "p.prokind = 'f' AND p.provolatile = 'v' AND p.prorettype <> 'trigger'::regtype"
-    f" AND {BODY} !~* '\\m((insert|update|delete|truncate|create|alter|drop|lock|analyze) "
-    r"|random\(|set_config\(|pg_advisory_xact_lock(_shared)?\()'"
+    f" AND {BODY} !~* '\\m((insert|update|delete|truncate|create|alter|drop|lock|analyze|execute) "
+    r"|for key share|random\(|set_config\(|pg_advisory_xact_lock(_shared)?\()'"
     " AND NOT EXISTS (SELECT FROM pg_proc w WHERE w.pronamespace = p.pronamespace"
     f" AND w.provolatile = 'v' AND w.oid <> p.oid AND {BODY} ~ ('imgdb\\.' || w.proname || '\\M'))",
     "a function that writes is volatile": FUNCTIONS + "p.prokind = 'f' AND p.provolatile <> 'v'"
