@@ -17,13 +17,19 @@ from numpy.typing import NDArray
 from psycopg.rows import class_row
 
 from imgdb import binary_copy
+from imgdb.sessions import read_committed
 
 MAY_FILE = "SELECT imgdb._may_file()"
 HOLD_FILING = "SELECT * FROM imgdb._hold_filing(%s::name[])"
+BEGIN_MERGE = "SELECT * FROM imgdb._begin_merge(%s)"
+TAKE_HASHES = "SELECT imgdb._take_hashes(%s::smallint, %s)"
 EMPTY_BUCKETS = "SELECT imgdb._empty_buckets()"
 COPY = "COPY imgdb.prefix_bucket (space_id, prefix, hashes) FROM STDIN (FORMAT binary)"
 
 MOST_HASHES = 200
+
+# Hashes of a space that are sorted in the client's memory, 100 bytes each.
+MOST_REFILED = 16_000_000
 
 # Rows of this many hashes are put together at a time.
 _PART = 1 << 18
@@ -52,19 +58,69 @@ def hold(conn: psycopg.Connection[Any], hash_columns: Sequence[str]) -> list[Fee
         return cursor.execute(HOLD_FILING, (list(hash_columns),)).fetchall()
 
 
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What filing did: whether the spaces are compact now, and whether rows were replaced."""
+
+    is_compact: bool
+    has_replaced: bool
+
+
 def file(
     conn: psycopg.Connection[Any], feeds: Sequence[Feed], hashes: Mapping[str, Hashes]
+) -> Filed:
+    """File the hashes of columns, in the transaction that `conn` is in.
+
+    Where a space has no more than twice as many, its rows are replaced by ones that hold all: two
+    for a bucket would cost each search a quarter more, and compacting them takes longer.
+    """
+    filing: dict[int, tuple[list[int], list[Hashes]]] = {}
+    for feed in feeds:
+        _, parts = filing.setdefault(feed.space_id, (feed.band_masks, []))
+        parts.append(hashes[feed.hash_column])
+    is_compact, has_replaced = True, False
+    # In a table that is new nothing needs to be looked for.
+    if conn.execute(EMPTY_BUCKETS).fetchone() != (True,):
+        for space_id, (_, parts) in filing.items():
+            taken = _take(conn, space_id, 2 * sum(map(len, parts)))
+            if taken is None:
+                is_compact = False
+            else:
+                has_replaced = has_replaced or len(taken) > 0
+                parts.append(taken)
+    _copy(conn, filing)
+    return Filed(is_compact, has_replaced)
+
+
+def refile(conn: psycopg.Connection[Any], space_name: str) -> bool:
+    """Merge the rows of a space; False, and it stays as it is, if it has too many hashes.
+
+    As imgdb.compact does, in a tenth of the time; but hashes that nothing holds any more stay.
+    """
+    with read_committed(conn):
+        row = conn.execute(BEGIN_MERGE, (space_name,)).fetchone()
+        assert row is not None
+        space_id, band_masks = row
+        taken = _take(conn, space_id, MOST_REFILED)
+        if taken is None:
+            return False
+        _copy(conn, {space_id: (band_masks, [taken])})
+    return True
+
+
+def _take(conn: psycopg.Connection[Any], space_id: int, most: int) -> Hashes | None:
+    row = conn.execute(TAKE_HASHES, (space_id, most), binary=True).fetchone()
+    assert row is not None
+    return None if row[0] is None else np.frombuffer(row[0], ">i8").astype(np.int64)
+
+
+def _copy(
+    conn: psycopg.Connection[Any], filing: Mapping[int, tuple[list[int], list[Hashes]]]
 ) -> None:
-    """File the hashes of columns."""
     with binary_copy.copying(conn, COPY) as write:
-        for feed in feeds:
-            for some in rows(feed.space_id, hashes[feed.hash_column], feed.band_masks):
+        for space_id, (band_masks, parts) in filing.items():
+            for some in rows(space_id, np.concatenate(parts), band_masks):
                 write(some)
-
-
-def is_first(conn: psycopg.Connection[Any]) -> bool:
-    """Tell whether nothing is filed yet; then nothing else is until the transaction ends."""
-    return conn.execute(EMPTY_BUCKETS).fetchone() == (True,)
 
 
 def rows(space_id: int, hashes: Hashes, band_masks: Sequence[int]) -> Iterator[bytes]:

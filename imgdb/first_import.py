@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from psycopg.sql import SQL, Identifier
 
 from imgdb import binary_copy, buckets, hash_table, hashing
+from imgdb.buckets import Filed
 from imgdb.complaints import BadLines, Complaints
 from imgdb.hash_table import Rows
 from imgdb.hashing import ALGORITHMS, Hashes
@@ -33,18 +33,10 @@ _RECIPE = b"imported"
 _NO_HASHES = dict.fromkeys(ALGORITHMS)
 
 
-@dataclass(frozen=True, slots=True)
-class First:
-    """How many images were stored, and whether their hashes are all that is filed."""
-
-    added: int
-    is_compact: bool
-
-
 def store(
     conn: Session, path: Path, collection: str, stopping: Stopping, watching: Watching
-) -> First | None:
-    """Store and file all rows of a file of hashes, or none.
+) -> tuple[int, Filed] | None:
+    """Store and file all rows of a file of hashes, or none; return how many.
 
     None if images are there, the triggers must file, another session is at the table, or a path
     stands there twice. Raises BadLines when any line is bad, UsageError when the file is no table.
@@ -57,7 +49,7 @@ def store(
 
 def _store(
     conn: Session, path: Path, collection: str, stopping: Stopping, watching: Watching
-) -> First | None:
+) -> tuple[int, Filed] | None:
     complaints = Complaints()
     chunks = hash_table.read(path, complaints)
     first = next(chunks, None)
@@ -84,15 +76,16 @@ def _store(
             raise BadLines(path, complaints)
         # All lines are good. The session that files commits first: whoever sees a row finds it by
         # its hashes.
-        with twin(conn) as other, other.transaction():
-            is_compact = buckets.is_first(other)
-            works: dict[Session, Callable[[Session], None]] = {
+        with twin(conn) as other, read_committed(other):
+            works: dict[Session, Callable[[Session], Filed | None]] = {
                 conn: partial(_end, copying=copying.pop_all(), remake=remake),
                 other: partial(buckets.file, feeds=feeds, hashes=staged.hashes()),
             }
-            for done in at_once(works, stopping).values():
-                done.result()
-    return First(staged.count, is_compact)
+            running = at_once(works, stopping)
+            running[conn].result()
+            filed = running[other].result()
+            assert filed is not None
+    return staged.count, filed
 
 
 def _end(conn: Session, copying: contextlib.ExitStack, remake: list[str]) -> None:

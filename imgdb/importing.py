@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from psycopg.rows import class_row
 
 from imgdb import buckets, first_import, hash_table, staging
+from imgdb.buckets import Filed
 from imgdb.complaints import TOLD, BadLines, Complaints
 from imgdb.errors import DatabaseFailure, UsageError
 from imgdb.pool import available_cores
@@ -48,13 +49,13 @@ class Repeated:
 class Imported:
     """What an import did, in rows; `unchanged` ones say the same, or were made from a file.
 
-    `is_compact` if it is known that there is nothing to compact.
+    `filed` unless the triggers did that.
     """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
-    is_compact: bool = field(default=False, compare=False)
+    filed: Filed | None = field(default=None, compare=False)
 
 
 def import_hashes(
@@ -76,7 +77,7 @@ def import_hashes(
     if files:
         first = first_import.store(conn, path, collection, stopping, watching)
         if first is not None:
-            return Imported(first.added, is_compact=first.is_compact)
+            return Imported(first[0], filed=first[1])
     complaints = Complaints()
     with contextlib.ExitStack() as stack:
         # It commits last: it holds locks for all.
@@ -97,12 +98,13 @@ def import_hashes(
         row = other.execute(MAKE_COLLECTION, (collection,)).fetchone()
         assert row is not None
         storing = _Storing(sessions, int(row[0]), path, stopping)
+        filed: Filed | None = None
         if storing.any_stored() or not files:
             stored = storing.by_triggers()
         else:
-            stored = storing.filing(other, staged.hashes())
+            stored, filed = storing.filing(other, staged.hashes())
     added, updated = sum(s.added for s in stored), sum(s.updated for s in stored)
-    return Imported(added, updated, staged.count - added - updated)
+    return Imported(added, updated, staged.count - added - updated, filed=filed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +126,22 @@ class _Storing:
         stored, left = self._attempt(self.sessions, are_filed=False)
         return stored + self._again(left)
 
-    def filing(self, other: Session, hashes: dict[str, NDArray[np.int64]]) -> list[Stored]:
+    def filing(
+        self, other: Session, hashes: dict[str, NDArray[np.int64]]
+    ) -> tuple[list[Stored], Filed | None]:
         """Store what is all new, and file the hashes by COPY in another session meanwhile.
 
         That session commits first: whoever sees a row finds it by its hashes.
         """
         feeds = buckets.hold(self.sessions[0], list(hashes))
         if not feeds:
-            return self.by_triggers()
-        with other.transaction():
-            file = {other: partial(buckets.file, feeds=feeds, hashes=hashes)}
-            stored, left = self._attempt(self.sessions, are_filed=True, beside=file)
-            return stored + self._again(left)
+            return self.by_triggers(), None
+        filed: list[Filed] = []
+        with read_committed(other):
+            file = partial(buckets.file, feeds=feeds, hashes=hashes)
+            beside = {other: lambda session: filed.append(file(session))}
+            stored, left = self._attempt(self.sessions, are_filed=True, beside=beside)
+            return stored + self._again(left), filed[0] if not left else None
 
     def _again(self, left: list[Session]) -> list[Stored]:
         """Store in sessions that met a path twice, if that is not the fault of the file."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
 
+from imgdb import buckets
 from imgdb.database import read_only
 from imgdb.sessions import at_once, twin
 
@@ -158,32 +159,64 @@ def compact(
 def merge(
     conn: Connection, space_names: Sequence[str], *, full: bool | None = None
 ) -> dict[str, float]:
-    """Merge the bucket rows of spaces, two at a time; return the seconds that each took.
+    """Compact spaces, two at a time; return the seconds that each took.
 
-    PostgreSQL may use the room again; `full` gives it back to the disk, for which searches and
-    writers wait, so None does it while nobody else is connected. The connection must be in
-    autocommit mode and outside of a transaction: the work is committed in batches.
+    The connection must be in autocommit mode and outside of a transaction: the work is committed in
+    batches. `full` as for `give_back`.
     """
-    waiting = deque(space_names)
     seconds: dict[str, float] = {}
 
-    def work(session: Connection) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
+    def work(session: Connection, name: str) -> None:
+        seconds[name] = _timed(session, COMPACT, {"space": name})
+
+    ended = _each(conn, space_names, work)
+    give_back(conn, full=full, ended=ended)
+    return seconds
+
+
+def tidy(conn: Connection, space_names: Sequence[str]) -> None:
+    """Merge the bucket rows of spaces as `merge` does, in a tenth of the time.
+
+    Hashes that nothing holds any more stay, unless the space is so large that it is compacted.
+    """
+
+    def work(session: Connection, name: str) -> None:
+        if not buckets.refile(session, name):
+            session.execute(COMPACT, {"space": name})
+
+    give_back(conn, ended=_each(conn, space_names, work))
+
+
+def _each(
+    conn: Connection, space_names: Sequence[str], work: Callable[[Connection, str], None]
+) -> list[int]:
+    """Work on spaces, two at a time; return the server's processes of the other sessions."""
+    waiting = deque(space_names)
+
+    def next_ones(session: Connection) -> None:
+        while True:
+            try:
                 name = waiting.popleft()
-                seconds[name] = _timed(session, COMPACT, {"space": name})
+            except IndexError:
+                return
+            work(session, name)
 
     with contextlib.ExitStack() as stack:
         twins = [stack.enter_context(twin(conn)) for _ in range(min(len(waiting), SESSIONS) - 1)]
-        for done in at_once(dict.fromkeys([conn, *twins], work)).values():
+        for done in at_once(dict.fromkeys([conn, *twins], next_ones)).values():
             done.result()
-        if full is None:
-            others = conn.execute(
-                OTHERS, ([session.info.backend_pid for session in twins],)
-            ).fetchone()
-            full = others == (0,)
+        return [session.info.backend_pid for session in twins]
+
+
+def give_back(conn: Connection, *, full: bool | None = None, ended: Sequence[int] = ()) -> None:
+    """Let PostgreSQL use the room of replaced bucket rows again.
+
+    `full` gives it back to the disk, for which searches and writers wait, so None does that while
+    nobody else is connected, but for the server's processes that are about to end.
+    """
+    if full is None:
+        full = conn.execute(OTHERS, (list(ended),)).fetchone() == (0,)
     conn.execute(VACUUM_FULL if full else VACUUM)
-    return seconds
 
 
 def fragmented(conn: Connection, *, least_rows: int = WORTH_COMPACTING_ROWS) -> list[str]:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
 from servers import embedded_only
 
-from imgdb import binary_copy, buckets, first_import, importing, schema
+from imgdb import binary_copy, buckets, first_import, importing, maintenance, schema
+from imgdb.buckets import Filed
 from imgdb.complaints import BadLines
 from imgdb.embedded import Server
-from imgdb.first_import import First
 from imgdb.hashing import ALGORITHMS, to_hex
 from imgdb.importing import Imported, import_hashes
 
@@ -78,8 +78,8 @@ def filed(monkeypatch):
     file = buckets.file
 
     def note(conn, feeds, hashes):
-        file(conn, feeds, hashes)
         spaces.extend(feed.space_id for feed in feeds)
+        return file(conn, feeds, hashes)
 
     monkeypatch.setattr(buckets, "file", note)
     monkeypatch.setattr(importing, "SMALL_FILE", 0)
@@ -292,7 +292,7 @@ def test_what_is_removed_is_made_again_as_it_was(conn, filed, hashes, directly):
     conn.execute(MORE)
     before, indexes = definitions(conn), dict(conn.execute(INDEXES).fetchall())
     assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert directly == [First(900, is_compact=True)]
+    assert directly == [(900, Filed(True, False))]
     assert definitions(conn) == before
     # One gets no entries, and the definition of the other does not tell all.
     after = dict(conn.execute(INDEXES).fetchall())
@@ -329,7 +329,7 @@ def test_the_same_pictures_are_flat_as_in_the_server(conn, filed, directly, tmp_
     lines = [f"{n},{first},{second}\n" for n, (first, second) in enumerate(rows)]
     file.write_text(f"path,{','.join(columns)}\n{''.join(lines)}")
     import_hashes(conn, file, collection="shop")
-    assert directly == [First(len(rows), is_compact=True)]
+    assert directly == [(len(rows), Filed(True, False))]
     told = conn.execute(
         "SELECT flat, imgdb._is_flat(ahash, dhash, phash, whash) FROM imgdb.image"
     ).fetchall()
@@ -360,13 +360,13 @@ def test_what_the_server_refuses_leaves_nothing(conn, filed, hashes, directly):
         assert conn.execute(f"SELECT FROM imgdb.{table}").fetchall() == []
 
 
-def test_beside_other_hashes_the_buckets_may_need_compacting(conn, filed, hashes, directly):
+def test_the_first_images_come_beside_the_hashes_of_others(conn, filed, hashes, directly):
     conn.execute("SELECT imgdb.create_space('other', '')")
     conn.execute("CREATE TABLE picture (hash bigint)")
     conn.execute("SELECT imgdb.track('picture', 'hash', 'other')")
     conn.execute("INSERT INTO picture VALUES (5)")
     assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert directly == [First(900, is_compact=False)]
+    assert directly == [(900, Filed(True, False))]
     assert missing(conn) == []
 
 
@@ -430,7 +430,7 @@ def test_what_a_subscriber_would_be_told_is_not_emptied(home, filed, hashes, dir
     with Server(home, settings=replicating, durable=False) as server:
         schema.upgrade(server.conninfo())
         with psycopg.connect(server.conninfo(), autocommit=True) as conn:
-            assert buckets.is_first(conn) is False
+            assert conn.execute(buckets.EMPTY_BUCKETS).fetchone() == (False,)
             assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
             assert missing(conn) == []
     assert directly == [None]
@@ -549,6 +549,92 @@ def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tm
     result = cli("import", file, "--collection", "shop", "--format", "json", dsn=database)
     assert (result.code, json.loads(result.stdout)["added"]) == (0, len(lines))
     assert missing(conn) == []
+
+
+# -- merging in the client -----------------------------------------------------------------------
+
+
+def filed_twice(space, masks, hashes):
+    """File hashes in small rows that overlap."""
+    space.clear()
+    if masks:
+        space.use_masks(masks)
+    bands = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
+    for part in (hashes, hashes[::2], hashes[1::3]):
+        space.conn.execute(
+            "SELECT imgdb._file_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
+            [space.space_id, bands, part],
+        )
+
+
+@pytest.mark.parametrize("masks", MASKS)
+@given(hashes=clustered() | st.lists(st.sampled_from(CORNERS)))
+@example(hashes=CROWD + CROWD)
+@example(hashes=[])
+def test_refiled_rows_are_those_of_compact(space, masks, hashes):
+    filed_twice(space, MASKS[masks], hashes)
+    assert buckets.refile(space.conn, space.name)
+    found = sorted(space.buckets())
+    filed_twice(space, MASKS[masks], hashes)
+    space.insert(hashes)  # or they are stale, and compact drops them
+    space.compact()
+    assert found == sorted(space.buckets())
+
+
+def test_what_others_append_meanwhile_stays(space, database):
+    space.insert([1, 2])
+    with psycopg.connect(database) as other:
+        other.execute("INSERT INTO hashes (hash) VALUES (3), (4)")
+        assert buckets.refile(space.conn, space.name)
+    assert space.within(0, 4).keys() == space.scan(0, 4).keys() == {1, 2, 3, 4}
+
+
+def test_two_do_not_take_at_once(space, database):
+    space.insert([1, 2])
+    with psycopg.connect(database) as other:
+        assert sorted(buckets._take(other, space.space_id, 10)) == [1, 2]
+        assert buckets._take(space.conn, space.space_id, 10) is None
+        other.rollback()
+    assert sorted(buckets._take(space.conn, space.space_id, 10)) == [1, 2]
+
+
+def test_a_space_that_is_too_large_is_compacted(space, monkeypatch):
+    filed_twice(space, None, [1, 2, 3])
+    space.insert([1, 2, 3])
+    before = space.buckets()
+    monkeypatch.setattr(buckets, "MOST_REFILED", 2)
+    assert not buckets.refile(space.conn, space.name)
+    assert space.buckets() == before
+    maintenance.tidy(space.conn, [space.name])
+    assert len(space.buckets()) < len(before)
+
+
+def test_refiling_waits_for_compact_and_for_other_bands(space, database):
+    with psycopg.connect(database) as other:
+        other.execute("SELECT imgdb._hold_off_compact(%s::smallint)", [space.space_id])
+        space.conn.execute("SET lock_timeout = 1")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            buckets.refile(space.conn, space.name)
+    with psycopg.connect(database) as other:
+        other.execute("SELECT * FROM imgdb._begin_merge(%s)", [space.name])
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            space.conn.execute("SELECT imgdb.rebuild(%s)", [space.name])
+
+
+def test_a_later_import_replaces_the_rows_of_smaller_spaces(conn, filed, hashes, tmp_path):
+    few = tmp_path / "few.csv"
+    few.write_text("path,phash\nfirst,0000000000000001\nsecond,0000000000000002\n")
+    assert import_hashes(conn, few, collection="few").filed == Filed(True, False)
+    assert import_hashes(conn, hashes, collection="shop").filed == Filed(True, True)
+    assert import_hashes(conn, few, collection="other").filed == Filed(False, False)
+    assert missing(conn) == []
+    before = bucket_rows(conn)
+    maintenance.tidy(conn, ALGORITHMS)
+    merged = bucket_rows(conn)
+    assert len(before) > len(merged)
+    for space in ALGORITHMS:
+        conn.execute("SELECT imgdb.rebuild(%s)", [space])
+    assert bucket_rows(conn) == merged
 
 
 def test_rows_of_binary_copy_keep_their_nulls(conn):

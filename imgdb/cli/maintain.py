@@ -125,7 +125,7 @@ def compact_after(conn: psycopg.Connection[Any], added: int) -> None:
     """Compact what a large run left fragmented, and say so."""
     from psycopg.errors import InsufficientPrivilege
 
-    from imgdb.maintenance import fragmented, merge
+    from imgdb.maintenance import fragmented, tidy
 
     if added < LARGE:
         return
@@ -133,7 +133,7 @@ def compact_after(conn: psycopg.Connection[Any], added: int) -> None:
         if names := fragmented(conn):
             told = ", ".join(names)
             typer.echo(f"imgdb: compacting {told}, for faster searches", err=True)
-            merge(conn, names)
+            tidy(conn, names)
     except InsufficientPrivilege:
         # Whoever may add images need not be allowed to look after the spaces.
         typer.echo("imgdb: let the owner of schema imgdb run imgdb compact", err=True)

@@ -46,6 +46,7 @@ def import_file(
     from imgdb.complaints import BadLines
     from imgdb.database import open_database
     from imgdb.importing import import_hashes
+    from imgdb.maintenance import give_back
     from imgdb.stopping import Stopping
 
     try:
@@ -54,8 +55,10 @@ def import_file(
                 done = import_hashes(
                     conn, file, collection=collection, stopping=stopping, watching=bar.update
                 )
-            if not done.is_compact:
+            if done.filed is None or not done.filed.is_compact:
                 compact_after(conn, done.added + done.updated)
+            elif done.filed.has_replaced:
+                give_back(conn)
     except BadLines as error:
         for line in error.told:
             typer.echo(f"imgdb: {printable(line)}", err=True)

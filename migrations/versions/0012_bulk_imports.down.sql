@@ -83,6 +83,8 @@ $$;
 COMMENT ON FUNCTION imgdb._store_import(integer) IS
 'Files the rows of pg_temp.fresh_hash in imgdb.image; rows that were made from a file stay.';
 
+DROP FUNCTION imgdb._take_hashes(smallint, bigint);
+DROP FUNCTION imgdb._begin_merge(text);
 DROP FUNCTION imgdb._empty_buckets();
 DROP FUNCTION imgdb._end_first_import(text[]);
 DROP FUNCTION imgdb._begin_first_import(name[]);
