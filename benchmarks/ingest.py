@@ -220,11 +220,9 @@ def write_hashes(folder: Path, count: int) -> tuple[Path, Path]:
     return ours, theirs
 
 
-def import_rates(
-    command: Command, files: tuple[Path, Path], count: int, rounds: int
-) -> dict[str, float]:
+def import_rates(command: Command, folder: Path, count: int, rounds: int) -> dict[str, float]:
     """Return hashes per second of `imgdb import`, from a CSV file into one space, and of COPY."""
-    ours, theirs = files
+    ours, theirs = write_hashes(folder, count)
     rates: dict[str, list[float]] = {"import": [], "copy": []}
     for number in range(rounds):
         command.empty()
@@ -234,7 +232,7 @@ def import_rates(
         command.empty()
         rates["copy"].append(round(count / plain_copy(command.conninfo, theirs)))
         told = ", ".join(f"{name} {of_way[-1]:,}" for name, of_way in rates.items())
-        print(f"round {number + 1}: {told} hashes/s", file=sys.stderr)
+        print(f"round {number + 1}, {count:,} lines: {told} hashes/s", file=sys.stderr)
     return {name: median(of_way) for name, of_way in rates.items()}
 
 
@@ -264,9 +262,12 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=40, help=f"12 megapixels, {LINKS} links each")
     parser.add_argument("--small", type=int, default=60_000, help="pictures of 28x28")
     parser.add_argument("--plain", type=int, default=10_000, help="of these, for the plain loop")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows to import")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="to import at once"
+    )
+    parser.add_argument("--append", type=int, default=200_000, help="images to store")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--import-rounds", type=int, default=5)
+    parser.add_argument("--import-rounds", type=int, default=3)
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
     load_before = round(os.getloadavg()[0], 1)
@@ -281,7 +282,6 @@ def main() -> None:
         }
         # benchmarks.large_jpegs loads its sources under a lower limit, which Pillow keeps.
         Image.MAX_IMAGE_PIXELS = None
-        hashes = write_hashes(folder, given.rows)
         with Server(folder / "home") as server:
             schema.upgrade(server.conninfo())
             command = Command(server.conninfo())
@@ -289,10 +289,13 @@ def main() -> None:
                 name: measure_ways(paths, plain, command, given.rounds)
                 for name, (paths, plain) in sets.items()
             }
-            imported = import_rates(command, hashes, given.rows, given.import_rounds)
+            imported = {
+                str(count): import_rates(command, folder, count, given.import_rounds)
+                for count in given.rows
+            }
             command.empty()
             with psycopg.connect(server.conninfo(), autocommit=True) as conn:
-                appended = append_rate(conn, given.rows // 5)
+                appended = append_rate(conn, given.append)
                 row = conn.execute("SHOW server_version").fetchone()
     assert row is not None
     result = {
@@ -306,7 +309,6 @@ def main() -> None:
         "images per second": found,
         "appended per second": appended,
         "imported per second": imported,
-        "rows": given.rows,
     }
     given.result.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -28,7 +28,7 @@ COPY = "COPY imgdb.prefix_bucket (space_id, prefix, hashes) FROM STDIN (FORMAT b
 
 MOST_HASHES = 200
 
-# Hashes of a space that are sorted in the client's memory, 100 bytes each.
+# Hashes of a space that the server puts together and the client sorts in memory, 100 bytes each.
 MOST_REFILED = 16_000_000
 
 # Rows of this many hashes are put together at a time.
@@ -82,7 +82,7 @@ def file(
     # In a table that is new nothing needs to be looked for.
     if conn.execute(EMPTY_BUCKETS).fetchone() != (True,):
         for space_id, (_, parts) in filing.items():
-            taken = _take(conn, space_id, 2 * sum(map(len, parts)))
+            taken = _take(conn, space_id, min(2 * sum(map(len, parts)), MOST_REFILED))
             if taken is None:
                 is_compact = False
             else:

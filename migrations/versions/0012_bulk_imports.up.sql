@@ -455,7 +455,8 @@ DECLARE
 BEGIN
     SELECT s.band_masks INTO v_band_masks FROM imgdb.space AS s WHERE s.space_id = of_space_id;
     IF
-        NOT pg_try_advisory_xact_lock(1768777573, of_space_id)
+        NOT has_table_privilege('imgdb.prefix_bucket', 'DELETE')
+        OR NOT pg_try_advisory_xact_lock(1768777573, of_space_id)
         OR (
             SELECT sum(cardinality(b.hashes)) > most_hashes * cardinality(v_band_masks)
             FROM imgdb.prefix_bucket AS b
@@ -481,4 +482,5 @@ $$;
 
 COMMENT ON FUNCTION imgdb._take_hashes(smallint, bigint) IS
 'Deletes the bucket rows of a space and returns their hashes, eight bytes each, the highest first, '
-'for a client that files them again. NULL if there are more, or somebody else takes them.';
+'for a client that files them again. NULL if there are more, if this role may not, or if somebody '
+'else takes them.';
