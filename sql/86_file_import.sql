@@ -109,5 +109,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._hold_collection(integer) IS
-'Does once what the foreign key of imgdb.image does for each row: the collection is there, and stays '
-'until the transaction ends.';
+'Does once what the foreign key of imgdb.image does for each row: the collection is there, and '
+'stays until the transaction ends.';

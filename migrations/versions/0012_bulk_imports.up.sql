@@ -263,8 +263,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._hold_collection(integer) IS
-'Does once what the foreign key of imgdb.image does for each row: the collection is there, and stays '
-'until the transaction ends.';
+'Does once what the foreign key of imgdb.image does for each row: the collection is there, and '
+'stays until the transaction ends.';
 
 CREATE FUNCTION imgdb._begin_first_import(hash_columns name[])
 RETURNS text[]
