@@ -525,8 +525,9 @@ OTHERS = (
 def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tmp_path, when, how):
     if when == "later":
         request.getfixturevalue("earlier")
-    random = np.random.default_rng(6).integers(0, 2**64 - 1, 110_000, dtype=np.uint64)
-    lines = [f"/shop/pictures/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]
+    random = np.random.default_rng(6).integers(0, 2**64 - 1, 20_000, dtype=np.uint64)
+    deep = "/pictures" * 22  # few lines make a large file
+    lines = [f"{deep}/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]
     file = tmp_path / "hashes.csv"
     file.write_text("\n".join(["path,phash", *lines]))
     assert file.stat().st_size > importing.SMALL_FILE
