@@ -1,3 +1,17 @@
+-- A subscriber would empty its table, too, which may hold what others sent it. And rows that are
+-- there, but not seen, would be lost: policies hide some, an old snapshot what came after it.
+CREATE FUNCTION imgdb._may_empty(relation regclass)
+RETURNS boolean
+LANGUAGE sql STABLE
+RETURN (
+    current_setting('wal_level') <> 'logical'
+    AND NOT row_security_active(relation)
+    AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
+);
+
+COMMENT ON FUNCTION imgdb._may_empty(regclass) IS
+'Whether a table in which no row is seen may be truncated.';
+
 -- Rows that come one after the other keep each index sorted, which takes several times as long as
 -- sorting once when all are there; for a trigger with a transition table each row is put aside,
 -- even if it does not run. And a table that was emptied in the same transaction has new files:
@@ -12,8 +26,7 @@ DECLARE
     v_part record;
     v_remake text[] := '{}';
 BEGIN
-    -- A subscriber would empty its table, too, which may hold what others sent it.
-    IF current_setting('wal_level') = 'logical' THEN
+    IF NOT imgdb._may_empty('imgdb.image') THEN
         RETURN NULL;
     END IF;
     LOCK TABLE imgdb.image, imgdb.image_region, imgdb.not_duplicate
@@ -146,7 +159,7 @@ RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-    IF current_setting('wal_level') = 'logical' THEN
+    IF NOT imgdb._may_empty('imgdb.prefix_bucket') THEN
         RETURN false;
     END IF;
     LOCK TABLE imgdb.prefix_bucket IN ACCESS EXCLUSIVE MODE NOWAIT;

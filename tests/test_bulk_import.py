@@ -430,6 +430,38 @@ def test_who_may_file_need_not_own_the_table(filer, conn, filed, hashes, directl
     assert missing(conn) == []
 
 
+def test_rows_that_are_hidden_are_not_emptied(filer, conn, filed, hashes, directly):
+    tables = "image", "image_region", "not_duplicate", "prefix_bucket"
+    for table in tables:
+        conn.execute(f"ALTER TABLE imgdb.{table} OWNER TO imgdb_filer")
+    conn.execute(
+        "INSERT INTO imgdb.image (collection_id, path, recipe)"
+        " SELECT imgdb._make_collection('theirs'), 'hidden', 'imported';"
+        "ALTER TABLE imgdb.image ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
+        "CREATE POLICY ours ON imgdb.image USING (path <> 'hidden')"
+    )
+    try:
+        assert import_hashes(filer, hashes, collection="shop") == Imported(added=900)
+    finally:
+        for table in tables:
+            conn.execute(f"ALTER TABLE imgdb.{table} OWNER TO SESSION_USER")
+    assert directly == [None]
+    assert conn.execute("SELECT count(*) FROM imgdb.image").fetchone() == (901,)
+    assert missing(conn) == []
+
+
+def test_rows_that_an_old_snapshot_lacks_are_not_emptied(database, conn):
+    with psycopg.connect(database) as old:
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT FROM imgdb.collection")
+        conn.execute(
+            "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+            " SELECT imgdb._make_collection('shop'), 'a', 7, 'imported'"
+        )
+        assert old.execute(first_import.BEGIN, [["phash"]]).fetchone() == (None,)
+        assert old.execute(buckets.EMPTY_BUCKETS).fetchone() == (False,)
+
+
 def test_what_a_subscriber_would_be_told_is_not_emptied(home, filed, hashes, directly):
     replicating = {"wal_level": "logical", "max_wal_senders": "1"}
     with Server(home, settings=replicating, durable=False) as server:

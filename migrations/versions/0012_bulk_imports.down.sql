@@ -88,6 +88,7 @@ DROP FUNCTION imgdb._begin_merge(text);
 DROP FUNCTION imgdb._empty_buckets();
 DROP FUNCTION imgdb._end_first_import(text[]);
 DROP FUNCTION imgdb._begin_first_import(name[]);
+DROP FUNCTION imgdb._may_empty(regclass);
 DROP FUNCTION imgdb._hold_collection(integer);
 DROP FUNCTION imgdb._hold_filing(name[]);
 DROP FUNCTION imgdb._may_file();

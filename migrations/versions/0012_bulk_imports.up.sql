@@ -266,6 +266,20 @@ COMMENT ON FUNCTION imgdb._hold_collection(integer) IS
 'Does once what the foreign key of imgdb.image does for each row: the collection is there, and '
 'stays until the transaction ends.';
 
+-- A subscriber would empty its table, too, which may hold what others sent it. And rows that are
+-- there, but not seen, would be lost: policies hide some, an old snapshot what came after it.
+CREATE FUNCTION imgdb._may_empty(relation regclass)
+RETURNS boolean
+LANGUAGE sql STABLE
+RETURN (
+    current_setting('wal_level') <> 'logical'
+    AND NOT row_security_active(relation)
+    AND current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')
+);
+
+COMMENT ON FUNCTION imgdb._may_empty(regclass) IS
+'Whether a table in which no row is seen may be truncated.';
+
 CREATE FUNCTION imgdb._begin_first_import(hash_columns name[])
 RETURNS text[]
 LANGUAGE plpgsql VOLATILE
@@ -274,8 +288,7 @@ DECLARE
     v_part record;
     v_remake text[] := '{}';
 BEGIN
-    -- A subscriber would empty its table, too, which may hold what others sent it.
-    IF current_setting('wal_level') = 'logical' THEN
+    IF NOT imgdb._may_empty('imgdb.image') THEN
         RETURN NULL;
     END IF;
     LOCK TABLE imgdb.image, imgdb.image_region, imgdb.not_duplicate
@@ -408,7 +421,7 @@ RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-    IF current_setting('wal_level') = 'logical' THEN
+    IF NOT imgdb._may_empty('imgdb.prefix_bucket') THEN
         RETURN false;
     END IF;
     LOCK TABLE imgdb.prefix_bucket IN ACCESS EXCLUSIVE MODE NOWAIT;
