@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psycopg
@@ -19,7 +18,7 @@ from imgdb.buckets import Filed
 from imgdb.complaints import BadLines, Complaints
 from imgdb.hash_table import Rows
 from imgdb.hashing import ALGORITHMS, Hashes
-from imgdb.sessions import Session, at_once, read_committed, twin
+from imgdb.sessions import Session, at_once, read_committed, twin, value
 from imgdb.staging import Staged, Watching, heads
 from imgdb.stopping import Stopping
 from imgdb.store import MAKE_COLLECTION
@@ -57,10 +56,10 @@ def _store(
         return None
     columns = list(first.hashes)
     feeds = buckets.hold(conn, columns)
-    remake = _value(conn, BEGIN, columns) if feeds else None
+    remake = value(conn, BEGIN, columns) if feeds else None
     if remake is None:
         return None
-    collection_id = int(_value(conn, MAKE_COLLECTION, collection))
+    collection_id = int(value(conn, MAKE_COLLECTION, collection))
     conn.execute(HOLD_COLLECTION, (collection_id,))
     staged = Staged()
     statement = SQL(COPY).format(SQL(", ").join(map(Identifier, columns)))
@@ -92,12 +91,6 @@ def _end(conn: Session, copying: contextlib.ExitStack, remake: list[str]) -> Non
     """Wait until the server has the rows, and make the indexes again."""
     copying.close()
     conn.execute(END, (remake,))
-
-
-def _value(conn: psycopg.Connection[Any], query: str, argument: object) -> Any:
-    row = conn.execute(query, (argument,)).fetchone()
-    assert row is not None
-    return row[0]
 
 
 def _encoded(collection_id: int, rows: Rows) -> bytes:

@@ -20,7 +20,7 @@ from imgdb.buckets import Filed
 from imgdb.complaints import TOLD, BadLines, Complaints
 from imgdb.errors import DatabaseFailure, UsageError
 from imgdb.pool import available_cores
-from imgdb.sessions import Session, at_once, read_committed, twin
+from imgdb.sessions import Session, at_once, read_committed, twin, value
 from imgdb.stopping import Stopping
 from imgdb.store import MAKE_COLLECTION, Stored
 
@@ -95,9 +95,8 @@ def import_hashes(
             raise BadLines(path, complaints)
         other = stack.enter_context(twin(conn))
         # Committed at once: every session refers to it.
-        row = other.execute(MAKE_COLLECTION, (collection,)).fetchone()
-        assert row is not None
-        storing = _Storing(sessions, int(row[0]), path, stopping)
+        collection_id = int(value(other, MAKE_COLLECTION, collection))
+        storing = _Storing(sessions, collection_id, path, stopping)
         filed: Filed | None = None
         if storing.any_stored() or not files:
             stored = storing.by_triggers()
@@ -175,8 +174,7 @@ class _Storing:
         return stored, left
 
     def _ask(self, session: Session) -> bool:
-        row = session.execute(ANY_STORED, (self.collection_id,)).fetchone()
-        return row == (True,)
+        return bool(value(session, ANY_STORED, self.collection_id))
 
     def _store(self, session: Session, *, are_filed: bool) -> Stored:
         # A savepoint: what was staged can still be read when a path turns out to be there twice.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -24,6 +24,13 @@ def twin(conn: Session) -> Session:
     password = {"password": conn.info.password} if conn.info.password else {}
     conninfo = make_conninfo(conn.info.dsn, **password)
     return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+
+
+def value(session: Session, query: LiteralString, *arguments: object) -> Any:
+    """Return the only column of the only row that a query answers."""
+    row = session.execute(query, arguments).fetchone()
+    assert row is not None
+    return row[0]
 
 
 @contextlib.contextmanager

@@ -6,12 +6,13 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from imgdb.fingerprint import Fingerprint
+from imgdb.sessions import value
 
 COLUMNS = tuple(column.name for column in fields(Fingerprint) if column.name != "regions")
 _values = operator.attrgetter(*COLUMNS)
@@ -101,7 +102,7 @@ class Store:
 
     def __init__(self, conn: psycopg.Connection[Any], collection: str) -> None:
         self._conn = conn
-        self._collection_id = int(self._value(MAKE_COLLECTION, collection))
+        self._collection_id = int(value(conn, MAKE_COLLECTION, collection))
 
     def compare(
         self,
@@ -187,8 +188,5 @@ class Store:
         """Note that files are gone; return how many images that were."""
         return int(self._value(MISSING, list(paths)))
 
-    def _value(self, call: str, *arguments: object) -> Any:
-        given = arguments if call == MAKE_COLLECTION else (self._collection_id, *arguments)
-        row = self._conn.execute(call, given).fetchone()
-        assert row is not None
-        return row[0]
+    def _value(self, call: LiteralString, *arguments: object) -> Any:
+        return value(self._conn, call, self._collection_id, *arguments)
