@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
-from imgdb import loader
 from imgdb.errors import PictureError
-from imgdb.formats import HEAD_SIZE, identify
+from imgdb.pictures import loader
+from imgdb.pictures.formats import HEAD_SIZE, identify
 
 BATCH = 100
 SECONDS = 30

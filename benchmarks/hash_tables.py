@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from benchmarks.tables import placed, table
-from imgdb.hashing import ALGORITHMS
+from imgdb.hashes.values import ALGORITHMS
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "hashes.md"

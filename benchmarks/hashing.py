@@ -29,8 +29,8 @@ from environment import environment
 from large_jpegs import Maker
 from PIL import Image
 
-from imgdb import loader
-from imgdb.fingerprint import fingerprint
+from imgdb.hashes.fingerprint import fingerprint
+from imgdb.pictures import loader
 
 RESULT = Path(__file__).parent / "results" / "hashing.json"
 ROUNDS = 2

@@ -16,10 +16,11 @@ from PIL import Image
 from benchmarks.environment import environment
 from benchmarks.hash_tables import machine
 from benchmarks.tables import placed, table
-from imgdb import hashing, loader
 from imgdb.errors import PictureError
-from imgdb.grey import to_grey
-from imgdb.hashing import ALGORITHMS, Hashes, distance
+from imgdb.hashes import exact
+from imgdb.hashes.values import ALGORITHMS, Hashes, distance
+from imgdb.pictures import loader
+from imgdb.pictures.grey import to_grey
 
 RESULT = Path(__file__).parent / "results" / "hopper.json"
 PAGE = Path(__file__).parent.parent / "docs" / "pictures.md"
@@ -41,14 +42,14 @@ def measure(path: Path, reference: Hashes) -> dict[str, object] | None:
                 grey, kind, read = to_grey(image), str(image.format), False
         except Exception:  # whatever it is that this plugin of Pillow raises
             return None
-    hashes = hashing.hash_grey(grey)
+    hashes = exact.hash_grey(grey)
     distances = [distance(getattr(hashes, name), getattr(reference, name)) for name in ALGORITHMS]
     return {"format": kind, "size": list(grey.size), "read": read, "distances": distances}
 
 
 def main(pictures: Path) -> None:
     folder = next(pictures.glob("pillow-tests/pillow-*/Tests/images"))
-    reference = hashing.hash_grey(loader.load(folder / REFERENCE).grey)
+    reference = exact.hash_grey(loader.load(folder / REFERENCE).grey)
     paths = sorted({path for name in NAMES for path in folder.glob(name)})
     found = {path.name: measure(path, reference) for path in paths}
     files = {name: row for name, row in found.items() if row is not None}

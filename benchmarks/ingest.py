@@ -34,11 +34,11 @@ from PIL import Image
 from benchmarks.environment import environment
 from benchmarks.large_jpegs import Maker
 from imgdb import schema
-from imgdb.embedded import Server
-from imgdb.fingerprint import Fingerprint
-from imgdb.hashing import ALGORITHMS
-from imgdb.loader import Decode, load
-from imgdb.store import Batch, Store
+from imgdb.database.embedded import Server
+from imgdb.hashes.fingerprint import Fingerprint
+from imgdb.hashes.values import ALGORITHMS
+from imgdb.ingest.store import Batch, Store
+from imgdb.pictures.loader import Decode, load
 
 RESULT = Path(__file__).parent / "results" / "ingest.json"
 JOBS = 2

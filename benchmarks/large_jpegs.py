@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from imgdb import loader
 from imgdb.errors import PictureError
+from imgdb.pictures import loader
 
 # Photographs among the fetched files, by their paths; whatever else loads is called graphics.
 _PHOTO = re.compile(

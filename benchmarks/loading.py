@@ -12,7 +12,7 @@ from benchmarks.contest import Contestant
 from benchmarks.progress import say
 from benchmarks.searches import Effort
 from benchmarks.store import Store, copy_hashes, database, sizes, timed
-from imgdb.embedded import Server
+from imgdb.database.embedded import Server
 
 BATCHES = 100  # that a table is filled in, one transaction each
 LEAST_BATCH = 1000

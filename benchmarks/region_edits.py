@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.large_jpegs import sources
-from imgdb import hashing, loader
+from imgdb.hashes import exact, values
+from imgdb.pictures import loader
 
 # Photographs nearer than that are taken for the same scene, and only the first is kept.
 SAME_SCENE = 12
@@ -42,9 +43,9 @@ def _unlike(files: Sequence[Path]) -> list[Image.Image]:
     for file in files:
         with loader.open_source(file) as source:
             image = source.small(LONGER_SIDE).image
-        number = hashing.hash_grey(image.convert("L")).phash
+        number = exact.hash_grey(image.convert("L")).phash
         assert number is not None
-        if all(hashing.distance(number, other) > SAME_SCENE for other in hashes):
+        if all(values.distance(number, other) > SAME_SCENE for other in hashes):
             hashes.append(number)
             images.append(image)
     return images

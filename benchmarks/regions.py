@@ -33,13 +33,13 @@ from benchmarks.large_jpegs import Maker
 from benchmarks.progress import say
 from benchmarks.region_edits import Edit, collages, crops, graphics, photographs
 from imgdb import schema
-from imgdb.embedded.server import Server
-from imgdb.fingerprint import fingerprint
-from imgdb.ingest import ingest
-from imgdb.maintenance import compact
-from imgdb.options import Options
-from imgdb.region_search import region_query, sharing_parts
-from imgdb.search import query_by_file, similar
+from imgdb.database.compaction import compact
+from imgdb.database.embedded.server import Server
+from imgdb.hashes.fingerprint import fingerprint
+from imgdb.ingest.options import Options
+from imgdb.ingest.run import ingest
+from imgdb.search.images import query_by_file, similar
+from imgdb.search.parts import region_query, sharing_parts
 
 RESULT = Path(__file__).parent / "results" / "regions.json"
 VOTES = (1, 2, 3, 4)

@@ -18,9 +18,10 @@ import numpy as np
 from environment import environment
 from large_jpegs import Maker
 
-from imgdb import hashing, loader, reduced
 from imgdb.errors import PictureError
-from imgdb.hashing import ALGORITHMS, Hashes, distance
+from imgdb.hashes import exact, scaled
+from imgdb.hashes.values import ALGORITHMS, Hashes, distance
+from imgdb.pictures import loader
 
 RESULT = Path(__file__).parent / "results" / "scaled_drift.json"
 COUNTS = {"photos": 400, "mosaics": 150, "graphics": 200, "hard": 200}
@@ -49,12 +50,12 @@ def measure(files: Iterator[bytes]) -> dict[str, object]:
         with loader.open_stream(
             BytesIO(content), byte_size=None, modified_at=datetime.now(UTC)
         ) as source:
-            exact = hashing.hash_grey(source.picture("exact").grey)
+            full = exact.hash_grey(source.picture("exact").grey)
             small = source.picture("scaled").grey
-        reading = reduced.read_reduced(small)
+        reading = scaled.read_reduced(small)
         refused += reading is None
-        all_files.append(moved(exact, reduced.measure(small)[0].hashes))
-        kept.append(moved(exact, reading.hashes) if reading else [0, 0, 0, 0])
+        all_files.append(moved(full, scaled.measure(small)[0].hashes))
+        kept.append(moved(full, reading.hashes) if reading else [0, 0, 0, 0])
     return {
         "pictures": len(kept),
         "decoded_in_full": refused,

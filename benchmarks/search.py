@@ -17,7 +17,7 @@ from benchmarks.options import arguments
 from benchmarks.progress import say
 from benchmarks.results import OtherEnvironment, Results
 from benchmarks.store import Store, loaded
-from imgdb.embedded import Server
+from imgdb.database.embedded import Server
 
 PHOTO_ROWS = 1_000_000
 

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from benchmarks.dataset import Hashes
 from imgdb import schema
-from imgdb.embedded import Server
+from imgdb.database.embedded import Server
 
 TEMPLATE = "imgdb_bench_template"
 

@@ -159,7 +159,7 @@ def _tidy(printed: str) -> str:
 
 
 def main() -> None:
-    from imgdb.embedded import find_bindir
+    from imgdb.database.embedded import find_bindir
 
     environment = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
     for name in PAGES:

@@ -16,8 +16,8 @@ class UsageError(ImgdbError):
 class PictureError(ImgdbError):
     """A file that cannot be hashed.
 
-    `reason` is one word of `imgdb.loader.REASONS`, stored in `imgdb.ingest_failure`; `detail` says
-    it for this file.
+    `reason` is one word of `pictures.reasons.REASONS`, stored in `imgdb.ingest_failure`; `detail`
+    says it for this file.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

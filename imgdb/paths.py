@@ -8,11 +8,15 @@ every path has exactly one spelling and every spelling gives the path back.
 import os
 import re
 import shlex
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from imgdb.errors import UsageError
 
 # Bytes: an entry of PostgreSQL's btrees, which holds the collection as well, takes 2,704.
 LONGEST = 2600
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Control characters (category Cc) are valid text, but a name with ESC or a newline in it could
 # rewrite the terminal of whoever lists the database, or pass for two names.
@@ -67,3 +71,34 @@ def shell_word(text: str) -> str:
         return shlex.quote(text)
     # Its escapes are those of $'...' as well.
     return "$'" + text.replace("'", r"\'") + "'"
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path as the caller spells it: symbolic links stay, unless `..` is in it.
+
+    What `link/..` means, only the file system knows.
+    """
+    given = os.fspath(path)
+    return os.path.realpath(given) if ".." in given.split(os.sep) else os.path.abspath(given)
+
+
+def outermost(folders: Iterable[str]) -> list[str]:
+    """Return the folders that are not inside another one of them, each once."""
+    kept: list[str] = []
+    for folder in sorted(set(folders), key=lambda path: path.split(os.sep)):
+        if not kept or not is_below(folder, kept[-1]):
+            kept.append(folder)
+    return kept
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Tell whether a path is in a folder or below, or is the folder; both absolute."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def modified_at(status: os.stat_result) -> datetime:
+    """Give a file's time of modification as PostgreSQL stores it: UTC, whole microseconds."""
+    try:
+        return _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+    except OverflowError:  # a clock gone wild; the year 9999 is as good as any
+        return datetime.max.replace(tzinfo=UTC)

@@ -41,8 +41,8 @@ def _folder(name: str) -> Path:
 
 
 def sql_files() -> list[Path]:
-    """List the files that say what the schema is, in load order."""
-    return sorted(_folder("sql").glob("*.sql"))
+    """List the files that say what the schema is, in load order: folder by folder, by number."""
+    return sorted(_folder("sql").glob("*/*.sql"))
 
 
 def migrations_folder() -> Path:

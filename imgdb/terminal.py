@@ -13,7 +13,7 @@ from imgdb.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from imgdb.thumbnail import Thumbnail
+    from imgdb.pictures.thumbnail import Thumbnail
 
 # Cells.
 _WIDTH = 30

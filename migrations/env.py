@@ -14,7 +14,8 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from imgdb import schema
-from imgdb.database import Place, connect, locate
+from imgdb.database import connect
+from imgdb.database.connect import Place, locate
 from imgdb.errors import ImgdbError
 
 

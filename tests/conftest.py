@@ -21,7 +21,7 @@ from psycopg import sql
 from spaces import Space
 
 from imgdb import schema
-from imgdb.embedded import Server
+from imgdb.database.embedded import Server
 
 # Further servers for a run: IMGDB_TEST_SERVERS="pg14=/path/to/bin pg17=/path/to/bin".
 BINDIRS: dict[str, Path | None] = {

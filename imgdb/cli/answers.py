@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from imgdb.cli.output import Format, Row, default_format, render
 from imgdb.cli.pages import check_page, save_page
 from imgdb.cli.pictures import STDIN, Failures, listed_paths
 from imgdb.cli.show import draw_answers, find_canvas
 from imgdb.errors import PictureError
-from imgdb.output import Format, Row, default_format, printable, render
+from imgdb.words import printable
 
 if TYPE_CHECKING:
-    from imgdb.region_search import RegionMatch, RegionQuery
-    from imgdb.search import Match, Query
+    from imgdb.search.images import Match, Query
+    from imgdb.search.parts import RegionMatch, RegionQuery
     from imgdb.terminal import Canvas
 
 Asked = TypeVar("Asked", bound="Query | RegionQuery")

@@ -20,8 +20,9 @@ import typer
 from imgdb.cli.apply import apply, restore
 from imgdb.cli.calibrate import calibrate
 from imgdb.cli.compare import compare_files
+from imgdb.cli.completion import SHELLS, VARIABLE
 from imgdb.cli.db import db_app
-from imgdb.cli.demo import demo
+from imgdb.cli.demo.command import demo
 from imgdb.cli.duplicates import duplicates
 from imgdb.cli.hash import hash_files
 from imgdb.cli.help import Command, Group
@@ -34,7 +35,6 @@ from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
 from imgdb.cli.rehash import rehash
 from imgdb.cli.transfer import export, import_file
-from imgdb.completion import SHELLS, VARIABLE
 from imgdb.errors import ImgdbError, UsageError
 
 # What a shell says of a command that a signal ended: 130 for Ctrl-C.
@@ -49,7 +49,7 @@ _signal: int = signal.SIGINT
 app = typer.Typer(
     name="imgdb",
     no_args_is_help=True,
-    add_completion=False,  # ours: see imgdb/completion/answer.py
+    add_completion=False,  # ours: see imgdb/cli/completion/answer.py
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes longer to load than all the rest
     cls=Group,
@@ -95,7 +95,7 @@ def _show_version(wanted: bool) -> None:
 
 def _install_completion(wanted: bool) -> None:
     if wanted:
-        from imgdb.completion.install import current_shell, install
+        from imgdb.cli.completion.install import current_shell, install
 
         shell = current_shell()
         place, settings = install(shell)
@@ -106,7 +106,7 @@ def _install_completion(wanted: bool) -> None:
 
 def _show_completion(shell: str | None) -> None:
     if shell is not None:
-        from imgdb.completion.install import script
+        from imgdb.cli.completion.install import script
 
         if shell not in SHELLS:
             raise UsageError(f"no completion for {shell}; choose from {', '.join(SHELLS)}")
@@ -178,7 +178,7 @@ def main() -> None:
 def _complete(shell: str) -> NoReturn:
     """Answer a shell in which somebody pressed Tab, and leave, whatever a database is still at."""
     with contextlib.suppress(BaseException):
-        from imgdb.completion.answer import answer
+        from imgdb.cli.completion.answer import answer
 
         sys.stdout.buffer.write(os.fsencode(answer(app, shell, sys.argv[1:]) + "\n"))
         sys.stdout.flush()

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.options import Dsn, FormatOption
+from imgdb.cli.output import Format, Row, default_format, render
 from imgdb.errors import UsageError
-from imgdb.output import Format, Row, byte_count, default_format, printable, render
+from imgdb.words import byte_count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from imgdb.apply import Action, Done
+    from imgdb.duplicates.apply import Action, Done
 
 COLUMNS = ("path", "outcome", "byte_size", "reason")
 
@@ -50,9 +51,9 @@ def apply(
 
     Exit code 3 if some of the files are refused, 1 if all are.
     """
-    from imgdb.apply import apply as carry_out
-    from imgdb.database import open_database
-    from imgdb.plan import read_plan
+    from imgdb.database.connect import open_database
+    from imgdb.duplicates.apply import apply as carry_out
+    from imgdb.duplicates.plan import read_plan
 
     action = _action(trash, hard_link, delete)
     read = read_plan(plan)
@@ -72,8 +73,8 @@ def restore(
 
     Exit code 3 if some of the files cannot be put back, 1 if none can.
     """
-    from imgdb.apply import restore as put_back
-    from imgdb.database import open_database
+    from imgdb.database.connect import open_database
+    from imgdb.duplicates.apply import restore as put_back
 
     with open_database(dsn) as conn:
         done = _told(put_back(conn, trash), trash)
@@ -81,8 +82,8 @@ def restore(
 
 
 def _action(trash: str | None, hard_link: bool, delete: bool) -> Action:
-    from imgdb.apply import Delete, HardLink, MoveToTrash
-    from imgdb.trash import Trash
+    from imgdb.duplicates.apply import Delete, HardLink, MoveToTrash
+    from imgdb.duplicates.trash import Trash
 
     if [trash is not None, hard_link, delete].count(True) != 1:
         raise UsageError("say what to do with the files: --trash FOLDER, --hard-link or --delete")
@@ -104,7 +105,7 @@ def _told(files: Iterable[Done], source: str) -> list[Done]:
 
 
 def _finish(done: list[Done], format: Format | None) -> None:
-    from imgdb.apply import Outcome
+    from imgdb.duplicates.apply import Outcome
 
     format = format or default_format()
     rows: list[Row] = [(one.path, one.outcome, one.byte_size, one.reason) for one in done]

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli import pool_options as pool
+from imgdb.cli.completion import names
 from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.output import Format, Row, default_format, render, render_object
 from imgdb.cli.pages import OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures
-from imgdb.completion import names
 from imgdb.errors import ImgdbError
-from imgdb.output import Format, Row, default_format, render, render_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from imgdb.calibration import Applied
-    from imgdb.figures import Calibration, Curve, HashFigures
-    from imgdb.rates import Rate
+    from imgdb.search.calibration.confidence import Rate
+    from imgdb.search.calibration.measure import Applied
+    from imgdb.search.calibration.results import Calibration, Curve, HashFigures
 
 
 def calibrate(
@@ -111,13 +111,13 @@ def calibrate(
 
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """
-    from imgdb import calibration as module
-    from imgdb import edits as all_edits
-    from imgdb import progress
-    from imgdb.calibration_page import page
-    from imgdb.calibration_rows import COLUMNS, as_object, rows
-    from imgdb.database import open_database
-    from imgdb.figures import ENOUGH_PICTURES, Question
+    from imgdb.cli import progress
+    from imgdb.database.connect import open_database
+    from imgdb.pages.calibration import page
+    from imgdb.pictures import edits as all_edits
+    from imgdb.search.calibration import measure as module
+    from imgdb.search.calibration.results import ENOUGH_PICTURES, Question
+    from imgdb.search.calibration.rows import COLUMNS, as_object, rows
 
     check_page(html, open_page)
     question = Question(
@@ -192,7 +192,7 @@ PROPOSED = ("hash", "now", "found", "wrong", "proposed", "found", "wrong", "beca
 
 
 def _found(figures: HashFigures, curve: Curve) -> str:
-    from imgdb.calibration_rows import RECALLS
+    from imgdb.search.calibration.rows import RECALLS
 
     needs = [curve.needs(percent / 100) for percent in RECALLS]
     bits = " ".join(f"{'-' if need is None else need:>2}" for need in needs)

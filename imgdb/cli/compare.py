@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.options import FormatOption, HashName, hash_option
+from imgdb.cli.output import Format, default_format, render, render_object
 from imgdb.cli.pictures import Failures
 from imgdb.errors import PictureError
-from imgdb.output import Format, default_format, render, render_object
 
 if TYPE_CHECKING:
-    from imgdb.compare import Comparison
+    from imgdb.search.compare import Comparison
 
 TROUBLE = 2
 
@@ -41,8 +41,8 @@ def compare_files(
     (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
     are the same.
     """
-    from imgdb.compare import compare, look
     from imgdb.paths import path_text
+    from imgdb.search.compare import compare, look
 
     looks, failures = [], Failures()
     for file in (a, b):

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from imgdb.cli.completion.names import revisions
 from imgdb.cli.help import Command, Group
 from imgdb.cli.options import Dsn, FormatOption
-from imgdb.completion.names import revisions
+from imgdb.cli.output import Format, default_format, render, render_object
 from imgdb.errors import UsageError
-from imgdb.output import Format, default_format, render, render_object
 
 db_app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +24,7 @@ db_app = typer.Typer(
 def start() -> None:
     """Start the embedded server, to run until `imgdb db stop`."""
     from imgdb import schema
-    from imgdb.embedded import Server, default_home
+    from imgdb.database.embedded import Server, default_home
 
     server = Server(default_home())
     server.start()
@@ -39,7 +39,7 @@ def stop(
     ] = False,
 ) -> None:
     """Stop the embedded server."""
-    from imgdb.embedded import Server, default_home
+    from imgdb.database.embedded import Server, default_home
 
     server = Server(default_home())
     ran = server.stop(now=now)
@@ -54,7 +54,7 @@ def status(
 
     Also where it is, how big it is and which processes use it.
     """
-    from imgdb.embedded import Server, default_home
+    from imgdb.database.embedded import Server, default_home
 
     found = asdict(Server(default_home()).status())
     format = format or default_format()
@@ -74,7 +74,7 @@ def url() -> None:
 
     psql and any driver take it. An error unless the server is up.
     """
-    from imgdb.embedded import Server, default_home
+    from imgdb.database.embedded import Server, default_home
 
     typer.echo(Server(default_home()).running_url())
 
@@ -86,7 +86,7 @@ def current(dsn: Dsn = None) -> None:
     Tells on stderr if this imgdb needs another one.
     """
     from imgdb import schema
-    from imgdb.database import open_database
+    from imgdb.database.connect import open_database
 
     with open_database(dsn, schema="ignore") as conn:
         have = schema.current(conn)
@@ -113,7 +113,7 @@ def upgrade(
 ) -> None:
     """Make imgdb's schema in the database, or bring it up to date."""
     from imgdb import schema
-    from imgdb.database import connect, locate
+    from imgdb.database.connect import connect, locate
 
     if sql:
         print(schema.script(revision))
@@ -142,7 +142,7 @@ def downgrade(
     The data of what that drops is dropped, too.
     """
     from imgdb import schema
-    from imgdb.database import connect, locate
+    from imgdb.database.connect import connect, locate
 
     with locate(dsn) as place, connect(place) as conn:
         if not yes and schema.holds_data(conn):

@@ -19,10 +19,11 @@ from imgdb.cli.options import (
     collection_option,
     hash_option,
 )
+from imgdb.cli.output import Format, Row, default_format, render, render_object
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures, near_path
 from imgdb.errors import UsageError
-from imgdb.output import Format, Row, byte_count, default_format, render, render_object
+from imgdb.words import byte_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from imgdb.duplicates import Choice, Found, Group
+    from imgdb.duplicates.groups import Choice, Found, Group
 
 
 class Tier(StrEnum):
@@ -143,11 +144,10 @@ def duplicates(
 
     Exit code 3 if files could not be read for --any-orientation.
     """
-    from imgdb.database import open_database
-    from imgdb.duplicates import Choice
-    from imgdb.duplicates import duplicates as find
-    from imgdb.paths import path_text
-    from imgdb.walk import absolute
+    from imgdb.database.connect import open_database
+    from imgdb.duplicates.groups import Choice
+    from imgdb.duplicates.groups import duplicates as find
+    from imgdb.paths import absolute, path_text
 
     check_page(html, open_page)
     least_bytes, least_pixels = _least(min_size)
@@ -189,7 +189,7 @@ def duplicates(
 
 
 def _radius(conn: Connection[Any], choice: Choice) -> int:
-    from imgdb.maintenance import spaces
+    from imgdb.database.spaces import spaces
 
     if choice.max_distance is not None:
         return choice.max_distance
@@ -199,7 +199,7 @@ def _radius(conn: Connection[Any], choice: Choice) -> int:
 def _save_page(
     html: Path, groups: Sequence[Group], choice: Choice, radius: int, open_page: bool
 ) -> None:
-    from imgdb.duplicates_page import duplicates_page
+    from imgdb.pages.duplicates import duplicates_page
 
     def page(watching: Callable[[int], None]) -> str:
         return duplicates_page(groups, choice=choice, max_distance=radius, watching=watching)
@@ -211,8 +211,9 @@ def _save_page(
 def _find_turned(
     conn: Connection[Any], choice: Choice, jobs: int | None, failures: Failures
 ) -> list[Group]:
-    from imgdb import progress, turned_copies
-    from imgdb.duplicates import duplicates as find
+    from imgdb.cli import progress
+    from imgdb.duplicates import turned_copies
+    from imgdb.duplicates.groups import duplicates as find
 
     images = turned_copies.turnable(conn, choice)
     with progress.bar(total=len(turned_copies.files_to_read(images))) as bar:
@@ -234,7 +235,7 @@ def _find_turned(
 
 
 def _write_plan(plan: str, groups: Sequence[Group]) -> None:
-    from imgdb.plan import write_plan
+    from imgdb.duplicates.plan import write_plan
 
     files = write_plan(plan, groups)
     typer.echo(
@@ -267,7 +268,7 @@ def _object(group: Group, unasked: Collection[str]) -> dict[str, Any]:
 
 
 def _show_rows(groups: Sequence[Group], unasked: Collection[str]) -> None:
-    from imgdb.duplicates import Found
+    from imgdb.duplicates.groups import Found
 
     columns = [field.name for field in fields(Found) if field.name not in unasked]
     rows = [

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.options import FormatOption
+from imgdb.cli.output import Format, Row, default_format, render
 from imgdb.cli.pictures import Failures, listed_paths
 from imgdb.errors import PictureError
-from imgdb.output import Format, Row, default_format, render
 
 if TYPE_CHECKING:
-    from imgdb.fingerprint import Fingerprint
+    from imgdb.hashes.fingerprint import Fingerprint
 
 
 def hash_files(
@@ -26,9 +26,9 @@ def hash_files(
 
     In hex as imagehash prints them, and as the signed bigint that is stored.
     """
-    from imgdb.fingerprint import fingerprint
-    from imgdb.hashing import ALGORITHMS
-    from imgdb.loader import path_text
+    from imgdb.hashes.fingerprint import fingerprint
+    from imgdb.hashes.values import ALGORITHMS
+    from imgdb.pictures.loader import path_text
 
     found: list[tuple[str, Fingerprint]] = []
     failures = Failures()
@@ -51,7 +51,7 @@ def hash_files(
 
 def _rows(name: str, found: Fingerprint) -> list[Row]:
     """One row for each hash; path and flat stand in the first only."""
-    from imgdb.hashing import ALGORITHMS
+    from imgdb.hashes.values import ALGORITHMS
 
     path, *hashes, flat = _row(name, found)
     count = len(ALGORITHMS)
@@ -64,7 +64,7 @@ def _rows(name: str, found: Fingerprint) -> list[Row]:
 
 def _row(name: str, found: Fingerprint) -> Row:
     """All hashes of a file: four in hex, then four as stored."""
-    from imgdb.hashing import ALGORITHMS, to_hex
+    from imgdb.hashes.values import ALGORITHMS, to_hex
 
     values = [getattr(found, space) for space in ALGORITHMS]
     return (name, *map(to_hex, values), *values, found.flat)

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
+from imgdb.cli.output import Format, default_format, render
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import near_path
-from imgdb.output import Format, default_format, render
 
 
 def hubs(
@@ -36,9 +36,9 @@ def hubs(
     matches first: the hash, how many images have it, how many others match one of them, and the
     first of them by path. Flat images do not count, for a search leaves them out.
     """
-    from imgdb.database import open_database
-    from imgdb.hashing import to_hex
-    from imgdb.hubs import Hub, hubs
+    from imgdb.database.connect import open_database
+    from imgdb.hashes.values import to_hex
+    from imgdb.search.hubs import Hub, hubs
 
     check_page(html, open_page)
     with open_database(dsn) as conn:
@@ -57,7 +57,7 @@ def hubs(
     if not found:
         typer.echo(f"imgdb: no hash matches more than {flood} other images", err=True)
     if html is not None:
-        from imgdb.hubs_page import hubs_page
+        from imgdb.pages.hubs import hubs_page
 
         def page(watching: Callable[[int], None]) -> str:
             return hubs_page(

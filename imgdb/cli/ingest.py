@@ -11,12 +11,13 @@ import typer
 from imgdb.cli import pool_options as pool
 from imgdb.cli.maintain import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.output import Format, default_format, render, render_object
 from imgdb.errors import UsageError
-from imgdb.output import Format, default_format, printable, render, render_object
+from imgdb.words import printable
 
 if TYPE_CHECKING:
-    from imgdb.options import Options
-    from imgdb.summary import Summary
+    from imgdb.ingest.options import Options
+    from imgdb.ingest.summary import Summary
 
 # So many failures are told on stderr; all of them stand in the JSON and in imgdb.ingest_failure.
 TOLD = 20
@@ -66,12 +67,12 @@ def ingest(
 
     Folders with all that is below them. Only what is new or changed is read.
     """
-    from imgdb import progress
-    from imgdb.database import open_database
-    from imgdb.ingest import ingest as run
-    from imgdb.options import Options
+    from imgdb.cli import progress
+    from imgdb.database.connect import open_database
+    from imgdb.ingest.options import Options
+    from imgdb.ingest.run import ingest as run
+    from imgdb.ingest.walk import check_named, read_list
     from imgdb.stopping import Stopping
-    from imgdb.walk import check_named, read_list
 
     named = [path for path in paths if path != "-"]
     if watch and len(named) < len(paths):
@@ -111,9 +112,9 @@ def ingest(
 
 
 def _watch(named: list[str], options: Options, format: Format | None, dsn: str | None) -> None:
-    from imgdb.database import open_database
+    from imgdb.database.connect import open_database
+    from imgdb.ingest.watch import Watch
     from imgdb.stopping import Stopping
-    from imgdb.watch import Watch
 
     with open_database(dsn) as conn, Stopping() as stopping:
         summary = Watch(conn, named, replace(options, prune=True), stopping, _tell_change).run()

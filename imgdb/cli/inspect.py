@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgdb.cli.completion.names import reasons
 from imgdb.cli.options import (
     Dsn,
     FormatOption,
@@ -15,19 +16,19 @@ from imgdb.cli.options import (
     collection_option,
     hash_option,
 )
+from imgdb.cli.output import Format, Row, default_format, render, render_object
 from imgdb.cli.pictures import Failures
-from imgdb.completion.names import reasons
 from imgdb.errors import PictureError, UsageError
-from imgdb.output import Format, Row, byte_count, default_format, render, render_object
+from imgdb.words import byte_count
 
 if TYPE_CHECKING:
-    from imgdb.search import Query
+    from imgdb.search.images import Query
 
 
 def stats(format: FormatOption = None, dsn: Dsn = None) -> None:
     """Show what the database holds, and where it is."""
-    from imgdb.database import open_database
-    from imgdb.statistics import content, space_contents, surroundings
+    from imgdb.database.connect import open_database
+    from imgdb.database.statistics import content, space_contents, surroundings
 
     with open_database(dsn) as conn:
         found = asdict(content(conn))
@@ -83,9 +84,9 @@ def failures(
     dsn: Dsn = None,
 ) -> None:
     """List the files that could not be ingested, and why."""
-    from imgdb.database import open_database
-    from imgdb.loader import REASONS
-    from imgdb.statistics import Failure, failures
+    from imgdb.database.connect import open_database
+    from imgdb.database.statistics import Failure, failures
+    from imgdb.pictures.loader import REASONS
 
     if reason is not None and reason not in REASONS:
         raise UsageError(f"no such reason: {reason}; choose from {', '.join(REASONS)}")
@@ -115,8 +116,8 @@ def explain(
     Probes are the prefixes looked up, candidates the hashes read, matches those near enough;
     milliseconds are those of the search alone as a client sees them, the best of three.
     """
-    from imgdb.database import open_database
-    from imgdb.maintenance import explain, spaces
+    from imgdb.database.connect import open_database
+    from imgdb.database.spaces import explain, spaces
 
     if (hex_digits is None) == (file is None):
         raise UsageError("give either a picture to look for, or a hash with --hex")
@@ -140,7 +141,7 @@ EXPLAINED = (
 
 def _asked(file: str | None, hex_digits: str | None, hash_name: HashName | None) -> Query:
     from imgdb.paths import path_text
-    from imgdb.search import query_by_file, query_by_hex
+    from imgdb.search.images import query_by_file, query_by_hex
 
     if hex_digits is not None:
         return query_by_hex(hash_name or HashName.phash, hex_digits)

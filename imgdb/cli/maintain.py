@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from imgdb.cli.completion.names import spaces
 from imgdb.cli.options import Dsn, FormatOption
-from imgdb.completion.names import spaces
-from imgdb.output import Format, byte_count, default_format, render
+from imgdb.cli.output import Format, default_format, render
+from imgdb.words import byte_count
 
 if TYPE_CHECKING:
     import psycopg
@@ -40,8 +41,8 @@ def check(
     hash: a mismatch is a difference. Every hash of a tracked column must stand in its buckets:
     those that do not are missing. Exit code 1 if anything is wrong.
     """
-    from imgdb.database import open_database
-    from imgdb.maintenance import check, spaces
+    from imgdb.database.connect import open_database
+    from imgdb.database.spaces import check, spaces
 
     rows = []
     damaged = []
@@ -65,8 +66,8 @@ def rebuild(
     dsn: Dsn = None,
 ) -> None:
     """Make a space anew from its tracked columns. Writers to their tables wait meanwhile."""
-    from imgdb.database import open_database
-    from imgdb.maintenance import rebuild
+    from imgdb.database.connect import open_database
+    from imgdb.database.spaces import rebuild
 
     with open_database(dsn) as conn:
         seconds = rebuild(conn, space)
@@ -92,8 +93,9 @@ def compact(
     The database becomes smaller, too: hashes that no row holds any more are dropped. Searches and
     writers go on meanwhile, but for --full. Sizes are those of table and index.
     """
-    from imgdb.database import open_database
-    from imgdb.maintenance import Compacted, compact, spaces
+    from imgdb.database.compaction import Compacted, compact
+    from imgdb.database.connect import open_database
+    from imgdb.database.spaces import spaces
 
     with open_database(dsn) as conn:
         names = [space] if space else [known.name for known in spaces(conn)]
@@ -125,7 +127,7 @@ def compact_after(conn: psycopg.Connection[Any], added: int) -> None:
     """Compact what a large run left fragmented, and say so."""
     from psycopg.errors import InsufficientPrivilege
 
-    from imgdb.maintenance import fragmented, tidy
+    from imgdb.database.compaction import fragmented, tidy
 
     if added < LARGE:
         return

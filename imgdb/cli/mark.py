@@ -9,8 +9,8 @@ import typer
 
 from imgdb.cli.help import Command, Group
 from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.output import render
 from imgdb.errors import UsageError
-from imgdb.output import render
 
 mark_app = typer.Typer(
     invoke_without_command=True, no_args_is_help=True, rich_markup_mode=None, cls=Group
@@ -40,8 +40,8 @@ def mark(
         return
     if not show:
         raise UsageError("say what to do: imgdb mark different A B, or imgdb mark --list")
-    from imgdb.database import open_database
-    from imgdb.marks import Mark, marks
+    from imgdb.database.connect import open_database
+    from imgdb.duplicates.marks import Mark, marks
 
     with open_database(dsn) as conn:
         found = marks(conn, collection)
@@ -58,8 +58,8 @@ def different(
     dsn: Dsn = None,
 ) -> None:
     """Remember that images are different, each from each other."""
-    from imgdb.database import open_database
-    from imgdb.marks import mark_different
+    from imgdb.database.connect import open_database
+    from imgdb.duplicates.marks import mark_different
 
     if len(set(images)) < 2:
         raise UsageError("name two images or more: each is different from each other one")
@@ -77,8 +77,8 @@ def forget(
     dsn: Dsn = None,
 ) -> None:
     """Take it back: of images among each other, or all of one."""
-    from imgdb.database import open_database
-    from imgdb.marks import take_back
+    from imgdb.database.connect import open_database
+    from imgdb.duplicates.marks import take_back
 
     with open_database(dsn) as conn:
         typer.echo(f"imgdb: {_pairs(take_back(conn, images, collection))} forgotten", err=True)

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from imgdb.completion import names
-from imgdb.output import Format
+from imgdb.cli.completion import names
+from imgdb.cli.output import Format
 
 
 def _or_global(ctx: typer.Context, value: str | None) -> str | None:

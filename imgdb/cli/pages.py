@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from imgdb.errors import UsageError
-from imgdb.output import printable
+from imgdb.words import printable
 
 Html = Annotated[
     Path | None,
@@ -25,7 +25,7 @@ OpenPage = Annotated[bool, typer.Option("--open", help="Open the page of --html 
 
 def check_page(html: Path | None, open_page: bool) -> None:
     """Raise UsageError, before any work is done, where no page can be written."""
-    from imgdb.replacing import check_replaceable
+    from imgdb.atomic import check_replaceable
 
     if html is not None:
         check_replaceable(html)
@@ -37,11 +37,12 @@ def save_page(
     html: Path, make: Callable[[Callable[[int], None]], str], *, total: int, open_page: bool
 ) -> None:
     """Write the page that `make` returns; it tells how many of the `total` pictures are read."""
-    from imgdb import progress, report
+    from imgdb.cli import progress
+    from imgdb.pages import render
 
     with progress.bar(total=total) as bar:
         page = make(lambda done: bar.update(done, 0))
-    report.write_page(html, page)
+    render.write_page(html, page)
     typer.echo(f"imgdb: the page is in {printable(str(html))}", err=True)
-    if open_page and not report.open_page(html):
+    if open_page and not render.open_page(html):
         typer.echo("imgdb: there is no browser here to open it with", err=True)

@@ -48,7 +48,7 @@ class Failures:
         self.count = 0
 
     def report(self, name: str, error: PictureError) -> None:
-        from imgdb.loader import explain
+        from imgdb.pictures.loader import explain
 
         self.count += 1
         typer.echo(f"imgdb: {name}: {explain(error)}", err=True)

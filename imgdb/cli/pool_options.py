@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from imgdb.cli.completion.names import hashes
 from imgdb.cli.options import byte_size
-from imgdb.completion.names import hashes
 
 ALL_HASHES = "ahash,dhash,phash,whash"
 MAX_PIXELS = 300_000_000

@@ -26,18 +26,19 @@ from imgdb.cli.options import (
     collection_option,
     hash_option,
 )
+from imgdb.cli.output import Format, Row
 from imgdb.cli.pages import Html, OpenPage
 from imgdb.cli.pictures import Failures, near_path
 from imgdb.cli.query_regions import query_regions
 from imgdb.cli.show import Show
 from imgdb.errors import UsageError
-from imgdb.output import Format, Row, byte_count, printable
+from imgdb.words import byte_count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgdb.cli.answers import Watching
-    from imgdb.search import Match, Query
+    from imgdb.search.images import Match, Query
 
     Answer = tuple[Query, Sequence[Match]]
 
@@ -110,8 +111,8 @@ def query(
 
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """
-    from imgdb.database import open_database
-    from imgdb.search import Match, query_by_file, query_by_hex, similar
+    from imgdb.database.connect import open_database
+    from imgdb.search.images import Match, query_by_file, query_by_hex, similar
 
     files = files or []
     if (hex_digits is None) == (not files):
@@ -172,7 +173,7 @@ def query(
         show_rows(answers, columns, view)
 
     def page(watching: Watching) -> str:
-        from imgdb.query_page import query_page
+        from imgdb.pages.query import query_page
 
         return query_page(
             answers,

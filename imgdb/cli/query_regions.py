@@ -15,14 +15,15 @@ from imgdb.cli.answers import (
     show_rows,
     show_tables,
 )
+from imgdb.cli.output import Format, Row
 from imgdb.cli.pictures import Failures, near_path
-from imgdb.output import Format, Row, printable
+from imgdb.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgdb.cli.answers import View, Watching
-    from imgdb.region_search import RegionMatch, RegionQuery
+    from imgdb.search.parts import RegionMatch, RegionQuery
 
 COLUMNS = ("path", "votes", "regions", "relation", "there", "here", "note")
 
@@ -38,14 +39,8 @@ def query_regions(
     dsn: str | None,
 ) -> None:
     """Show the images that share a part with each picture."""
-    from imgdb.database import open_database
-    from imgdb.region_search import (
-        MIN_VOTES,
-        RegionMatch,
-        any_regions,
-        region_query,
-        sharing_parts,
-    )
+    from imgdb.database.connect import open_database
+    from imgdb.search.parts import MIN_VOTES, RegionMatch, any_regions, region_query, sharing_parts
 
     votes = MIN_VOTES if min_votes is None else min_votes
     failures = Failures()
@@ -75,7 +70,7 @@ def query_regions(
         show_rows(answers, [field.name for field in fields(RegionMatch)], view)
 
     def page(watching: Watching) -> str:
-        from imgdb.regions_page import regions_page
+        from imgdb.pages.regions import regions_page
 
         return regions_page(
             answers,

@@ -41,11 +41,11 @@ def rehash(
     That is every image of another recipe than --decode asks for, or without one of --hashes.
     Search goes on meanwhile, and an interrupted run goes on where it stopped.
     """
-    from imgdb import progress
-    from imgdb.database import open_database
-    from imgdb.options import Options
-    from imgdb.rehash import Choice, outdated
-    from imgdb.rehash import rehash as run
+    from imgdb.cli import progress
+    from imgdb.database.connect import open_database
+    from imgdb.ingest.options import Options
+    from imgdb.ingest.rehash import Choice, outdated
+    from imgdb.ingest.rehash import rehash as run
     from imgdb.stopping import Stopping
 
     options = Options(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from imgdb.cli.pictures import near_path
-from imgdb.output import printable
+from imgdb.words import printable
 
 if TYPE_CHECKING:
-    from imgdb.region_search import RegionMatch, RegionQuery
-    from imgdb.search import Match, Query
+    from imgdb.search.images import Match, Query
+    from imgdb.search.parts import RegionMatch, RegionQuery
     from imgdb.terminal import Canvas
 
 Found = TypeVar("Found", bound="Match | RegionMatch")
@@ -46,8 +46,8 @@ def draw_answers(
 
     `brief` says in a word how good a match is.
     """
-    from imgdb.loader import explain
-    from imgdb.thumbnails import thumbnails
+    from imgdb.pictures.loader import explain
+    from imgdb.workers.thumbnails import thumbnails
 
     files = [query.name for query, _ in answers if query.sha256 is not None]
     paths = [match.path for _, matches in answers for match in matches]

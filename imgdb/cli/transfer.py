@@ -11,8 +11,9 @@ import typer
 
 from imgdb.cli.maintain import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.output import Format, default_format, render, render_object
 from imgdb.errors import UsageError
-from imgdb.output import Format, default_format, printable, render, render_object
+from imgdb.words import printable
 
 COUNTS = ("added", "updated", "unchanged")
 
@@ -42,11 +43,11 @@ def import_file(
 
     Hashes are 16 hex digits or 64-bit numbers. A file with a bad line is not imported at all.
     """
-    from imgdb import progress
-    from imgdb.complaints import BadLines
-    from imgdb.database import open_database
-    from imgdb.importing import import_hashes
-    from imgdb.maintenance import give_back
+    from imgdb.cli import progress
+    from imgdb.database.compaction import give_back
+    from imgdb.database.connect import open_database
+    from imgdb.ingest.tables.bad_lines import BadLines
+    from imgdb.ingest.tables.importing import import_hashes
     from imgdb.stopping import Stopping
 
     try:
@@ -88,9 +89,9 @@ def export(
 
     `imgdb import` reads it.
     """
-    from imgdb.database import open_database
-    from imgdb.exporting import export_csv, export_parquet
-    from imgdb.replacing import replacing
+    from imgdb.atomic import replacing
+    from imgdb.database.connect import open_database
+    from imgdb.ingest.tables.exporting import export_csv, export_parquet
 
     write = export_parquet if format is TableFormat.parquet else export_csv
     if output is None:

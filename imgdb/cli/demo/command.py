@@ -1,0 +1,68 @@
+"""`imgdb demo`: see what imgdb does, without a picture or a database of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgdb.cli.options import FormatOption
+from imgdb.cli.query import query
+from imgdb.errors import UsageError
+
+
+def demo(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A new folder for the pictures and the page. Default: a temporary one.",
+            show_default=False,
+            file_okay=False,
+        ),
+    ] = None,
+    open_page: Annotated[
+        bool | None,
+        typer.Option(
+            "--open/--no-open",
+            help="Open the page in the browser. Default: on a terminal.",
+            show_default=False,
+        ),
+    ] = None,
+    format: FormatOption = None,
+) -> None:
+    """Try a search among example pictures, painted for you.
+
+    They are ingested into a database of their own, which is gone when the demo ends: yours is not
+    touched. Painting takes some seconds. The pictures stay, with a page that shows what was found.
+    """
+    from imgdb.cli import progress
+    from imgdb.cli.demo import pictures, throwaway
+
+    if folder and folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: name a new folder for the pictures")
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(throwaway.folder_for_pictures(folder))
+        _say(f"painting {pictures.COUNT} pictures in {place}")
+        with progress.bar(total=pictures.COUNT) as bar:
+            pictures.make(place, watching=lambda done: bar.update(done, 0))
+        database = stack.enter_context(throwaway.database())
+        # Commands and paths are shown as a person in this folder would spell them.
+        stack.enter_context(contextlib.chdir(place))
+        _say("imgdb ingest images")
+        throwaway.fill(database, place / "images")
+        _say("imgdb query query.jpg --html found.html")
+        query(
+            ["query.jpg"],
+            format=format,
+            html=place / "found.html",
+            open_page=sys.stderr.isatty() if open_page is None else open_page,
+            dsn=database.conninfo,
+        )
+
+
+def _say(line: str) -> None:
+    typer.echo(f"imgdb: {line}", err=True)

@@ -1,0 +1,91 @@
+"""How far a long run is: a bar on stderr, where somebody looks at it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from imgdb.ingest.walk import count
+
+
+class Silent:
+    """Where nobody looks: nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def update(self, done: int, failed: int) -> None:
+        """Show how many files are done, and how many of them failed."""
+
+
+class Bar(Silent):
+    """A bar with files per second, and with the time left as soon as the files are counted."""
+
+    def __init__(self, paths: Sequence[str] | None, total: int | None = None) -> None:
+        """Count the files of `paths` in the background; None if nobody can know them."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.fields[files]}"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=total, files="", rate="")
+        self._total = total
+        self._closed = threading.Event()
+        if paths is not None:
+            threading.Thread(target=self._count, args=(paths,), daemon=True).start()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closed.set()
+        self._progress.stop()
+
+    def update(self, done: int, failed: int) -> None:
+        """Show how many files are done, and how many of them failed."""
+        of = f" of {self._total:,}" if self._total is not None else ""
+        bad = f", {failed:,} failed" if failed else ""
+        speed = self._progress.tasks[0].speed
+        self._progress.update(
+            self._task,
+            completed=done,
+            total=self._total,
+            files=f"{done:,}{of} files{bad}",
+            rate=f"{speed:,.0f}/s" if speed else "",
+        )
+
+    def _count(self, paths: Sequence[str]) -> None:
+        total = count(paths, self._closed)
+        if not self._closed.is_set():
+            self._total = total
+
+
+def bar(paths: Sequence[str] | None = None, total: int | None = None) -> Silent:
+    """Return a bar where stderr is a terminal that can draw one."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return Bar(paths, total)
+    return Silent()

@@ -1,0 +1,1 @@
+"""The database: takes a DSN or none, gives connections, collections, spaces and their care."""

@@ -1,0 +1,1 @@
+"""Duplicates: takes collections, gives groups, marks, plans, and files moved with proof."""

@@ -1,0 +1,247 @@
+"""Carry out a plan: every file is proved again before it is touched, and nothing is done twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+from imgdb.duplicates.plan import Entry, Plan, PlannedGroup
+from imgdb.duplicates.proof import Gone, Refused, Verified, said, verified
+from imgdb.duplicates.trash import Taken, Trash, give_back, read_record, remove
+from imgdb.paths import modified_at, path_from_text
+from imgdb.pictures.archives import INSIDE, archive_of
+
+NOTE = "SELECT imgdb._note_file(%s, %s, modified => %s)"
+
+
+class Outcome(StrEnum):
+    """What became of a file."""
+
+    moved = "moved"
+    linked = "linked"
+    deleted = "deleted"
+    done_before = "done before"
+    would_move = "would be moved"
+    would_link = "would be linked"
+    would_delete = "would be deleted"
+    restored = "restored"
+    refused = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a file, and of `refused` why; `line` is that of the plan, or of no plan 0."""
+
+    path: str
+    outcome: Outcome
+    byte_size: int
+    line: int = 0
+    reason: str = ""
+
+
+class Action(Protocol):
+    """What is done with a file that is not kept."""
+
+    outcome: Outcome
+    foreseen: Outcome
+
+    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+        """Tell whether a former run has done it, to a file that is gone or linked to the keeper."""
+
+    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+        """Raise Refused if it cannot be done."""
+
+    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+        """Do it; raises Refused."""
+
+
+class MoveToTrash:
+    """Move it to a trash folder."""
+
+    outcome, foreseen = Outcome.moved, Outcome.would_move
+
+    def __init__(self, trash: Trash) -> None:
+        self._trash = trash
+
+    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+        return not linked and self._trash.holds(entry.path, entry.sha256)
+
+    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+        pass
+
+    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+        self._trash.take(entry.path, file, entry.sha256)
+
+
+class Delete:
+    """Delete it."""
+
+    outcome, foreseen = Outcome.deleted, Outcome.would_delete
+
+    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+        return not linked
+
+    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+        pass
+
+    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+        remove(file)
+
+
+class HardLink:
+    """Make it another name of the kept file."""
+
+    outcome, foreseen = Outcome.linked, Outcome.would_link
+
+    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+        return linked
+
+    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+        if entry.sha256 != kept.sha256:
+            raise Refused(f"its bytes are not those of {kept.path}: as a link they would be lost")
+        if file.status.st_dev != keeper.status.st_dev:
+            raise Refused(f"it is on another file system than {kept.path}")
+
+    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+        # The name is the same in every run, so that what a killed one left behind is replaced.
+        made = f".{entry.sha256.hex()[:16]}.imgdb-link"
+        file.check_still()
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(made, dir_fd=file.folder)
+            os.link(
+                keeper.name,
+                made,
+                src_dir_fd=keeper.folder,
+                dst_dir_fd=file.folder,
+                follow_symlinks=False,
+            )
+            os.rename(made, file.name, src_dir_fd=file.folder, dst_dir_fd=file.folder)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(made, dir_fd=file.folder)
+            raise Refused(f"it cannot be linked: {said(error)}") from error
+
+
+def apply(
+    conn: psycopg.Connection[Any], plan: Plan, action: Action, *, dry_run: bool = False
+) -> Iterator[Done]:
+    """Carry out a plan, and yield what becomes of each file that it removes.
+
+    Run again after it was killed, it does the rest. The database is told of each file when it is
+    done; the connection must be outside of a transaction.
+    """
+    for refusal in plan.refused:
+        yield Done(refusal.path, Outcome.refused, 0, refusal.line, refusal.reason)
+    kept_files = _kept_files(plan)
+    for group in plan.groups:
+        with _Keepers(group) as keepers:
+            for entry in group.remove:
+                try:
+                    outcome = _carry_out(conn, entry, keepers, kept_files, action, dry_run)
+                    yield Done(entry.path, outcome, entry.byte_size, entry.line)
+                except (Refused, OSError) as error:
+                    reason = said(error) if isinstance(error, OSError) else str(error)
+                    yield Done(entry.path, Outcome.refused, entry.byte_size, entry.line, reason)
+
+
+def _kept_files(plan: Plan) -> dict[tuple[int, int], str]:
+    """Return which files (device and number) are kept under any name, in any group."""
+    found = {}
+    for entry in (entry for group in plan.groups for entry in group.keep):
+        with suppress(OSError):
+            status = os.lstat(entry.file)
+            found[status.st_dev, status.st_ino] = entry.path
+    return found
+
+
+class _Keepers:
+    """The kept files of a group, each proved once and then held."""
+
+    def __init__(self, group: PlannedGroup) -> None:
+        self._entries = group.keep
+        self._held: dict[int, Verified] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Keepers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def choose(self, entry: Entry) -> tuple[Entry, Verified]:
+        """Return the file that is kept for another one: of the same bytes, if there is one."""
+        same = [kept for kept in self._entries if kept.sha256 == entry.sha256]
+        kept = (same or self._entries)[0]
+        try:
+            if kept.line not in self._held:
+                opened = verified(kept.file, kept.sha256, kept.byte_size, change=False)
+                self._held[kept.line] = self._stack.enter_context(opened)
+            self._held[kept.line].check_still()
+        except Refused as error:
+            raise Refused(f"{kept.path} is to be kept for it, but {error}") from error
+        return kept, self._held[kept.line]
+
+
+def _carry_out(
+    conn: psycopg.Connection[Any],
+    entry: Entry,
+    keepers: _Keepers,
+    kept_files: dict[tuple[int, int], str],
+    action: Action,
+    dry_run: bool,
+) -> Outcome:
+    if INSIDE in entry.path and archive_of(entry.file):
+        raise Refused("it is in an archive")
+    kept, keeper = keepers.choose(entry)
+    linked = keeper.is_at(entry.file)
+    try:
+        if linked:
+            if not action.was_done(entry, linked=True):
+                raise Refused(f"it is the same file as {kept.path}, by another name")
+            outcome = Outcome.done_before
+        else:
+            with verified(entry.file, entry.sha256, entry.byte_size, change=True) as file:
+                other = kept_files.get((file.status.st_dev, file.status.st_ino))
+                if other is not None:
+                    raise Refused(f"it is the same file as {other}, which is kept")
+                action.check(entry, file, keeper, kept)
+                if dry_run:
+                    return action.foreseen
+                keepers.choose(entry)
+                action.do(entry, file, keeper)
+            outcome = action.outcome
+    except Gone:
+        if not action.was_done(entry, linked=False):
+            raise
+        outcome = Outcome.done_before
+    if not dry_run:
+        there = modified_at(keeper.status) if isinstance(action, HardLink) else None
+        _note(conn, entry, there)
+    return outcome
+
+
+def _note(conn: psycopg.Connection[Any], file: Entry | Taken, there: datetime | None) -> None:
+    conn.execute(NOTE, (file.path, file.sha256, there))
+
+
+def restore(conn: psycopg.Connection[Any], folder: str | os.PathLike[str]) -> Iterator[Done]:
+    """Put back what a trash folder has taken, the last one first; yield what becomes of each."""
+    place = Path(os.path.realpath(folder))
+    for taken in reversed([*read_record(place)]):
+        try:
+            if not give_back(place, taken):
+                continue
+            _note(conn, taken, modified_at(os.lstat(path_from_text(taken.path))))
+            yield Done(taken.path, Outcome.restored, taken.byte_size)
+        except (Refused, OSError) as error:
+            reason = said(error) if isinstance(error, OSError) else str(error)
+            yield Done(taken.path, Outcome.refused, taken.byte_size, reason=reason)

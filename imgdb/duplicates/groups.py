@@ -1,0 +1,131 @@
+"""Groups of duplicates, with a proposal for which image of each to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from imgdb.database.connect import read_only
+
+DUPLICATES = (
+    "SELECT * FROM imgdb._duplicates(space_name => %(space)s, max_distance => %(max_distance)s,"
+    " tier_name => %(tier)s, collection_name => %(collection)s, against_name => %(against)s,"
+    " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
+    " least_pixels => %(least_pixels)s, keep_rule => %(keep)s, keep_folder => %(keep_in)s,"
+    " group_limit => %(limit)s, linked_a => %(linked_a)s, linked_b => %(linked_b)s)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What counts as a duplicate, and which image of a group is to be kept.
+
+    `against` compares `collection` (None: all others) with the images of another one, and only
+    with these; `other_folders` compares only what is in unlike folders. `least_bytes` and
+    `least_pixels` leave out smaller images. `keep_in`, a folder as `imgdb.paths` spells it, goes
+    before the rule `keep`.
+    """
+
+    space: str = "phash"
+    max_distance: int | None = None
+    tier: str = "near"
+    collection: str | None = None
+    against: str | None = None
+    other_folders: bool = False
+    least_bytes: int | None = None
+    least_pixels: int | None = None
+    keep: str = "most-pixels"
+    keep_in: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A member of a group, as the database says it: `Group` and `Member` in one row.
+
+    `orientation` says how it is turned against the keeper, where `turned_copies` found out.
+    """
+
+    group_id: int
+    tier: str
+    diameter: int | None
+    images: int
+    reclaimable_bytes: int
+    path: str
+    keeper: bool
+    removable: bool
+    distance: int | None
+    ahash_distance: int | None
+    dhash_distance: int | None
+    phash_distance: int | None
+    whash_distance: int | None
+    same_bytes: bool
+    collection: str
+    image_id: int
+    width: int | None
+    height: int | None
+    byte_size: int | None
+    format: str | None
+    modified_at: datetime | None
+    sha256: bytes | None
+    orientation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Images that are connected by matches; the keeper comes first.
+
+    `diameter` is the largest distance between any two of them in the space that was searched: more
+    than the distance asked for in a chain, whose ends may be unlike. None for groups of more than
+    5,000 different hashes. The distances of a member are those to the keeper.
+    """
+
+    group_id: int
+    tier: str
+    diameter: int | None
+    reclaimable_bytes: int
+    members: list[Found]
+
+    @property
+    def keeper(self) -> Found:
+        """Return the image to keep."""
+        return self.members[0]
+
+    @property
+    def removable(self) -> list[Found]:
+        """Return the files that may go: not what is kept for reference, or lies in an archive."""
+        return [member for member in self.members if member.removable]
+
+
+def duplicates(
+    conn: psycopg.Connection[Any],
+    choice: Choice,
+    linked: Sequence[tuple[int, int]] = (),
+) -> list[Group]:
+    """Find groups of duplicates, those with the most bytes to reclaim first.
+
+    `linked` are further pairs of images (by image_id) that count as near. The connection must be
+    outside of a transaction: the search runs in one that is read-only.
+    """
+    arguments = {
+        name: getattr(choice, name) for name in Choice.__dataclass_fields__
+    } | {
+        "linked_a": [a for a, _ in linked] or None,
+        "linked_b": [b for _, b in linked] or None,
+    }  # fmt: skip
+    with read_only(conn), conn.cursor(row_factory=class_row(Found)) as cursor:
+        return list(_grouped(cursor.execute(DUPLICATES, arguments)))
+
+
+def _grouped(rows: psycopg.Cursor[Found]) -> Iterator[Group]:
+    for group_id, found in groupby(rows, key=attrgetter("group_id")):
+        members = list(found)
+        first = members[0]
+        yield Group(group_id, first.tier, first.diameter, first.reclaimable_bytes, members)

@@ -1,0 +1,222 @@
+"""What is to be done about duplicates, as a text that a person can read and edit.
+
+A plan is a list of groups, separated by empty lines. In each there are lines `keep` and `remove`,
+one for a file: sha256, bytes, pixels, bits that differ from the first one, path to the end of the
+line. Lines that begin with # say nothing to `imgdb apply`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from imgdb import __version__
+from imgdb.errors import ImgdbError, UsageError
+from imgdb.paths import path_from_text
+from imgdb.words import byte_count
+
+if TYPE_CHECKING:
+    from imgdb.duplicates.groups import Found, Group
+
+FORMAT = 1
+
+HEAD = """\
+imgdb-plan {format}
+
+# Made {made} by imgdb {version}. Nothing has happened yet:
+#     imgdb apply FILE --trash FOLDER     moves what stands on a `remove` line to a folder
+#     imgdb apply FILE --hard-link        makes it another name of the kept file (same bytes only)
+#     imgdb apply FILE --delete           deletes it
+# Add --dry-run to see what would be done.
+#
+# To keep a file, delete its line, or turn `remove` into `keep`. To keep another file of a group
+# than proposed, swap the two words. A file is removed only while a kept file of its group, that is
+# of the lines up to the next empty one, is there and unchanged.
+#
+# what  sha256, bytes, pixels, bits that differ from the first file, path
+"""
+
+_HEADER = re.compile(r"imgdb-plan (\d+)")
+_ENTRY = re.compile(
+    r"(keep|remove)[ \t]+([0-9a-f]{64})[ \t]+(\d{1,18})[ \t]+(?:\d+x\d+|-)[ \t]+(?:\d+|-)"
+    r"[ \t]+(/.*)"
+)
+
+
+class UnknownPlan(ImgdbError):
+    """A file that is no plan, or one of a format that this imgdb does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in a plan, on a line of it; `path` is as `imgdb.paths` spells it."""
+
+    line: int
+    sha256: bytes
+    byte_size: int
+    path: str
+
+    @property
+    def file(self) -> str:
+        """Return the path as the functions of `os` take it."""
+        return path_from_text(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line of a plan that is not carried out, and why."""
+
+    line: int
+    path: str
+    reason: str
+
+
+@dataclass(slots=True)
+class PlannedGroup:
+    """Files of which those to remove go only while one of those to keep is there."""
+
+    keep: list[Entry] = field(default_factory=list)
+    remove: list[Entry] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a plan says, and which of its lines cannot be carried out as they stand."""
+
+    groups: list[PlannedGroup]
+    refused: list[Refusal]
+
+
+def write_plan(path: str | os.PathLike[str], groups: Sequence[Group]) -> int:
+    """Write what is proposed for groups to a new file; return how many files would be removed.
+
+    Groups of which nothing can be removed are left out. UsageError if there is a file already: it
+    may be a plan that somebody has edited.
+    """
+    try:
+        with Path(path).open("x", encoding="utf-8", newline="\n") as file:
+            _write(file, [group for group in groups if group.removable])
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        raise UsageError(f"there is a file already, choose another name: {path}") from None
+    return sum(len(group.removable) for group in groups)
+
+
+def _write(file: TextIO, groups: Iterable[Group]) -> None:
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    file.write(HEAD.format(format=FORMAT, made=made, version=__version__))
+    for number, group in enumerate(groups, 1):
+        diameter = "" if group.diameter is None else f", diameter {group.diameter}"
+        size = byte_count(group.reclaimable_bytes)
+        file.write(
+            f"\n# group {number}: {group.tier}, {len(group.members)} images{diameter}, {size}\n"
+        )
+        for member in group.members:
+            file.write(_line(member, group.keeper))
+
+
+def _line(member: Found, keeper: Found) -> str:
+    if not (member.keeper or member.removable):
+        return f"# stays {member.path}\n"
+    pixels = f"{member.width}x{member.height}"
+    distance = "-" if member.distance is None else member.distance
+    assert member.sha256 is not None
+    line = (
+        f"{'keep' if member.keeper else 'remove':<6}  {member.sha256.hex()}  "
+        f"{member.byte_size:>9}  {pixels:>9}  {distance:>2}  {member.path}\n"
+    )
+    if not member.keeper and _pixels(member) > _pixels(keeper):
+        return f"# The next one has more pixels than what is kept:\n{line}"
+    return line
+
+
+def _pixels(member: Found) -> int:
+    return (member.width or 0) * (member.height or 0)
+
+
+def read_plan(path: str | os.PathLike[str]) -> Plan:
+    """Read a plan; UnknownPlan if it is none, or of a newer format.
+
+    A line that cannot be read is refused alone: the others mean what they say without it.
+    """
+    # What is not UTF-8 spells no path, so such a line is refused like any damaged one.
+    text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    lines = enumerate(text.split("\n"), 1)
+    _check_header(path, lines)
+    groups, refused = [PlannedGroup()], []
+    for number, line in lines:
+        line = line.removesuffix("\r")
+        if not line.strip():
+            groups.append(PlannedGroup())
+        elif not line.startswith("#"):
+            found = _read_entry(number, line)
+            if isinstance(found, Refusal):
+                refused.append(found)
+            else:
+                word, entry = found
+                (groups[-1].keep if word == "keep" else groups[-1].remove).append(entry)
+    refused += _contradictions(groups)
+    groups = [group for group in groups if group.keep or group.remove]
+    return Plan(groups, sorted(refused, key=_by_line))
+
+
+def _check_header(path: str | os.PathLike[str], lines: Iterator[tuple[int, str]]) -> None:
+    for _, line in lines:
+        if line.strip() and not line.startswith("#"):
+            found = _HEADER.fullmatch(line.strip())
+            if found is None:
+                break
+            if int(found[1]) > FORMAT:
+                raise UnknownPlan(
+                    f"{path} is a plan of format {found[1]}, this imgdb knows {FORMAT}: use the "
+                    "imgdb that made it, or a newer one"
+                )
+            return
+    raise UnknownPlan(f"{path} is no plan: it does not begin with `imgdb-plan {FORMAT}`")
+
+
+def _read_entry(number: int, line: str) -> tuple[str, Entry] | Refusal:
+    found = _ENTRY.fullmatch(line)
+    if found is None:
+        return Refusal(number, "", "the line cannot be read: not `keep` or `remove`, sha256, bytes,"
+                       " pixels, bits, path")  # fmt: skip
+    word, digest, size, path = found.groups()
+    try:
+        file = path_from_text(path)
+    except UsageError as error:
+        return Refusal(number, "", f"the path cannot be read: {error}")
+    if "\0" in file:
+        return Refusal(number, path, "no file can have such a path")
+    # `..` would lead out of the trash folder, and two spellings would pass for two files.
+    if os.path.normpath(file) != file:
+        return Refusal(number, path, "the path is not in its shortest form")
+    return word, Entry(number, bytes.fromhex(digest), int(size), path)
+
+
+def _contradictions(groups: Iterable[PlannedGroup]) -> Iterator[Refusal]:
+    """Take out of the groups what cannot be removed whatever the files are like."""
+    kept = {entry.path: entry.line for group in groups for entry in group.keep}
+    removed: dict[str, int] = {}
+    for group in groups:
+        possible = []
+        for entry in group.remove:
+            if (line := kept.get(entry.path)) is not None:
+                yield Refusal(entry.line, entry.path, f"line {line} says to keep it")
+            elif (line := removed.get(entry.path)) is not None:
+                yield Refusal(entry.line, entry.path, f"line {line} removes it already")
+            elif not group.keep:
+                yield Refusal(entry.line, entry.path, "no file of its group is kept")
+            else:
+                removed[entry.path] = entry.line
+                possible.append(entry)
+        group.remove = possible
+
+
+def _by_line(refusal: Refusal) -> int:
+    return refusal.line

@@ -1,0 +1,205 @@
+"""Turned and mirrored copies among the images of the database, for `imgdb.duplicates`.
+
+Two images are copies if one of them, turned, is within the distance of the other one as it is. The
+turned hashes are not stored: the files are read again, each content once.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+from imgdb.database.connect import read_only
+from imgdb.duplicates.groups import Choice, Found, Group
+from imgdb.errors import PictureError, UsageError
+from imgdb.hashes.orientations import AS_IS, ONE_OF_TWO, ORIENTATIONS, Orientation, Turned, by_words
+from imgdb.hashes.values import distance
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
+from imgdb.workers.messages import Settings
+from imgdb.workers.stored_pictures import read_stored
+
+TURNABLE = (
+    "SELECT * FROM imgdb._turnable(space_name => %(space)s, collection_name => %(collection)s,"
+    " against_name => %(against)s, least_bytes => %(least_bytes)s,"
+    " least_pixels => %(least_pixels)s)"
+)
+PAIRS = (
+    "SELECT * FROM imgdb._turned_pairs(space_name => %(space)s, max_distance => %(max_distance)s,"
+    " collection_name => %(collection)s, against_name => %(against)s,"
+    " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
+    " least_pixels => %(least_pixels)s, turned_images => %(images)s, turned_hashes => %(hashes)s)"
+)
+
+# Images whose turned hashes are searched in one call.
+BATCH = 50_000
+
+# Groups of more images have no diameter where some are turned: every pair would be measured.
+_MEASURED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Turnable:
+    """An image and its hash as it is; `to_turn` if its file is to be hashed turned."""
+
+    image_id: int
+    hash: int
+    path: str
+    sha256: bytes | None
+    to_turn: bool
+
+
+@dataclass(slots=True)
+class TurnedHashes:
+    """What was found out: hashes by image_id, as they are and in all ORIENTATIONS.
+
+    `failures` are the files that could not be read, by path; `without_file` counts images whose
+    hashes were imported.
+    """
+
+    upright: dict[int, int] = field(default_factory=dict)
+    turned: dict[int, array[int]] = field(default_factory=dict)
+    failures: dict[str, PictureError] = field(default_factory=dict)
+    without_file: int = 0
+
+
+def turnable(conn: psycopg.Connection[Any], choice: Choice) -> list[Turnable]:
+    """List the images that `choice` compares; with a reference, that is not to be turned."""
+    if choice.tier != "near":
+        raise UsageError("turned copies are near ones: take tier near")
+    with read_only(conn), conn.cursor(row_factory=class_row(Turnable)) as cursor:
+        return cursor.execute(TURNABLE, _arguments(choice)).fetchall()
+
+
+def files_to_read(images: Iterable[Turnable]) -> dict[str, list[Turnable]]:
+    """Return the paths of the files to read, and which images each of them tells of."""
+    by_content: dict[bytes, list[Turnable]] = {}
+    for image in images:
+        if image.to_turn and image.sha256 is not None:
+            by_content.setdefault(image.sha256, []).append(image)
+    return {same[0].path: same for same in by_content.values()}
+
+
+def turn_images(
+    images: Sequence[Turnable],
+    space: str,
+    *,
+    jobs: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    timeout: float = PICTURE_SECONDS,
+    watching: Callable[[int], None] = lambda done: None,
+) -> TurnedHashes:
+    """Read files again and make their hash of a space in every orientation.
+
+    `watching` is told now and then how many of `files_to_read` are done.
+    """
+    known = TurnedHashes(
+        upright={image.image_id: image.hash for image in images},
+        without_file=sum(image.to_turn and image.sha256 is None for image in images),
+    )
+    settings = Settings("exact", (space,), max_pixels, WORKER_MEMORY, turned=True)
+    files = files_to_read(images)
+    read = read_stored(files, settings, jobs=jobs, timeout=timeout, watching=watching)
+    for path, outcome in read.items():
+        if not isinstance(outcome, Turned):
+            assert isinstance(outcome, PictureError)
+            known.failures[path] = outcome
+        elif outcome.sha256 != files[path][0].sha256:
+            known.failures[path] = PictureError("changed", "since it was ingested")
+        else:
+            hashes = array("q", outcome.hashes)
+            known.turned |= dict.fromkeys((image.image_id for image in files[path]), hashes)
+    return known
+
+
+def turned_pairs(
+    conn: psycopg.Connection[Any], choice: Choice, known: TurnedHashes
+) -> list[tuple[int, int]]:
+    """Find pairs of images (by image_id) of which one, turned, is near the other as it is."""
+    # With a reference only one of two is turned, so it must be turned in every way.
+    wanted = ONE_OF_TWO if choice.against is None else ORIENTATIONS[1:]
+    places = [ORIENTATIONS.index(orientation) for orientation in wanted]
+    pairs: list[tuple[int, int]] = []
+    images = list(known.turned)
+    for first in range(0, len(images), BATCH):
+        batch = images[first : first + BATCH]
+        entries = [(image, known.turned[image][place]) for image in batch for place in places]
+        arguments = {
+            **_arguments(choice),
+            "images": [image for image, _ in entries],
+            "hashes": [value for _, value in entries],
+        }
+        with read_only(conn):
+            pairs += conn.execute(PAIRS, arguments).fetchall()
+    return pairs
+
+
+def _arguments(choice: Choice) -> dict[str, object]:
+    return {name: getattr(choice, name) for name in Choice.__dataclass_fields__}
+
+
+def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterator[Group]:
+    """Say how each image of a group is turned against the keeper, and measure it turned back.
+
+    Of a turned image only the distance in the space that was searched is known.
+    """
+    for group in groups:
+        members = [_oriented(member, group.keeper, known, space) for member in group.members]
+        if any(member.orientation not in (AS_IS.words, None) for member in members):
+            diameter = _diameter(members, known)
+        else:
+            diameter = group.diameter
+        members = [replace(member, diameter=diameter) for member in members]
+        yield replace(group, members=members, diameter=diameter)
+
+
+def _oriented(member: Found, keeper: Found, known: TurnedHashes, space: str) -> Found:
+    upright = known.upright.get(member.image_id)
+    if member.same_bytes or member.image_id == keeper.image_id or upright is None:
+        return replace(member, orientation=AS_IS.words)
+    kept = known.upright.get(keeper.image_id)
+    apart: dict[Orientation, int] = {}
+    for place, orientation in enumerate(ORIENTATIONS):
+        if (turned := known.turned.get(keeper.image_id)) is not None:
+            apart[orientation] = distance(turned[place], upright)
+        elif (turned := known.turned.get(member.image_id)) is not None and kept is not None:
+            apart[orientation.inverse()] = distance(turned[place], kept)
+    # Of equals the least turned.
+    best = min(ORIENTATIONS, key=lambda orientation: apart.get(orientation, 65))
+    if best not in apart:
+        return member
+    if best == AS_IS:
+        return replace(member, orientation=best.words)
+    measured = apart[best]
+    return replace(
+        member,
+        orientation=best.words,
+        distance=measured,
+        ahash_distance=measured if space == "ahash" else None,
+        dhash_distance=measured if space == "dhash" else None,
+        phash_distance=measured if space == "phash" else None,
+        whash_distance=measured if space == "whash" else None,
+    )
+
+
+def _diameter(members: Sequence[Found], known: TurnedHashes) -> int | None:
+    """Measure a group with every image turned as the keeper is; None if that is not known."""
+    hashes = set()
+    for member in members:
+        if member.orientation == AS_IS.words:
+            hashes.add(known.upright.get(member.image_id))
+        elif member.orientation and (turned := known.turned.get(member.image_id)):
+            back = by_words(member.orientation).inverse()
+            hashes.add(turned[ORIENTATIONS.index(back)])
+        else:
+            return None
+    measured = [value for value in hashes if value is not None]
+    if len(measured) > _MEASURED:
+        return None
+    return max((distance(a, b) for a, b in combinations(measured, 2)), default=0)

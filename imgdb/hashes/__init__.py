@@ -1,0 +1,1 @@
+"""Hashes: takes pictures in grey, gives 64-bit hashes by recipes that never change."""

@@ -1,0 +1,134 @@
+"""One grey picture -> four 64-bit hashes, by the recipe, bit for bit as imagehash 4.3.2.
+
+The recipe: `average_hash`, `dhash`, `phash` and `whash` of size 8, with Pillow's 8-bit Lanczos
+resize, horizontal pass first. The values are for ever: a change here is a new recipe.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgdb.hashes import phash, resample, whash
+from imgdb.hashes.resample import Pixels, Size, Values
+from imgdb.hashes.values import ALGORITHMS, Hashes, check_algorithms
+
+Bits = NDArray[np.bool_]
+
+
+# A picture whose 32 x 32 reduction spans no more grey levels than this is flat (docs/hashes.md).
+_FLAT_SPAN = 8
+
+# Above this many rows there is enough to do in one picture.
+_TINY_HEIGHT = 96
+
+_GRIDS: dict[str, Size] = {"ahash": (8, 8), "dhash": (9, 8), "phash": (32, 32)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the pixels of a picture say: its hashes, and whether it is flat."""
+
+    hashes: Hashes
+    flat: bool
+
+
+def hash_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Hashes:
+    """Hash a picture of mode "L".
+
+    Raises UsageError when `algorithms` is empty or holds a name that is none of ALGORITHMS.
+    """
+    return read_grey(grey, algorithms).hashes
+
+
+def read_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading:
+    """Hash a picture of mode "L" and tell whether it is flat; UsageError as `hash_grey`."""
+    return read_alike([grey], algorithms)[0]
+
+
+def read_alike(
+    greys: Sequence[Image.Image], algorithms: Collection[str] = ALGORITHMS
+) -> list[Reading]:
+    """Do as `read_grey` for pictures of one size: for tiny ones the calls cost more than the work.
+
+    How many stand in one array changes no hash.
+    """
+    return read_grids(shrunk_grids(greys, algorithms), algorithms)
+
+
+def shrunk_grids(greys: Sequence[Image.Image], algorithms: Collection[str]) -> dict[str, Pixels]:
+    """Shrink pictures of one size to stacks of what each hash looks at, and phash in any case."""
+    grids = {name: resample.rounded(grid) for name, grid in shrunk(greys, algorithms).items()}
+    if "whash" in algorithms and "whash" not in grids:
+        size = _whash_size(greys[0])
+        grids["whash"] = resample.stacked([resample.resize(grey, size) for grey in greys])
+    return grids
+
+
+def read_grids(grids: dict[str, Pixels], algorithms: Collection[str]) -> list[Reading]:
+    """Hash what `shrunk_grids` made."""
+    return readings({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
+
+
+def is_tiny(grey: Image.Image) -> bool:
+    """Tell whether a picture is so small that `read_alike` had better have many of its size."""
+    return grey.height <= _TINY_HEIGHT and resample.is_tiny(grey)
+
+
+def shrunk(
+    greys: Sequence[Image.Image], algorithms: Collection[str], *, areas: bool = False
+) -> dict[str, Values]:
+    """Shrink pictures of one size to what the hashes look at, before the last rounding.
+
+    The grids of phash are always there, since they also tell what is flat; those of whash only if
+    the pictures are tiny, or as `areas`, mean greys, which order like the block sums of
+    `whash.whash_bits` but need no resize to a power of two.
+    """
+    check_algorithms(algorithms)
+    sizes = {n: size for n, size in _GRIDS.items() if n in algorithms or n == "phash"}
+    areas = areas and "whash" in algorithms
+    if "whash" in algorithms and not areas and resample.is_tiny(greys[0]):
+        sizes["whash"] = _whash_size(greys[0])
+    stacks = resample.shrink(greys, list(sizes.values()), areas=areas)
+    return dict(zip([*sizes, "whash"] if areas else sizes, stacks, strict=True))
+
+
+def readings(bits: dict[str, Bits], grids: Pixels) -> list[Reading]:
+    """Pack the bits of each picture's hashes; its 32 x 32 grid tells whether it is flat."""
+    # All at once: for tiny pictures the calls cost more than the work.
+    count = len(grids)
+    rows = np.concatenate([part.reshape(count, 64) for part in bits.values()], axis=1)
+    numbers = np.packbits(rows, axis=1).view(">i8").tolist()
+    pixels = grids.reshape(count, -1)
+    flat = (pixels.max(axis=1) - pixels.min(axis=1) <= _FLAT_SPAN).tolist()
+    return [
+        Reading(Hashes(**dict(zip(bits, four, strict=True))), is_flat)
+        for four, is_flat in zip(numbers, flat, strict=True)
+    ]
+
+
+def _whash_size(grey: Image.Image) -> Size:
+    """Return the largest power of two that fits into the picture, at least 8, as a square."""
+    side = max(8, 1 << (min(grey.size).bit_length() - 1))
+    return side, side
+
+
+def _ahash_bits(grids: Pixels) -> Bits:
+    # pixel > mean of the 64, without leaving integers
+    bits: Bits = grids * np.uint16(64) > grids.sum(axis=(1, 2), keepdims=True)
+    return bits
+
+
+def _dhash_bits(grids: Pixels) -> Bits:
+    return grids[:, :, 1:] > grids[:, :, :-1]
+
+
+# Each takes a stack of grids and returns a stack of 8 x 8 bits.
+_BITS: dict[str, Callable[[Pixels], Bits]] = {
+    "ahash": _ahash_bits,
+    "dhash": _dhash_bits,
+    "phash": phash.phash_bits,
+    "whash": whash.whash_bits,
+}

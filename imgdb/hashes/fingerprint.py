@@ -1,0 +1,143 @@
+"""One file -> everything that a row of imgdb.image needs: the one path for every command."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from imgdb.hashes import exact
+from imgdb.hashes.exact import Reading
+from imgdb.hashes.regions import RECIPE as REGION_RECIPE
+from imgdb.hashes.regions import Region, find_regions
+from imgdb.hashes.scaled import read_reduced
+from imgdb.hashes.values import ALGORITHMS
+from imgdb.pictures import loader
+from imgdb.pictures.loader import MAX_PIXELS, Decode, Picture
+
+# The rules that made the hashes of a row; a change of any rule is a new name.
+RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A picture as imgdb.image stores it; hashes are signed, None where not asked for.
+
+    `regions` are its rows of imgdb.image_region, None where `region_recipe` is.
+    """
+
+    format: str
+    width: int
+    height: int
+    frames: int
+    byte_size: int
+    modified_at: datetime
+    sha256: bytes
+    ahash: int | None
+    dhash: int | None
+    phash: int | None
+    whash: int | None
+    flat: bool
+    recipe: str
+    region_recipe: str | None = None
+    regions: tuple[Region, ...] | None = None
+
+
+def fingerprint(
+    path: str | bytes | os.PathLike[str],
+    *,
+    decode: Decode = "exact",
+    algorithms: Collection[str] = ALGORITHMS,
+    max_pixels: int = MAX_PIXELS,
+    regions: bool = False,
+) -> Fingerprint:
+    """Load and hash one file; with `regions` its regions too, for which `decode` must be exact.
+
+    Raises PictureError with a reason of `imgdb.pictures.reasons.REASONS` when it cannot be hashed.
+    """
+    with loader.open_source(path) as source:
+        return fingerprint_source(
+            source, decode=decode, algorithms=algorithms, max_pixels=max_pixels, regions=regions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unhashed:
+    """A decoded picture that is so tiny that it is better hashed together with others."""
+
+    picture: Picture
+    algorithms: tuple[str, ...]
+    recipe: str
+    regions: bool = False
+
+
+def fingerprint_source(
+    source: loader.Source,
+    *,
+    decode: Decode = "exact",
+    algorithms: Collection[str] = ALGORITHMS,
+    max_pixels: int = MAX_PIXELS,
+    regions: bool = False,
+) -> Fingerprint:
+    """Do as `fingerprint` for bytes that are already open: a member of an archive, stdin."""
+    found = read_source(
+        source, decode=decode, algorithms=algorithms, max_pixels=max_pixels, regions=regions
+    )
+    return found if isinstance(found, Fingerprint) else hash_together([found])[0]
+
+
+def read_source(
+    source: loader.Source,
+    *,
+    decode: Decode = "exact",
+    algorithms: Collection[str] = ALGORITHMS,
+    max_pixels: int = MAX_PIXELS,
+    regions: bool = False,
+) -> Fingerprint | Unhashed:
+    """Decode, and hash unless `hash_together` does that better."""
+    picture = source.picture(decode, max_pixels=max_pixels)
+    recipe = RECIPES[decode]
+    if picture.grey.size == (picture.width, picture.height):
+        if exact.is_tiny(picture.grey):
+            return Unhashed(picture, tuple(algorithms), recipe, regions)
+    elif reading := read_reduced(picture.grey, algorithms):
+        return _fingerprint(picture, reading, recipe, regions)
+    else:
+        picture = source.picture("exact", max_pixels=max_pixels)
+    reading = exact.read_grey(picture.grey, algorithms)
+    return _fingerprint(picture, reading, recipe, regions)
+
+
+def hash_together(found: Sequence[Unhashed]) -> list[Fingerprint]:
+    """Hash tiny pictures, those of one size at once; the order stays."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for position, one in enumerate(found):
+        groups.setdefault((one.picture.grey.size, one.algorithms), []).append(position)
+    made: dict[int, Fingerprint] = {}
+    for positions in groups.values():
+        greys = [found[position].picture.grey for position in positions]
+        readings = exact.read_alike(greys, found[positions[0]].algorithms)
+        for position, reading in zip(positions, readings, strict=True):
+            one = found[position]
+            made[position] = _fingerprint(one.picture, reading, one.recipe, one.regions)
+    return [made[position] for position in range(len(found))]
+
+
+def _fingerprint(picture: Picture, reading: Reading, recipe: str, regions: bool) -> Fingerprint:
+    hashes = reading.hashes
+    return Fingerprint(
+        format=picture.format,
+        width=picture.width,
+        height=picture.height,
+        frames=picture.frames,
+        byte_size=picture.byte_size,
+        modified_at=picture.modified_at,
+        sha256=picture.sha256,
+        ahash=hashes.ahash,
+        dhash=hashes.dhash,
+        phash=hashes.phash,
+        whash=hashes.whash,
+        flat=reading.flat,
+        recipe=recipe,
+        region_recipe=REGION_RECIPE if regions else None,
+        regions=tuple(find_regions(picture.grey)) if regions else None,
+    )

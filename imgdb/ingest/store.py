@@ -1,0 +1,184 @@
+"""The database's side of ingest: one collection, its files and failures, in batches."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal, LiteralString
+
+import psycopg
+from psycopg.rows import class_row, scalar_row
+
+from imgdb.database.collections import MAKE_COLLECTION, Stored
+from imgdb.database.sessions import value
+from imgdb.hashes.fingerprint import Fingerprint
+
+COLUMNS = tuple(column.name for column in fields(Fingerprint) if column.name != "regions")
+_values = operator.attrgetter(*COLUMNS)
+
+COMPARE = (
+    "SELECT * FROM imgdb._compare_files"
+    "(%s, %s::text[], %s::bigint[], %s::timestamptz[], current_recipe => %s,"
+    " needed_region_recipe => %s)"
+)
+STAGE = "SELECT imgdb._stage_images()"
+COPY = f"COPY pg_temp.fresh_image (path, {', '.join(COLUMNS)}) FROM STDIN"
+STORE = "SELECT * FROM imgdb._store_images(%s, rewrite => %s)"
+STAGE_REGIONS = "SELECT imgdb._stage_regions()"
+COPY_REGIONS = "COPY pg_temp.fresh_region (path, boxes, hashes) FROM STDIN"
+STORE_REGIONS = "SELECT imgdb._store_regions(%s)"
+FAIL = (
+    "SELECT imgdb._store_failures"
+    "(%s, %s::text[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[])"
+)
+FOUND = "SELECT imgdb._mark_found(%s, %s::text[])"
+KNOWN_BELOW = "SELECT * FROM imgdb._known_below(%s, %s, %s, %s)"
+KNOWN_MEMBERS = "SELECT * FROM imgdb._known_members(%s, %s, %s, %s, needed_region_recipe => %s)"
+ARCHIVES = "SELECT imgdb._store_archives(%s, %s::text[], %s::bigint[], %s::timestamptz[])"
+MISSING = "SELECT imgdb._mark_missing(%s, %s::text[])"
+
+PAGE = 2000
+
+# Another session may have stored the same files in another order: one of the two begins again.
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the database knows of a file that is not simply unchanged."""
+
+    ordinal: int
+    state: Literal["new", "changed", "found", "outdated", "incomplete", "failed"]
+    reason: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a file is not searchable: a row of imgdb.ingest_failure."""
+
+    path: str
+    reason: str
+    detail: str
+    byte_size: int | None
+    modified_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownMembers:
+    """What an archive that has not changed gave when it was read."""
+
+    images: int
+    failed_paths: list[str]
+    failed_reasons: list[str]
+    failed_details: list[str]
+
+
+@dataclass(slots=True)
+class Batch:
+    """What becomes one transaction; every path stands in it once."""
+
+    images: dict[str, Fingerprint] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    found: list[str] = field(default_factory=list)
+    archives: list[tuple[str, int, datetime]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images) + len(self.failures) + len(self.found) + len(self.archives)
+
+
+class Store:
+    """A collection, made if there is none of that name."""
+
+    def __init__(self, conn: psycopg.Connection[Any], collection: str) -> None:
+        self._conn = conn
+        self._collection_id = int(value(conn, MAKE_COLLECTION, collection))
+
+    def compare(
+        self,
+        paths: Sequence[str],
+        sizes: Sequence[int],
+        times: Sequence[datetime],
+        recipe: str,
+        region_recipe: str | None = None,
+    ) -> dict[int, State]:
+        """Return by position what is known of files; those left out are unchanged."""
+        with self._conn.cursor(row_factory=class_row(State)) as cursor:
+            files = (list(paths), list(sizes), list(times))
+            given = (self._collection_id, *files, recipe, region_recipe)
+            return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
+
+    def store(self, batch: Batch, *, rewrite: bool = False) -> Stored:
+        """Write a batch, all of it or nothing; `rewrite` also rows that say the same already."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._store(batch, rewrite)
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+                continue
+        return self._store(batch, rewrite)
+
+    def _store(self, batch: Batch, rewrite: bool) -> Stored:
+        with self._conn.transaction():
+            stored = self._store_images(batch.images, rewrite)
+            if batch.failures:
+                columns = zip(*map(astuple, batch.failures.values()), strict=True)
+                self._value(FAIL, *map(list, columns))
+            if batch.found:
+                self._value(FOUND, batch.found)
+            if batch.archives:
+                self._value(ARCHIVES, *map(list, zip(*batch.archives, strict=True)))
+        return stored
+
+    def _store_images(self, images: dict[str, Fingerprint], rewrite: bool) -> Stored:
+        if not images:
+            return Stored(0, 0)
+        with self._conn.cursor(row_factory=class_row(Stored)) as cursor:
+            cursor.execute(STAGE)
+            with cursor.copy(COPY) as copy:
+                for path, found in images.items():
+                    copy.write_row((path, *_values(found)))
+            stored = cursor.execute(STORE, (self._collection_id, rewrite)).fetchone()
+            assert stored is not None
+        self._store_regions(images)
+        return stored
+
+    def _store_regions(self, images: dict[str, Fingerprint]) -> None:
+        found = {path: image.regions for path, image in images.items() if image.regions is not None}
+        if not found:
+            return
+        with self._conn.cursor() as cursor:
+            cursor.execute(STAGE_REGIONS)
+            with cursor.copy(COPY_REGIONS) as copy:
+                for path, regions in found.items():
+                    boxes = [side for region in regions for side in region.box]
+                    copy.write_row((path, boxes, [region.hash for region in regions]))
+            cursor.execute(STORE_REGIONS, (self._collection_id,))
+
+    def known_members(
+        self, path: str, size: int, modified_at: datetime, region_recipe: str | None = None
+    ) -> KnownMembers | None:
+        """Return what an archive gave, if it was read, regions and all, and has not changed."""
+        with self._conn.cursor(row_factory=class_row(KnownMembers)) as cursor:
+            given = (self._collection_id, path, size, modified_at, region_recipe)
+            return cursor.execute(KNOWN_MEMBERS, given).fetchone()
+
+    def known_below(self, folder: str) -> Iterator[list[str]]:
+        """Yield pages of the paths in a folder (ends in a slash) that are taken to be there."""
+        after = ""
+        while True:
+            with self._conn.cursor(row_factory=scalar_row) as cursor:
+                given = (self._collection_id, folder, max(after, folder), PAGE)
+                page = cursor.execute(KNOWN_BELOW, given).fetchall()
+            if not page:
+                return
+            yield page
+            after = page[-1]
+
+    def mark_missing(self, paths: Iterable[str]) -> int:
+        """Note that files are gone; return how many images that were."""
+        return int(self._value(MISSING, list(paths)))
+
+    def _value(self, call: LiteralString, *arguments: object) -> Any:
+        return value(self._conn, call, self._collection_id, *arguments)

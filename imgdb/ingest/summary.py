@@ -1,0 +1,55 @@
+"""What a run of ingest did, in numbers and in failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A path that failed: the reason in words, and its class as in pictures.reasons.REASONS."""
+
+    path: str
+    reason: str
+    kind: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """Files (and members of archives) by what became of them.
+
+    `missing` ones were there once, `outdated` ones are among the unchanged and of another recipe.
+    """
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    skipped: int = 0
+    missing: int = 0
+    outdated: int = 0
+    failures: list[Failed] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    stopped: bool = False
+
+    @property
+    def done(self) -> int:
+        """Files that were dealt with."""
+        return self.succeeded + self.failed + self.skipped
+
+    @property
+    def succeeded(self) -> int:
+        """Files that are searchable."""
+        return self.added + self.updated + self.unchanged
+
+    def fail(self, path: str, kind: str, words: str) -> None:
+        """Count a failure."""
+        self.failed += 1
+        self.failures.append(Failed(path, words, kind))
+
+    def add(self, part: Summary) -> None:
+        """Add what another run did."""
+        for column in fields(Summary):
+            both = getattr(self, column.name) + getattr(part, column.name)
+            setattr(self, column.name, both)
+        self.stopped = bool(self.stopped)

@@ -1,0 +1,151 @@
+"""Keep folders and the database in step, change by change, until somebody says stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import watchfiles
+from watchfiles import Change
+
+from imgdb.errors import ImgdbError
+from imgdb.ingest import prune, walk
+from imgdb.ingest.options import Options
+from imgdb.ingest.run import Run
+from imgdb.ingest.summary import Summary
+from imgdb.ingest.task import Task
+from imgdb.ingest.walk import Found
+from imgdb.paths import absolute, is_below, path_text
+from imgdb.stopping import Stopping
+from imgdb.workers.pool import Pool
+
+# Milliseconds: changes that come in one go are looked at together, but none waits longer than that.
+TOGETHER, STEP = 800, 50
+
+# Milliseconds until a watch that has nothing to tell comes back to see whether it should stop.
+IDLE = 500
+
+# The kernel drops changes when too many come at once. Beyond this everything is compared.
+MANY = 1000
+
+Changes = set[tuple[Change, str]]
+
+
+class Watch:
+    """Folders and files that are followed; `told` gets the summary of everything that happens."""
+
+    def __init__(
+        self,
+        conn: psycopg.Connection[Any],
+        paths: Iterable[str],
+        options: Options,
+        stopping: Stopping,
+        told: Callable[[Summary], None],
+    ) -> None:
+        self._conn = conn
+        self._named = [absolute(path) for path in paths]
+        walk.check_named(self._named)
+        self._options = options
+        self._stopping = stopping
+        self._told = told
+        self._summary = Summary()
+
+    def run(self) -> Summary:
+        """Follow the changes until asked to stop; return what was done in all."""
+        lost: set[str] = set()
+        with self._options.pool() as pool:
+            while not self._stopping.asked:
+                there = [path for path in self._named if Path(path).exists()]
+                self._tell_lost(set(self._named) - set(there), lost)
+                if there:
+                    self._follow(there, pool)
+                else:
+                    time.sleep(IDLE / 1000)
+        return self._summary
+
+    def _tell_lost(self, now: set[str], before: set[str]) -> None:
+        for path in sorted(now - before):
+            self._tell_note(
+                f"{path_text(path)} is gone; its images stay as they are until it is back"
+            )
+        for path in sorted(before - now):
+            self._tell_note(f"{path_text(path)} is back")
+        before.clear()
+        before.update(now)
+
+    def _tell_note(self, words: str) -> None:
+        self._told(Summary(notes=[words]))
+
+    def _follow(self, there: list[str], pool: Pool[Task]) -> None:
+        """Follow paths as long as the same ones are there."""
+        batches = self._batches(there)
+        # Watched first and compared then, so that nothing happens in between.
+        next(batches, None)
+        self._do(pool, walk.walk(there), there)
+        for changes in batches:
+            if [path for path in self._named if Path(path).exists()] != there:
+                return
+            if len(changes) > MANY:
+                self._do(pool, walk.walk(there), there)
+            elif changes:
+                self._do(pool, _found(changes, there), [], _gone(changes))
+
+    def _batches(self, there: list[str]) -> Iterator[Changes]:
+        try:
+            yield from watchfiles.watch(
+                *there,
+                watch_filter=None,
+                debounce=TOGETHER,
+                step=STEP,
+                rust_timeout=IDLE,
+                yield_on_timeout=True,
+                stop_event=self._stopping,
+                raise_interrupt=False,
+            )
+        except FileNotFoundError:
+            # Gone since it was looked for.
+            return
+        except (OSError, RuntimeError) as error:
+            # The library cannot say which path it was: everything is compared.
+            if str(error).startswith("Unable to decode path"):
+                return
+            raise ImgdbError(f"cannot watch: {error}") from error
+
+    def _do(
+        self,
+        pool: Pool[Task],
+        found: Iterator[Found],
+        folders: Iterable[str],
+        gone: Iterable[str] = (),
+    ) -> None:
+        run = Run(self._conn, pool, self._options, self._stopping)
+        run.files(found)
+        run.prune(folders)
+        run.forget(gone)
+        self._summary.add(run.summary)
+        # The next round does the rest, if there is one.
+        self._summary.stopped = False
+        self._told(run.summary)
+
+
+def _found(changes: Changes, there: list[str]) -> Iterator[Found]:
+    """Yield what is at the paths that changed; new folders with all that is in them."""
+    for kind, path in sorted(changes, key=lambda change: change[1]):
+        if not _behind_link(path, there):
+            yield from walk.spot(path, folders=kind is Change.added)
+
+
+def _gone(changes: Changes) -> list[str]:
+    return sorted(path for _, path in changes if prune.is_gone(path))
+
+
+def _behind_link(path: str, there: list[str]) -> bool:
+    """Tell whether a path leads through a linked folder, which a walk would not follow."""
+    inside = [Path(root) for root in there if is_below(path, root)]
+    return bool(inside) and not any(
+        all(not parent.is_symlink() for parent in Path(path).parents if root in parent.parents)
+        for root in inside
+    )

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: takes answers and thumbnails, gives the text of one file."""

@@ -1,0 +1,187 @@
+"""Zip and tar archives -> their members, read in place; nothing is ever unpacked to disk.
+
+The names inside are only names: whatever path they claim, no file is made of them.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from imgdb.errors import PictureError, UsageError
+from imgdb.paths import path_text
+from imgdb.pictures.reasons import explained
+
+ZIP_SUFFIXES = (".zip", ".cbz")
+TAR_SUFFIXES = (".tar", ".cbt", ".tgz", ".tar.gz", ".tbz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+
+# Between the archive and the member; no folder is likely to end in an exclamation mark.
+INSIDE = "!/"
+
+# Bombs: more than this is refused. Pictures are compressed already, so what shrinks by more than
+# RATIO and is not small was made to do so.
+MEMBERS = 1_000_000
+MEMBER_BYTES = 2 << 30
+RATIO = 200
+SMALL = 256 << 20
+
+
+class Opener(Protocol):
+    """Opens a member; raises PictureError."""
+
+    def __call__(self) -> AbstractContextManager[BinaryIO]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in an archive."""
+
+    name: str
+    byte_size: int
+    modified_at: datetime
+    open: Opener
+
+
+def is_archive(path: str) -> bool:
+    """Tell by its name whether a file is to be read as an archive."""
+    return path.lower().endswith(ZIP_SUFFIXES + TAR_SUFFIXES)
+
+
+def is_zip(path: str) -> bool:
+    """Tell by its name whether the members can be read in any order, by several processes."""
+    return path.lower().endswith(ZIP_SUFFIXES)
+
+
+def member_text(archive: str, name: str) -> str:
+    """Spell a member as `imgdb.image.path` does; `archive` is spelled already."""
+    return archive + INSIDE + inner_text(name)
+
+
+def inner_text(name: str) -> str:
+    """Spell the name of a member, whatever an archive may hold as such."""
+    try:
+        return path_text(name)
+    except UsageError:
+        return path_text(ascii(name))
+
+
+def archive_of(path: str) -> str | None:
+    """Return the archive that a member's path is in, if there is one on the disk."""
+    at = path.find(INSIDE)
+    while at >= 0:
+        if Path(path[:at]).is_file():
+            return path[:at]
+        at = path.find(INSIDE, at + 1)
+    return None
+
+
+def entries(path: str, part: int, parts: int) -> Iterator[Entry]:
+    """Yield every `parts`-th file of an archive, from `part` on; raises PictureError.
+
+    A member is to be read before the next one is asked for.
+    """
+    with explained("archive"):
+        yield from _zip(path, part, parts) if is_zip(path) else _tar(path)
+
+
+def _zip(path: str, part: int, parts: int) -> Iterator[Entry]:
+    with zipfile.ZipFile(path) as archive:
+        infos = [info for info in archive.infolist() if not info.is_dir()]
+        _check_count(len(infos))
+        for info in infos[part::parts]:
+            yield Entry(
+                _plain_name(info.filename),
+                info.file_size,
+                _zip_time(info),
+                _ZipOpener(archive, info),
+            )
+
+
+class _ZipOpener:
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self._archive = archive
+        self._info = info
+
+    @contextmanager
+    def __call__(self) -> Iterator[BinaryIO]:
+        info = self._info
+        if info.flag_bits & 0x1:
+            raise PictureError("encrypted")
+        _check_size(info.file_size, info.compress_size)
+        with explained("archive"), self._archive.open(info) as file:
+            yield cast(BinaryIO, file)
+
+
+def _zip_time(info: zipfile.ZipInfo) -> datetime:
+    # A zip does not say of which time zone its times are.
+    try:
+        return datetime(*info.date_time, tzinfo=UTC)
+    except ValueError:
+        return datetime(1980, 1, 1, tzinfo=UTC)
+
+
+def _tar(path: str) -> Iterator[Entry]:
+    size = Path(path).stat().st_size
+    count = 0
+    with tarfile.open(path, "r:*") as archive:
+        while (member := archive.next()) is not None:
+            # It would keep them all.
+            archive.members = []  # type: ignore[attr-defined]
+            count += 1
+            _check_count(count)
+            # Passing over members unpacks them too.
+            _check_total(archive.offset, size)
+            if member.isreg():
+                yield Entry(
+                    _plain_name(member.name),
+                    member.size,
+                    _tar_time(member),
+                    _TarOpener(archive, member),
+                )
+
+
+class _TarOpener:
+    def __init__(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        self._archive = archive
+        self._member = member
+
+    @contextmanager
+    def __call__(self) -> Iterator[BinaryIO]:
+        if self._member.size > MEMBER_BYTES:
+            raise PictureError("bomb", f"{self._member.size:,} bytes")
+        file = self._archive.extractfile(self._member)
+        assert file is not None
+        with explained("archive"), file:
+            yield cast(BinaryIO, file)
+
+
+def _tar_time(member: tarfile.TarInfo) -> datetime:
+    try:
+        return datetime.fromtimestamp(member.mtime, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _plain_name(name: str) -> str:
+    return name.removeprefix("./").lstrip("/")
+
+
+def _check_count(count: int) -> None:
+    if count > MEMBERS:
+        raise PictureError("bomb", f"more than {MEMBERS:,} members")
+
+
+def _check_size(size: int, packed: int) -> None:
+    if size > MEMBER_BYTES or (size > SMALL and size > RATIO * packed):
+        raise PictureError("bomb", f"{size:,} bytes out of {packed:,}")
+
+
+def _check_total(unpacked: int, size: int) -> None:
+    if unpacked > SMALL and unpacked > RATIO * size:
+        raise PictureError("bomb", f"more than {unpacked:,} bytes out of {size:,}")

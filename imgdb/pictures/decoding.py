@@ -1,0 +1,314 @@
+"""Decode the bytes of one picture to upright 8-bit grey, to be hashed, or to small upright colours,
+to be looked at: the only module that opens with PIL.
+
+The order of the rules: pixel limit from the header, first frame, ranges, paper, grey or colours,
+upright.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from imgdb.errors import PictureError
+from imgdb.pictures.bmp import read_bmp
+from imgdb.pictures.colour import to_small_colour
+from imgdb.pictures.grey import Samples, to_grey
+from imgdb.pictures.limits import MAX_PIXELS, check_size
+from imgdb.pictures.pnm import read_pnm
+from imgdb.pictures.reasons import explained
+from imgdb.pictures.structure import check_whole, targa_has_alpha, webp_size
+
+Decode = Literal["exact", "scaled"]
+
+# `scaled` never decodes to less than this on the shorter side.
+_SCALED_SIDE = 512
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = {_TURNS[number] for number in (5, 6, 7, 8)}
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339
+
+_READERS = {"BMP": read_bmp, "PPM": read_pnm}
+
+_prepared = False
+
+
+class Encoded(NamedTuple):
+    """The bytes of a picture: `head` is the beginning of `file`, `format` what `identify` says."""
+
+    file: BinaryIO
+    head: bytes
+    format: str
+    byte_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An upright picture of mode "L" or "RGB"; `width` and `height` are those of the full one."""
+
+    image: Image.Image
+    width: int
+    height: int
+    frames: int = 1
+
+
+class _Wanted(NamedTuple):
+    """What becomes of a loaded picture, and how small a JPEG of a given size may be decoded."""
+
+    render: Callable[[Image.Image, Samples], Image.Image]
+    least_size: Callable[[tuple[int, int]], tuple[int, int] | None]
+    draft_mode: str | None = None
+
+
+def prepare() -> None:
+    """Set Pillow up, once per process; decoding does it when nobody did."""
+    global _prepared
+    if _prepared:
+        return
+    # All of Pillow's own plugins first: pillow-heif registered before them breaks some AVIF files.
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False)
+    from PIL import AvifImagePlugin
+
+    # Workers are processes, one per core: threads inside of them only get in each other's way.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else stderr has its complaints
+    _prepared = True
+
+
+def decode_grey(encoded: Encoded, decode: Decode, max_pixels: int) -> Decoded:
+    """Decode a picture whose format is known; raises PictureError."""
+    return _decode(encoded, _GREY[decode], max_pixels)
+
+
+def decode_colour(encoded: Encoded, side: int, max_pixels: int) -> Decoded:
+    """Decode a picture to colours, at most `side` pixels wide and high; raises PictureError."""
+    colours = _Wanted(partial(to_small_colour, side=side), partial(_twice, side))
+    decoded = _decode(encoded, colours, max_pixels)
+    decoded.image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return decoded
+
+
+def _exact_size(size: tuple[int, int]) -> None:
+    return None
+
+
+def _scaled_size(size: tuple[int, int]) -> tuple[int, int] | None:
+    # Below twice that nothing is reduced, and the hashes shall be exact.
+    return (_SCALED_SIDE, _SCALED_SIDE) if min(size) >= 2 * _SCALED_SIDE else None
+
+
+def _twice(side: int, size: tuple[int, int]) -> tuple[int, int]:
+    longer = max(size)
+    return max(1, size[0] * 2 * side // longer), max(1, size[1] * 2 * side // longer)
+
+
+_GREY: dict[Decode, _Wanted] = {
+    "exact": _Wanted(to_grey, _exact_size),
+    "scaled": _Wanted(to_grey, _scaled_size, "L"),
+}
+
+
+def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
+    prepare()
+    file, format_name = encoded.file, encoded.format
+    if format_name not in Image.OPEN:
+        raise PictureError("unsupported-format", _missing_opener(format_name))
+    # Pillow raises above twice this, wherever it meets a size: in an icon, in a frame of a GIF.
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+    with warnings.catch_warnings(), explained(format_name):
+        warnings.simplefilter("ignore")
+        reader = _READERS.get(format_name)
+        image = reader(file, encoded.head, max_pixels) if reader else None
+        if image is not None:
+            rendered = wanted.render(_without_void_alpha(image, encoded), Samples())
+            return Decoded(rendered, *image.size)
+        if format_name == "WEBP" and (size := webp_size(encoded.head)):
+            check_size(format_name, *size, max_pixels)
+        with _open(encoded) as image_file:
+            check_size(format_name, *image_file.size, max_pixels)
+            position = file.tell()
+            frames = check_whole(file, format_name, encoded.byte_size)
+            file.seek(position)
+            decoded = _read(image_file, encoded, wanted)
+            return replace(decoded, frames=frames or int(getattr(image_file, "n_frames", 1)))
+
+
+def _read(image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted) -> Decoded:
+    width, height = image.size
+    covered = _covered(image, encoded.format)
+    least_size = wanted.least_size(image.size) if encoded.format == "JPEG" else None
+    if least_size is not None:
+        image.draft(wanted.draft_mode, least_size)
+    _load(image, encoded)
+    if encoded.format == "TIFF":  # has turned itself
+        width, height = image.size
+    turn = _turn(image, encoded.format)
+    rendered = wanted.render(_without_void_alpha(image, encoded), _samples(image))
+    if covered is not None:
+        rendered = _on_paper(rendered, covered, image.size)
+    if turn is not None:
+        # Turning what was rendered gives the same pixels as turning the file's, for much less.
+        rendered = rendered.transpose(turn)
+        if turn in _SIDEWAYS:
+            width, height = height, width
+    return Decoded(rendered, width, height)
+
+
+def _on_paper(
+    image: Image.Image, covered: tuple[int, int, int, int], size: tuple[int, int]
+) -> Image.Image:
+    """Leave of a picture, rendered from one of `size`, what a frame covers, the rest white."""
+    across, down = image.width / size[0], image.height / size[1]
+    box = (
+        round(covered[0] * across),
+        round(covered[1] * down),
+        round(covered[2] * across),
+        round(covered[3] * down),
+    )
+    paper = Image.new(image.mode, image.size, "white")
+    paper.paste(image.crop(box), box)
+    return paper
+
+
+def _load(image: ImageFile.ImageFile, encoded: Encoded) -> None:
+    palette = image.palette
+    if palette is not None and image.mode not in ("P", "PA"):
+        image.palette = None  # of a GIF frame, or a Targa, that is grey without it
+    elif encoded.format == "TGA" and palette is not None and palette.rawmode == "BGRA":
+        palette.mode = "RGBA"  # Pillow before 13 forgets, and cannot load it
+    if encoded.format == "TIFF":
+        with _hushed():
+            _load_tiff(image, encoded.byte_size)
+    else:
+        image.load()
+    if encoded.format == "PNG":
+        _scale_transparency(image, encoded.head)
+
+
+def _load_tiff(image: ImageFile.ImageFile, byte_size: int) -> None:
+    try:
+        image.load()
+    except OSError as exc:  # which says nothing but "decoder error -2"
+        if _page_end(image) > byte_size:
+            raise PictureError("truncated", "TIFF: it ends within the first page") from exc
+        raise
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep libtiff from writing its complaints to stderr, past every rule of ours."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # a daemon without stderr
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _page_end(image: Image.Image) -> int:
+    tags: Any = getattr(image, "tag_v2", {})
+    for offsets, counts in ((273, 279), (324, 325)):  # of strips, of tiles
+        pairs = zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
+        if end := max((offset + count for offset, count in pairs), default=0):
+            return int(end)
+    return 0
+
+
+def _open(encoded: Encoded) -> ImageFile.ImageFile:
+    """Have Pillow read the header."""
+    file = encoded.file
+    file.seek(0)
+    try:
+        return Image.open(file, formats=[encoded.format])
+    except Image.DecompressionBombError:
+        raise
+    except Exception as exc:
+        # A file that is cut off can fail in any way: better say what is wrong with it.
+        check_whole(file, encoded.format, encoded.byte_size)
+        if isinstance(exc, UnidentifiedImageError):  # behind which Pillow hides its plugin's words
+            file.seek(0)
+            Image.OPEN[encoded.format][0](file, "")
+        raise
+
+
+def _covered(image: ImageFile.ImageFile, format_name: str) -> tuple[int, int, int, int] | None:
+    """Give the part of the screen that a GIF's first frame covers; None is all of it.
+
+    Where there is no frame there is no picture: as in browsers, paper is seen there.
+    """
+    if format_name != "GIF" or not image.tile:
+        return None
+    left, top, right, bottom = image.tile[0][1] or (0, 0, *image.size)
+    check_size(format_name, right - left, bottom - top, MAX_PIXELS)
+    box = (left, top, right, bottom)
+    return None if box == (0, 0, *image.size) else box
+
+
+def _scale_transparency(image: Image.Image, head: bytes) -> None:
+    """Bring the transparent colour of a PNG to 8 bits where Pillow does so with the pixels only."""
+    depth, value = head[24], image.info.get("transparency")
+    if image.mode == "L" and isinstance(value, int) and depth < 8:
+        image.info["transparency"] = value * 255 // (2**depth - 1)
+    elif image.mode == "RGB" and isinstance(value, tuple) and depth == 16:
+        image.info["transparency"] = tuple(part >> 8 for part in value)
+
+
+def _without_void_alpha(image: Image.Image, encoded: Encoded) -> Image.Image:
+    """Drop an alpha channel that is only room for one, in formats where many programs leave it."""
+    if encoded.format in ("BMP", "ICO", "TGA") and image.mode == "RGBA":
+        nothing_shows = image.getchannel("A").getextrema() == (0, 0)
+        if nothing_shows or (encoded.format == "TGA" and not targa_has_alpha(encoded.file)):
+            return image.convert("RGB")
+    return image
+
+
+def _turn(image: Image.Image, format_name: str) -> Image.Transpose | None:
+    if format_name in ("HEIF", "TIFF"):  # libheif and Pillow's TIFF have turned the pixels
+        return None
+    try:
+        return _TURNS.get(int(image.getexif().get(_ORIENTATION, 1)))
+    except Exception:  # the code that parses EXIF raises anything; the picture is whole
+        return None
+
+
+def _samples(image: Image.Image) -> Samples:
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
+        return Samples()
+    return Samples(
+        bits=int(tags.get(_BITS_PER_SAMPLE, (16,))[0]),
+        unsigned=tags.get(_SAMPLE_FORMAT, (1,))[0] == 1,
+        white_is_zero=tags.get(_PHOTOMETRIC) == 0,
+    )
+
+
+def _missing_opener(format_name: str) -> str:
+    if format_name == "HEIF":
+        return "HEIF: needs pip install 'imgdb[heif]'"
+    return f"{format_name}: this Pillow is built without it"

@@ -1,0 +1,1 @@
+"""Calibration: takes pictures, gives how many copies and wrong images each distance finds."""

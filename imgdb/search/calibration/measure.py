@@ -1,0 +1,275 @@
+"""How similar is similar enough, on one's own pictures: recall, false matches, and a default.
+
+Pictures of a collection are edited as people edit them, and each copy is looked for: how far is it
+from its original, and how many other images are as near? docs/calibrate.md says what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg.rows import class_row
+
+from imgdb.database.connect import read_only
+from imgdb.database.spaces import spaces
+from imgdb.errors import PictureError, UsageError
+from imgdb.hashes.copies import CopyHashes
+from imgdb.hashes.values import Hashes, distance
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.search.calibration import proposal
+from imgdb.search.calibration.false_matches import (
+    LARGEST,
+    SEARCHED,
+    Among,
+    Copies,
+    count_copies,
+    false_matches,
+)
+from imgdb.search.calibration.results import Calibration, Curve, HashFigures, Question
+from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
+from imgdb.workers.messages import Settings
+from imgdb.workers.stored_pictures import read_stored
+
+SAMPLE = "SELECT * FROM imgdb._sampled_images(%(collection)s, %(size)s, %(seed)s)"
+SEARCHABLE = "SELECT * FROM imgdb._searchable_images(%(collection)s)"
+SET_DEFAULT = "SELECT imgdb.set_default_max_distance(%s, max_distance => %s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """How the copies are made: `memory` in bytes is for a worker, `timeout` in seconds a picture.
+
+    A picture is written and read once for each edit, so it takes its time.
+    """
+
+    jobs: int | None = None
+    max_pixels: int = MAX_PIXELS
+    memory: int = WORKER_MEMORY
+    timeout: float = 5 * PICTURE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A default that was stored, and the one before."""
+
+    hash: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    image_id: int
+    path: str
+    sha256: bytes
+    ahash: int | None
+    dhash: int | None
+    phash: int | None
+    whash: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Searchable:
+    images: int
+    with_file: int
+    ahash: int
+    dhash: int
+    phash: int
+    whash: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The pictures that are to be edited, and how many images there are to look among."""
+
+    searchable: _Searchable
+    sampled: list[_Sampled]
+
+    def __len__(self) -> int:
+        return len(self.sampled)
+
+
+# A picture as stored, and the hashes of its copies in the order of the edits.
+_Measured = tuple[_Sampled, tuple[Hashes, ...]]
+
+Connection = psycopg.Connection[Any]
+
+
+def draw(conn: Connection, question: Question) -> Drawn:
+    """Choose the pictures.
+
+    UnknownName for a collection that is not there, UsageError where no image has a file.
+    """
+    given = {"collection": question.collection, "size": question.sample, "seed": question.seed}
+    with read_only(conn):
+        with conn.cursor(row_factory=class_row(_Searchable)) as cursor:
+            searchable = cursor.execute(SEARCHABLE, given).fetchone()
+        assert searchable is not None
+        with conn.cursor(row_factory=class_row(_Sampled)) as cursor:
+            sampled = cursor.execute(SAMPLE, given).fetchall()
+    if not sampled:
+        raise UsageError(_nothing_there(searchable, question.collection))
+    return Drawn(searchable, sampled)
+
+
+def calibrate(
+    conn: Connection,
+    question: Question,
+    drawn: Drawn,
+    work: Work,
+    *,
+    watching: Callable[[int], None] = lambda done: None,
+) -> Calibration:
+    """Measure the pictures that `draw` chose; the database is only read.
+
+    The connection must be outside of a transaction: none is open while the pictures are edited.
+    """
+    measured, failures = _measure(drawn.sampled, question, work, watching)
+    with read_only(conn):
+        figures = _figures(conn, question, drawn.searchable, measured)
+        copies = count_copies(
+            conn,
+            [image.image_id for image, _ in measured],
+            collection=question.collection,
+            alike=question.alike,
+        )
+    return Calibration(
+        question,
+        drawn.searchable.images,
+        len(measured),
+        copies,
+        tuple(failures),
+        tuple(figures),
+    )
+
+
+def apply(conn: Connection, calibration: Calibration) -> list[Applied]:
+    """Store the proposals as the defaults of their spaces, all or none."""
+    applied = []
+    with conn.transaction():
+        for figures in calibration.hashes:
+            after = figures.proposal.max_distance
+            row = conn.execute(SET_DEFAULT, (figures.name, after)).fetchone()
+            assert row is not None
+            applied.append(Applied(figures.name, row[0], after))
+    return applied
+
+
+def _nothing_there(searchable: _Searchable, collection: str | None) -> str:
+    where = "the database" if collection is None else f"collection {collection}"
+    if not searchable.images:
+        return f"{where} holds no picture that could be looked for; `imgdb ingest` brings some"
+    return (
+        f"no image in {where} has a file (hashes were imported, or the files are gone), "
+        "and without pictures there is nothing to edit"
+    )
+
+
+def _measure(
+    sampled: Sequence[_Sampled],
+    question: Question,
+    work: Work,
+    watching: Callable[[int], None],
+) -> tuple[list[_Measured], list[tuple[str, PictureError]]]:
+    """Have the copies made and hashed."""
+    settings = Settings(
+        "exact",
+        question.hashes,
+        work.max_pixels,
+        work.memory,
+        edits=tuple(edit.name for edit in question.edits),
+    )
+    outcomes = read_stored(
+        [image.path for image in sampled],
+        settings,
+        jobs=work.jobs,
+        timeout=work.timeout,
+        watching=watching,
+    )
+    measured: list[_Measured] = []
+    failures: list[tuple[str, PictureError]] = []
+    for image in sampled:
+        outcome = outcomes[image.path]
+        if isinstance(outcome, PictureError):
+            failures.append((image.path, outcome))
+        elif not isinstance(outcome, CopyHashes) or outcome.sha256 != image.sha256:
+            why = PictureError("changed", "it is no longer the file that was ingested")
+            failures.append((image.path, why))
+        else:
+            measured.append((image, outcome.hashes))
+    return measured, failures
+
+
+def _figures(
+    conn: Connection, question: Question, searchable: _Searchable, measured: Sequence[_Measured]
+) -> list[HashFigures]:
+    defaults = {space.name: space.default_max_distance for space in spaces(conn)}
+    return [
+        _hash_figures(conn, question, name, defaults[name], getattr(searchable, name), of_hash)
+        for name in question.hashes
+        if (of_hash := [pair for pair in measured if getattr(pair[0], name) is not None])
+    ]
+
+
+def _hash_figures(
+    conn: Connection,
+    question: Question,
+    name: str,
+    default: int,
+    images: int,
+    measured: Sequence[_Measured],
+) -> HashFigures:
+    curves = [
+        _curve(edit.name, [_distance(pair, name, place) for pair in measured])
+        for place, edit in enumerate(question.edits)
+    ]
+    counted = [
+        curve for curve, edit in zip(curves, question.edits, strict=True) if edit.counts
+    ] or curves
+    mean = np.mean([curve.found for curve in counted], axis=0)
+    recall = Curve("all", len(measured), tuple(mean.tolist()))
+    drawn, wrong = false_matches(
+        conn,
+        Among(
+            space=name,
+            collection=question.collection,
+            images=images,
+            expected=question.among,
+            alike=question.alike,
+            seed=question.seed,
+        ),
+        [
+            Copies(image.image_id, [getattr(copy, name) for copy in copies])
+            for image, copies in measured
+        ],
+    )
+    return HashFigures(
+        name=name,
+        default=default,
+        images=images,
+        drawn=drawn,
+        recall=recall,
+        edits=tuple(curves),
+        false_matches=wrong,
+        proposal=proposal.propose(
+            recall.found,
+            [rate.value for rate in wrong],
+            target=question.recall,
+            limit=question.false_matches,
+            largest=SEARCHED,
+        ),
+    )
+
+
+def _distance(pair: _Measured, name: str, place: int) -> int:
+    image, copies = pair
+    return distance(getattr(image, name), getattr(copies[place], name))
+
+
+def _curve(name: str, distances: Sequence[int]) -> Curve:
+    near = np.bincount(distances, minlength=65)[: LARGEST + 1].cumsum()
+    return Curve(name, len(distances), tuple((near / len(distances)).tolist()))

@@ -1,0 +1,114 @@
+"""A calibration as data for programs: one object, or a flat list of curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from imgdb.cli.output import Row
+from imgdb.pictures.edits import BY_NAME
+from imgdb.pictures.reasons import explain
+from imgdb.search.calibration.confidence import Rate
+from imgdb.search.calibration.false_matches import LARGEST
+from imgdb.search.calibration.measure import Applied
+from imgdb.search.calibration.results import Calibration, Curve, HashFigures
+
+# The recalls for which the distance is told that each edit needs, in percent.
+RECALLS = (90, 95, 99)
+
+COLUMNS = (
+    "hash", "edit", "max_distance", "pictures", "recall", "recall_low", "recall_high",
+    "false_matches", "false_matches_low", "false_matches_high", "precision",
+)  # fmt: skip
+
+
+def rows(calibration: Calibration) -> Iterator[Row]:
+    """Yield every point of every curve, under COLUMNS; `all` is the mean of edits that count."""
+    for figures in calibration.hashes:
+        for curve in (figures.recall, *figures.edits):
+            for distance in range(LARGEST + 1):
+                recall = _rounded(curve.at(distance))
+                wrong = _rounded(figures.false_at(distance))
+                yield (
+                    figures.name,
+                    curve.name,
+                    distance,
+                    curve.pictures,
+                    *recall.values(),
+                    *wrong.values(),
+                    _round(figures.precision(distance, curve)),
+                )
+
+
+def as_object(calibration: Calibration, applied: Sequence[Applied] = ()) -> dict[str, Any]:
+    """Return all that was measured, with 95 % confidence intervals."""
+    question = calibration.question
+    return {
+        "collection": question.collection,
+        "images": calibration.images,
+        "pictures": calibration.pictures,
+        "enough_pictures": calibration.sound,
+        "copies_left_out": calibration.copies,
+        "failed": len(calibration.failures),
+        "failures": [
+            {"path": path, "reason": explain(error), "kind": error.reason}
+            for path, error in calibration.failures
+        ],
+        "seed": question.seed,
+        "recall_wanted": question.recall,
+        "false_matches_allowed": question.false_matches,
+        "alike": question.alike,
+        "among": calibration.among,
+        "hashes": [_hash(figures) for figures in calibration.hashes],
+        "applied": [asdict(one) for one in applied],
+    }
+
+
+def _hash(figures: HashFigures) -> dict[str, Any]:
+    proposal = figures.proposal
+    return {
+        "hash": figures.name,
+        "images": figures.images,
+        "images_drawn": figures.drawn,
+        "default": _at(figures, figures.default),
+        "proposal": {
+            **_at(figures, proposal.max_distance),
+            "reason": proposal.reason,
+            "needed": proposal.needed,
+            "allowed": proposal.allowed,
+        },
+        "distances": [_at(figures, distance) for distance in range(LARGEST + 1)],
+        "edits": [_edit(figures, curve) for curve in figures.edits],
+    }
+
+
+def _at(figures: HashFigures, distance: int) -> dict[str, Any]:
+    return {
+        "max_distance": distance,
+        "recall": _rounded(figures.recall.at(distance)),
+        "false_matches": _rounded(figures.false_at(distance)),
+        "precision": _round(figures.precision(distance)),
+    }
+
+
+def _edit(figures: HashFigures, curve: Curve) -> dict[str, Any]:
+    edit = BY_NAME[curve.name]
+    return {
+        "edit": edit.name,
+        "what": edit.words,
+        "counts": edit.counts,
+        "pictures": curve.pictures,
+        "at_default": _rounded(curve.at(figures.default)),
+        "needs": {str(percent): curve.needs(percent / 100) for percent in RECALLS},
+        "recall": [_round(found) for found in curve.found],
+    }
+
+
+def _rounded(rate: Rate) -> dict[str, float | None]:
+    return {name: _round(value) for name, value in asdict(rate).items()}
+
+
+def _round(value: float | None) -> float | None:
+    """Leave out what no sample of pictures can tell."""
+    return None if value is None else round(value, 6)

@@ -1,0 +1,95 @@
+"""Compare two picture files by their bytes, their pixels and their hashes; no database needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+from imgdb.hashes.exact import Reading, read_grey
+from imgdb.hashes.values import ALGORITHMS, distance
+from imgdb.paths import path_text
+from imgdb.pictures.loader import load
+
+# What the four built-in spaces start with; a database may say otherwise.
+DEFAULT_MAX_DISTANCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What comparing needs to know of a file: little, so that only one need be decoded at once."""
+
+    path: str
+    sha256: bytes
+    # Width, height and digest of the picture as it is hashed: upright, on white, in 8-bit grey.
+    pixels: tuple[int, int, bytes]
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How far two pictures are apart; `..._within` says which distances are near enough.
+
+    `alike` is the answer by one hash, except that flat pictures, which look alike to every hash,
+    are alike only if their pixels are the same.
+    """
+
+    a: str
+    b: str
+    alike: bool
+    hash: str
+    max_distance: int
+    same_bytes: bool
+    same_pixels: bool
+    flat: bool
+    ahash_distance: int
+    dhash_distance: int
+    phash_distance: int
+    whash_distance: int
+    ahash_within: bool
+    dhash_within: bool
+    phash_within: bool
+    whash_within: bool
+
+
+def look(path: str | os.PathLike[str]) -> Look:
+    """Read a picture to compare; raises PictureError."""
+    picture = load(path)
+    digest = hashlib.sha256(picture.grey.tobytes()).digest()
+    return Look(
+        path_text(path),
+        picture.sha256,
+        (picture.width, picture.height, digest),
+        read_grey(picture.grey),
+    )
+
+
+def compare(
+    a: Look, b: Look, *, hash: str = "phash", max_distance: int = DEFAULT_MAX_DISTANCE
+) -> Comparison:
+    """Compare two pictures; `max_distance` (bits) holds for all four hashes, `hash` decides."""
+    ahash, dhash, phash, whash = (
+        distance(getattr(a.reading.hashes, name), getattr(b.reading.hashes, name))
+        for name in ALGORITHMS
+    )
+    decisive = {"ahash": ahash, "dhash": dhash, "phash": phash, "whash": whash}[hash]
+    same_pixels = a.pixels == b.pixels
+    flat = a.reading.flat or b.reading.flat
+    return Comparison(
+        a=a.path,
+        b=b.path,
+        alike=same_pixels or (decisive <= max_distance and not flat),
+        hash=hash,
+        max_distance=max_distance,
+        same_bytes=a.sha256 == b.sha256,
+        same_pixels=same_pixels,
+        flat=flat,
+        ahash_distance=ahash,
+        dhash_distance=dhash,
+        phash_distance=phash,
+        whash_distance=whash,
+        ahash_within=ahash <= max_distance,
+        dhash_within=dhash <= max_distance,
+        phash_within=phash <= max_distance,
+        whash_within=whash <= max_distance,
+    )

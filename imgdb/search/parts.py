@@ -1,0 +1,128 @@
+"""Find the images that share a part with a picture: its crops, what it was cut from, collages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import class_row, scalar_row
+
+from imgdb.database.connect import read_only
+from imgdb.hashes.regions import ASKED, Region, find_regions
+from imgdb.paths import path_text
+from imgdb.pictures import loader
+
+MATCHES = (
+    "SELECT * FROM imgdb._region_matches(query_width => %(width)s, query_height => %(height)s,"
+    " query_boxes => %(boxes)s::integer[], query_hashes => %(hashes)s::bigint[],"
+    " query_sha256 => %(sha256)s, max_distance => %(max_distance)s, min_votes => %(min_votes)s,"
+    " collection_name => %(collection)s, match_limit => %(limit)s)"
+)
+ANY_REGIONS = "SELECT EXISTS (SELECT FROM imgdb.image_region)"
+
+# One region alike is chance, among many images, and so are two at the same place.
+MIN_VOTES = 3
+
+Relation = Literal["same", "contains", "part", "overlaps"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionQuery:
+    """A picture to look for parts of; its size is that of the upright picture."""
+
+    name: str
+    width: int
+    height: int
+    sha256: bytes
+    regions: Sequence[Region]
+
+
+def region_query(path: str | os.PathLike[str]) -> RegionQuery:
+    """Read a picture; raises PictureError."""
+    picture = loader.load(path)
+    regions = find_regions(picture.grey, ASKED)
+    return RegionQuery(path_text(path), picture.width, picture.height, picture.sha256, regions)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionMatch:
+    """An image that shares `votes` regions with the query; `regions` is how many it has.
+
+    `relation` says what the image is to the query. The box is where in the image the query lies,
+    `query_left` and what follows where in the query the image lies, both in pixels.
+    """
+
+    path: str
+    votes: int
+    regions: int
+    relation: Relation
+    box_left: int
+    box_top: int
+    box_width: int
+    box_height: int
+    query_left: int
+    query_top: int
+    query_box_width: int
+    query_box_height: int
+    same_bytes: bool
+    collection: str
+    image_id: int
+    width: int
+    height: int
+    byte_size: int
+    format: str
+    modified_at: datetime
+    missing_since: datetime | None
+
+    @property
+    def there(self) -> str:
+        """Where in the image the query lies, as ImageMagick's -crop takes it."""
+        return _crop(self.box_left, self.box_top, self.box_width, self.box_height)
+
+    @property
+    def here(self) -> str:
+        """Where in the query the image lies."""
+        return _crop(self.query_left, self.query_top, self.query_box_width, self.query_box_height)
+
+
+def _crop(left: int, top: int, width: int, height: int) -> str:
+    return f"{width}x{height}+{left}+{top}"
+
+
+def sharing_parts(
+    conn: psycopg.Connection[Any],
+    query: RegionQuery,
+    *,
+    max_distance: int | None = None,
+    min_votes: int = MIN_VOTES,
+    collection: str | None = None,
+    limit: int | None = None,
+) -> list[RegionMatch]:
+    """List the images that share `min_votes` regions with the query, most votes first.
+
+    Regions are alike within `max_distance` bits; None: the default of space `region`. The
+    connection must be outside of a transaction: the search runs in one that is read-only.
+    """
+    arguments = {
+        "width": query.width,
+        "height": query.height,
+        "boxes": [side for region in query.regions for side in region.box],
+        "hashes": [region.hash for region in query.regions],
+        "sha256": query.sha256,
+        "max_distance": max_distance,
+        "min_votes": min_votes,
+        "collection": collection,
+        "limit": limit,
+    }
+    with read_only(conn), conn.cursor(row_factory=class_row(RegionMatch)) as cursor:
+        return cursor.execute(MATCHES, arguments).fetchall()
+
+
+def any_regions(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether any image has regions."""
+    with read_only(conn), conn.cursor(row_factory=scalar_row) as cursor:
+        return bool(cursor.execute(ANY_REGIONS).fetchone())

@@ -1,0 +1,201 @@
+"""A process that hashes files, or edited copies of them, or makes thumbnails.
+
+Orders come in through stdin, outcomes go out through stdout. It is started by `pool` and shares
+nothing else with the command: no connection, no lock. It ends when the pipe does, so it
+cannot outlive the command, whatever ends that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import re
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from imgdb.errors import PictureError
+from imgdb.hashes.copies import hash_copies
+from imgdb.hashes.fingerprint import Unhashed, hash_together, read_source
+from imgdb.hashes.orientations import turned_source
+from imgdb.pictures import archives, loader
+from imgdb.pictures.thumbnail import make_thumbnail
+from imgdb.workers.bookmark import Bookmark
+from imgdb.workers.messages import (
+    Began,
+    MemberDone,
+    Members,
+    Outcome,
+    Ready,
+    Settings,
+    Unpacker,
+    pack,
+    write_all,
+)
+from imgdb.workers.outbox import Outbox, Waiting
+
+# What codecs say when they get no memory, which Pillow passes on as an error of the picture.
+_NO_MEMORY = re.compile(r"memory|alloc", re.IGNORECASE)
+
+
+def main() -> NoReturn:
+    """Carry out orders until the pipe ends."""
+    # Ctrl-C is for the command, which decides what is still to be done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.dup(sys.stdout.fileno())
+    bookmark = Bookmark(int(sys.argv[1]))
+    orders: queue.SimpleQueue[object] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(sys.stdin.fileno(), orders), daemon=True).start()
+    settings = orders.get()
+    assert isinstance(settings, Settings)
+    loader.prepare()
+    _silence()
+    _limit_memory(settings.memory)
+    with contextlib.suppress(BrokenPipeError):
+        write_all(answers, pack(Ready()))
+        outbox = Outbox(answers, _hashed)
+        while True:
+            try:
+                order = orders.get_nowait()
+            except queue.Empty:
+                outbox.send()
+                order = orders.get()
+                outbox.start_clock()
+            bookmark.turn()
+            if isinstance(order, Members):
+                outbox.send()  # those before it: from here on the members answer for themselves
+            outbox.put(_outcome(order, settings, answers))
+    os._exit(0)
+
+
+def _receive(fd: int, orders: queue.SimpleQueue[object]) -> None:
+    """Take orders in at any time, so that the command never waits for us to do so."""
+    unpacker = Unpacker()
+    while piece := os.read(fd, 1 << 16):
+        for message in unpacker.feed(piece):
+            orders.put(message)
+    # Nobody is there to be answered: not even the picture at hand is worth ending.
+    os._exit(0)
+
+
+def _outcome(order: object, settings: Settings, answers: int) -> Waiting:
+    with _made_outcome() as failed:
+        if isinstance(order, Members):
+            _read_archive(order, settings, answers)
+            return None
+        assert isinstance(order, str)
+        with loader.open_source(order) as source:
+            return _read(source, settings)
+    return failed[0]
+
+
+def _hashed(waiting: Sequence[Waiting]) -> Sequence[Outcome | None]:
+    """Hash what is only decoded so far; a fault there costs no more pictures than it must."""
+    unhashed = [one for one in waiting if isinstance(one, Unhashed)]
+    made: Iterator[Outcome] = iter(())
+    with _made_outcome() as failed:
+        made = iter(hash_together(unhashed))
+    if failed:
+        made = map(_hashed_alone, unhashed)
+    return [next(made) if isinstance(one, Unhashed) else one for one in waiting]
+
+
+def _hashed_alone(one: Unhashed) -> Outcome:
+    with _made_outcome() as failed:
+        return hash_together([one])[0]
+    return failed[0]
+
+
+def _read(source: loader.Source, settings: Settings) -> Outcome | Unhashed:
+    if settings.thumbnail_side is not None:
+        return make_thumbnail(source, side=settings.thumbnail_side, max_pixels=settings.max_pixels)
+    if settings.turned:
+        return turned_source(source, settings.algorithms[0], max_pixels=settings.max_pixels)
+    if settings.edits:
+        return hash_copies(
+            source, settings.edits, settings.algorithms, max_pixels=settings.max_pixels
+        )
+    return read_source(
+        source,
+        decode=settings.decode,
+        algorithms=settings.algorithms,
+        max_pixels=settings.max_pixels,
+        regions=settings.regions,
+    )
+
+
+def _read_archive(order: Members, settings: Settings, answers: int) -> None:
+    entries = archives.entries(order.path, order.part, order.parts)
+    if order.only is not None:
+        entries = (entry for entry in entries if archives.inner_text(entry.name) in order.only)
+    for entry in itertools.islice(entries, order.done, None):
+        write_all(answers, pack(Began(entry.name)))
+        write_all(answers, pack(MemberDone(_member_outcome(entry, settings))))
+
+
+def _member_outcome(entry: archives.Entry, settings: Settings) -> Outcome:
+    with (
+        _made_outcome() as failed,
+        entry.open() as file,
+        loader.open_stream(
+            file, byte_size=entry.byte_size, modified_at=entry.modified_at, name=entry.name
+        ) as source,
+    ):
+        found = _read(source, settings)
+        return hash_together([found])[0] if isinstance(found, Unhashed) else found
+    return failed[0]
+
+
+@contextlib.contextmanager
+def _made_outcome() -> Iterator[list[PictureError]]:
+    """Catch why a picture cannot be read, and put it into the list."""
+    failed: list[PictureError] = []
+    try:
+        yield failed
+    except PictureError as error:
+        failed.append(_with_true_reason(error))
+    except MemoryError:
+        failed.append(PictureError("no-memory"))
+    except Exception as error:  # a fault of ours costs the picture, not the worker
+        failed.append(PictureError("crashed", f"{type(error).__name__}: {error}"))
+
+
+def _with_true_reason(error: PictureError) -> PictureError:
+    if error.reason in ("broken", "io-error") and _NO_MEMORY.search(error.detail):
+        return PictureError("no-memory", error.detail)
+    return error
+
+
+def _silence() -> None:
+    """Let no codec write into the answers or across the progress bar."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.dup2(nothing, sys.stderr.fileno())
+    os.close(nothing)
+
+
+def _limit_memory(limit: int) -> None:
+    """Let the process grow to `limit` bytes; beyond that, allocation fails."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        pages, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
+    except OSError:
+        # Only Linux keeps to the limit.
+        return
+    # Addresses are reserved by the hundred megabytes without ever being used.
+    unused = (pages - resident) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = limit + unused
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, wanted))
+
+
+if __name__ == "__main__":
+    main()

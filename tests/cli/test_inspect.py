@@ -1,0 +1,127 @@
+"""`imgdb stats`, `failures` and `explain` on databases whose content is known."""
+
+import csv
+import io
+import json
+
+import psycopg
+import pytest
+from library import add, shelf
+from servers import embedded_only
+
+from imgdb import schema
+from imgdb.hashes.values import ALGORITHMS
+from imgdb.search.images import query_by_file
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shelf(tmp_path / "shelf")
+
+
+@pytest.fixture
+def filled(database, folder):
+    add(database, *sorted(folder.iterdir()))
+    with psycopg.connect(database) as conn:
+        conn.execute(
+            "INSERT INTO imgdb.ingest_failure (collection_id, path, reason, detail)"
+            " SELECT collection_id, path, reason, '' FROM imgdb.collection,"
+            " (VALUES ('/a.jpg', 'truncated'), ('/b.jpg', 'truncated'), ('/c.jpg', 'broken'))"
+            " AS f (path, reason)"
+        )
+        conn.execute("UPDATE imgdb.image SET missing_since = now() WHERE path ~ 'hill'")
+    return database
+
+
+def printed(cli, *args, **options):
+    result = cli(*args, "--format", "json", **options)
+    assert (result.code, result.stderr) == (0, ""), result
+    return json.loads(result.stdout)
+
+
+def test_stats_count_what_is_there(cli, filled):
+    found = printed(cli, "stats", dsn=filled)
+    assert (found["images"], found["flat"], found["missing"]) == (6, 1, 1)
+    assert found["failures"] == 3
+    assert found["failures_by_reason"] == {"truncated": 2, "broken": 1}
+    assert found["collections"] == [{"name": "default", "images": 6}]
+    assert found["schema_revision"] == schema.head()
+    with psycopg.connect(filled) as conn:
+        assert found["server_version"] == conn.info.parameter_status("server_version")
+        tracked = conn.execute(
+            "SELECT s.name, t.table_id::text, t.column_name"
+            " FROM imgdb.tracked_column AS t JOIN imgdb.space AS s USING (space_id)"
+            " ORDER BY s.space_id"
+        ).fetchall()
+        for space, (_, table, column) in zip(found["spaces"], tracked, strict=True):
+            (distinct,) = conn.execute(f"SELECT count(DISTINCT {column}) FROM {table}").fetchone()
+            assert space["distinct_hashes"] == distinct
+        (size,) = conn.execute(
+            "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
+            " WHERE relnamespace = 'imgdb'::regnamespace AND relkind = 'r'"
+        ).fetchone()
+    assert [space["name"] for space in found["spaces"]] == [name for name, *_ in tracked]
+    assert [name for name, *_ in tracked] == [*ALGORITHMS, "region"]
+    sizes = [table["bytes"] + sum(table["indexes"].values()) for table in found["tables"]]
+    assert sum(sizes) == size and sizes == sorted(sizes, reverse=True)
+    (image,) = (table for table in found["tables"] if table["name"] == "image")
+    assert "image_phash_idx" in image["indexes"]
+
+
+@embedded_only
+def test_stats_never_tell_a_password(cli, filled):
+    result = cli("stats", dsn=f"{filled} password=secret")
+    assert result.code == 0 and "secret" not in result.stdout
+
+
+@embedded_only
+def test_stats_as_table_and_csv(cli, filled):
+    table = cli("stats", "--format", "table", dsn=filled).stdout
+    assert ["images", "6"] in [line.split() for line in table.splitlines()]
+    text = cli("stats", "--format", "csv", dsn=filled).stdout
+    assert {"what": "failures: broken", "value": "1"} in [*csv.DictReader(io.StringIO(text))]
+
+
+@embedded_only
+def test_stats_of_an_empty_database(cli, database):
+    found = printed(cli, "stats", dsn=database)
+    assert (found["images"], found["failures"], found["failures_by_reason"]) == (0, 0, {})
+    assert all(space["bytes_per_hash"] is None for space in found["spaces"])
+
+
+def test_failures_are_listed(cli, filled):
+    found = printed(cli, "failures", dsn=filled)
+    assert [(f["path"], f["reason"]) for f in found] == [
+        ("/a.jpg", "truncated"),
+        ("/b.jpg", "truncated"),
+        ("/c.jpg", "broken"),
+    ]
+    assert len(printed(cli, "failures", "--reason", "broken", dsn=filled)) == 1
+    assert len(printed(cli, "failures", "--collection", "default", dsn=filled)) == 3
+    assert cli("failures", "--collection", "none", dsn=filled).code == 2
+    assert cli("failures", "--reason", "bad luck", dsn=filled).code == 2
+
+
+@embedded_only
+def test_explain_a_picture(cli, filled, folder):
+    found = printed(cli, "explain", folder / "lake.png", dsn=filled)
+    assert [row["space"] for row in found] == [*ALGORITHMS]
+    for row in found:
+        assert (row["strategy"], row["probes"], row["max_distance"]) == ("prefix buckets", 188, 8)
+        assert row["candidates"] >= row["matches"] >= 1
+        assert row["milliseconds"] > 0
+
+
+def test_explain_a_hash(cli, filled, folder):
+    phash = f"{query_by_file(folder / 'lake.png').hashes.phash % 2**64:016x}"
+    (row,) = printed(cli, "explain", "--hex", phash, "--max-distance", "20", dsn=filled)
+    assert (row["space"], row["strategy"], row["probes"]) == ("phash", "scan", 0)
+    (row,) = printed(cli, "explain", "--hex", phash, "--hash", "dhash", dsn=filled)
+    assert (row["space"], row["matches"]) == ("dhash", 0)
+
+
+@embedded_only
+def test_explain_what_cannot_be_read(cli, filled):
+    result = cli("explain", "gone.png", dsn=filled)
+    assert (result.code, len(result.stderr.splitlines())) == (1, 1)
+    assert cli("explain", dsn=filled).code == 2

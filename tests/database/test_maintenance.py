@@ -1,0 +1,142 @@
+"""check, rebuild and compact: they find damage, mend it, and keep searches right."""
+
+import json
+
+import psycopg
+import pytest
+from servers import embedded_only
+
+from imgdb.database import compaction
+from imgdb.hashes.values import ALGORITHMS
+
+SPACES = [*ALGORITHMS, "region"]
+
+# Only 16 bits vary, so that prefixes are few and each statement brings some more of their hashes.
+FILL = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+    " SELECT c.collection_id, %(batch)s || '/' || n, hashint8extended(n, %(batch)s)"
+    " & x'1100110011001111'::bit(64)::bigint, 'exact-1'"
+    " FROM imgdb.collection AS c, generate_series(1, 30) AS n WHERE c.name = 'default'"
+)
+
+
+@pytest.fixture
+def fragmented(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("SELECT imgdb._make_collection('default')")
+        for batch in range(40):
+            conn.execute(FILL, {"batch": batch})
+        yield database, conn
+
+
+def checks(cli, database, *args):
+    result = cli("check", *args, "--format", "json", dsn=database)
+    return result, {row.pop("space"): row for row in json.loads(result.stdout)}
+
+
+def test_a_sound_database_passes(cli, fragmented):
+    result, found = checks(cli, fragmented[0], "--samples", "20")
+    assert (result.code, result.stderr) == (0, "")
+    assert [*found] == SPACES
+    assert found["phash"] == {"sampled": 20, "mismatches": 0, "missing": 0, "sound": True}
+    assert found["ahash"]["sampled"] == 0
+
+
+def test_damage_is_found_and_mended(cli, fragmented):
+    database, conn = fragmented
+    conn.execute("DELETE FROM imgdb.prefix_bucket WHERE prefix & 1024 = 0")
+    result, found = checks(cli, database, "phash")
+    assert result.code == 1
+    assert result.stderr == ("imgdb: space phash is damaged: mend it with imgdb rebuild phash\n")
+    assert not found["phash"]["sound"] and found["phash"]["missing"] > 0
+    rebuilt = cli("rebuild", "phash", dsn=database)
+    assert (rebuilt.code, rebuilt.stdout) == (0, "")
+    assert rebuilt.stderr.startswith("imgdb: space phash rebuilt in ")
+    assert checks(cli, database, "phash")[0].code == 0
+
+
+@embedded_only
+@pytest.mark.parametrize("args", [(), ("phash",), ("--full",), ("phash", "--full")])
+def test_compact_makes_the_space_smaller_and_keeps_it_sound(cli, fragmented, args):
+    database, conn = fragmented
+    conn.execute("DELETE FROM imgdb.image WHERE image_id % 3 = 0")
+    hashes = {value for (value,) in conn.execute("SELECT DISTINCT phash FROM imgdb.image")}
+    result = cli("compact", *args, "--format", "json", dsn=database)
+    assert result.code == 0
+    found = {row["space"]: row for row in json.loads(result.stdout)}
+    assert [*found] == (["phash"] if "phash" in args else SPACES)
+    assert found["phash"]["rows_after"] < found["phash"]["rows_before"]
+    statistics = compaction.space_statistics(conn, "phash")
+    assert (statistics.fragmentation, statistics.distinct_hashes) == (1, len(hashes))
+    assert checks(cli, database, "phash")[0].code == 0
+
+
+def test_alone_compact_gives_the_room_back(cli, fragmented):
+    database, conn = fragmented
+    size = "SELECT pg_relation_size('imgdb.prefix_bucket')"
+    fresh = conn.execute(size).fetchone()
+    # This connection might want to search: it would have to wait.
+    assert cli("compact", dsn=database).code == 0
+    assert conn.execute(size).fetchone() >= fresh
+    conn.close()
+    assert cli("compact", dsn=database).code == 0
+    with psycopg.connect(database) as other:
+        assert other.execute(size).fetchone() < fresh
+
+
+@embedded_only
+def test_small_and_compact_spaces_are_not_worth_compacting(fragmented):
+    _, conn = fragmented
+    assert compaction.fragmented(conn) == []
+    assert compaction.fragmented(conn, least_rows=1000) == ["phash"]
+    compaction.compact(conn, ["phash"])
+    assert compaction.fragmented(conn, least_rows=1000) == []
+
+
+@embedded_only
+def test_a_large_import_leaves_the_space_compact(cli, database, tmp_path):
+    told = []
+    # 12 bits of each band vary: the second import meets nearly all prefixes of the first.
+    for part in range(2):
+        numbers = range(15_000 * part, 15_000 * (part + 1))
+        rows = "".join(f"{n},{n * 0x9E3779B97F4A7C15 & 0x7777777777777777:016x}\n" for n in numbers)
+        (tmp_path / "hashes.csv").write_text(f"id,phash\n{rows}")
+        result = cli("import", tmp_path / "hashes.csv", "--collection", "shop", dsn=database)
+        assert result.code == 0, result
+        told.append(result.stderr)
+    assert "imgdb: compacting phash, for faster searches\n" in "".join(told)
+    with psycopg.connect(database) as conn:
+        found = compaction.space_statistics(conn, "phash")
+    assert found.fragmentation < compaction.WORTH_COMPACTING_FRAGMENTATION
+
+
+def test_a_vacuum_that_is_not_permitted_is_told(cli, fragmented):
+    database, conn = fragmented
+    conn.execute(
+        "CREATE ROLE keeper; GRANT USAGE ON SCHEMA imgdb TO keeper;"
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA imgdb TO keeper"
+    )
+    try:
+        result = cli("compact", "phash", dsn=f"{database} options='-c role=keeper'")
+        assert result.code == 0, result
+        assert "skipping" in result.stderr and "prefix_bucket" in result.stderr
+    finally:
+        conn.execute("DROP OWNED BY keeper; DROP ROLE keeper")
+
+
+@embedded_only
+@pytest.mark.parametrize("command", ["check", "rebuild", "compact"])
+def test_unknown_space(cli, database, command):
+    result = cli(command, "nosuch", dsn=database)
+    assert (result.code, result.stdout) == (2, "")
+    assert 'no space "nosuch"' in result.stderr
+
+
+@embedded_only
+def test_tables_for_people(cli, fragmented):
+    table = cli("compact", "phash", "--format", "table", dsn=fragmented[0]).stdout
+    assert " -> " in table.splitlines()[1]
+    table = cli("check", "--format", "table", dsn=fragmented[0]).stdout
+    assert table.splitlines()[0].split() == [
+        "space", "sampled", "mismatches", "missing", "sound"
+    ]  # fmt: skip

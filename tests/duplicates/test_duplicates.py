@@ -1,0 +1,244 @@
+"""What counts as a duplicate: groups, tiers, diameter and keeper, against a model in Python."""
+
+import itertools
+import random
+
+import duplicate_model as model
+import networkx as nx
+import psycopg
+import pytest
+
+from imgdb.duplicates.groups import Choice, duplicates
+
+CONNECTED = (
+    "SELECT image_id, first_image_id FROM imgdb._connected_images(of_images => %s,"
+    " of_hashes => %s, of_sides => %s, of_folders => %s, max_distance => %s, linked_a => %s,"
+    " linked_b => %s, different_a => %s, different_b => %s)"
+)
+
+
+CHOICES = [
+    {"tier": tier, "collection": collection, "against": against, "other_folders": folders}
+    for tier, (collection, against), folders in itertools.product(
+        ("same-bytes", "same-picture", "near"),
+        ((None, None), ("new", None), ("new", "old"), (None, "old")),
+        (False, True),
+    )
+]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_groups_are_those_of_the_model(database, seed):
+    draw = random.Random(seed)
+    with psycopg.connect(database, autocommit=True) as conn:
+        library = model.fill(conn, draw, count=70, marks=draw.choice((0, 0, 5, 40)))
+        ids = sorted(library.rows)
+        for choice in CHOICES:
+            choice |= {"max_distance": draw.choice((0, 2, 5, 8))}
+            choice |= {"least_bytes": draw.choice((0, 0, 2000))}
+            choice |= {"least_pixels": draw.choice((0, 0, 20_000))}
+            linked = {tuple(draw.sample(ids, 2)) for _ in range(draw.choice((0, 0, 6)))}
+            found = duplicates(conn, Choice(**choice), sorted(linked))
+            assert {frozenset(m.image_id for m in group.members) for group in found} == (
+                model.groups(library, linked=linked, **choice)
+            ), choice
+            assert sum(len(group.members) for group in found) == len(
+                {m.image_id for group in found for m in group.members}
+            )
+            _, matches = model.matcher(library, linked=linked, **choice)
+            for group in found:
+                keeper, *others = (library.rows[member.image_id] for member in group.members)
+                assert [member.image_id for member in group.removable] == [
+                    row.image_id
+                    for row in others
+                    if row.collection != choice["against"] and matches(row, keeper)
+                ], choice
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_images_of_many_folders_and_few_hashes(conn, seed):
+    """Where hashes crowd, a few edges stand for all: they must connect the same."""
+    draw = random.Random(seed)
+    count = 60
+    hashes = [draw.choice((0, 1, 3, 0b1111000, None)) for _ in range(count)]
+    folders = [draw.randint(1, draw.choice((2, 5, 30))) for _ in range(count)]
+    sides = [draw.choice((1, 2)) for _ in range(count)]
+    pairs = {tuple(sorted(draw.sample(range(count), 2))) for _ in range(draw.choice((0, 8, 300)))}
+    links = {tuple(draw.sample(range(count), 2)) for _ in range(draw.choice((0, 10)))}
+    for by_side, by_folder, radius in itertools.product((0, 1), (0, 1), (0, 1, 2)):
+        graph = nx.Graph()
+        for a, b in itertools.combinations(range(count), 2):
+            near = (
+                None not in (hashes[a], hashes[b])
+                and model.distance(hashes[a], hashes[b]) <= radius
+            )
+            if (
+                (near or (a, b) in links or (b, a) in links)
+                and (a, b) not in pairs
+                and not (by_side and sides[a] == sides[b])
+                and not (by_folder and folders[a] == folders[b])
+            ):
+                graph.add_edge(a, b)
+        given = (
+            list(range(count)), hashes, sides if by_side else None, folders if by_folder else None,
+            radius, [a for a, _ in links], [b for _, b in links],
+            [a for a, _ in pairs], [b for _, b in pairs],
+        )  # fmt: skip
+        found = {}
+        for image, first in conn.execute(CONNECTED, given):
+            found.setdefault(first, set()).add(image)
+        assert all(first == min(members) for first, members in found.items())
+        assert sorted(map(sorted, found.values())) == sorted(
+            map(sorted, nx.connected_components(graph))
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_said_of_a_group(database, seed):
+    draw = random.Random(seed)
+    with psycopg.connect(database, autocommit=True) as conn:
+        rows = model.fill(conn, draw, count=60, marks=3).rows
+        for keep, order in KEEP.items():
+            against = draw.choice((None, "old"))
+            found = duplicates(conn, Choice(against=against, keep=keep))
+            assert found
+            for group in found:
+                members = [rows[member.image_id] for member in group.members]
+                check_keeper(group, members, order, against)
+                check_tier(group, members)
+                known = [row.phash for row in members if row.phash is not None]
+                assert group.diameter == max(
+                    (model.distance(a, b) for a, b in itertools.product(known, known)),
+                    default=None,
+                )
+            sizes = [group.reclaimable_bytes for group in found]
+            assert sizes == sorted(sizes, reverse=True)
+            first = duplicates(conn, Choice(against=against, keep=keep, limit=2))
+            assert first == found[:2]
+
+
+def best(row):
+    return (-row.width * row.height, -row.byte_size, row.modified_at, row.path)
+
+
+KEEP = {
+    "most-pixels": best,
+    "most-bytes": lambda row: (-row.byte_size, *best(row)),
+    "newest": lambda row: (-row.modified_at.timestamp(), *best(row)),
+    "oldest": lambda row: (row.modified_at, *best(row)),
+    "shortest-path": lambda row: (len(row.path), *best(row)),
+}
+
+
+def check_keeper(group, members, order, against):
+    first = min(members, key=lambda row: (against is not None and row.collection != against,
+                                          order(row)))  # fmt: skip
+    assert group.keeper.image_id == first.image_id
+    assert [m.keeper for m in group.members] == [True] + [False] * (len(members) - 1)
+    assert group.reclaimable_bytes == sum(m.byte_size for m in group.removable)
+    for member, row in zip(group.members, members, strict=True):
+        assert member.same_bytes == (row.sha256 == first.sha256)
+        for name in model.NAMES:
+            a, b = getattr(row, name), getattr(first, name)
+            apart = None if a is None or b is None else model.distance(a, b)
+            assert getattr(member, f"{name}_distance") == apart
+        assert member.distance == member.phash_distance
+
+
+def check_tier(group, members):
+    if len({row.sha256 for row in members}) == 1:
+        expected = "same-bytes"
+    elif (
+        len({row.hashes for row in members}) == 1
+        and None not in members[0].hashes
+        and not any(row.flat for row in members)
+    ):
+        expected = "same-picture"
+    else:
+        expected = "near"
+    assert group.tier == expected
+
+
+def test_the_far_end_of_a_chain_stays(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        library = model.fill(conn, random.Random(2), count=6, marks=0)
+        conn.execute(
+            "UPDATE imgdb.image SET phash = (1 << (4 * image_id::integer)) - 1, flat = false,"
+            " missing_since = NULL, sha256 = sha256(image_id::text::bytea), width = 100 - image_id"
+        )
+        (group,) = duplicates(conn, Choice(max_distance=4))
+        assert len(group.members) == len({row.path for row in library.rows.values()}) > 3
+        assert [m.distance for m in group.members] == [4 * n for n in range(len(group.members))]
+        assert group.removable == group.members[1:2]
+        # Nor does what a person said is different from what is kept, however near it is.
+        conn.execute(model.MARK, [m.image_id for m in group.members[:2]])
+        (again,) = duplicates(conn, Choice(max_distance=64))
+        assert [m.image_id for m in again.members] == [m.image_id for m in group.members]
+        assert again.removable == [m for m in again.members[1:] if m.distance != 4]
+
+
+def test_images_in_a_folder_are_kept_first(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        rows = model.fill(conn, random.Random(5), count=60, marks=0).rows
+        found = duplicates(conn, Choice(keep_in="/c", keep="newest"))
+    for group in found:
+        members = [rows[member.image_id] for member in group.members]
+        inside = [row for row in members if row.path.startswith("/c/")]
+        assert group.keeper.image_id == min(inside or members, key=KEEP["newest"]).image_id
+    assert any(group.keeper.path.startswith("/c/") for group in found)
+
+
+ADD = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+    " SELECT collection_id, %s, %s, 'imported' FROM imgdb.collection WHERE name = 'one'"
+)
+
+
+def test_a_chain_shows_by_its_diameter(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('one')")
+        for name, value in (("a", 0), ("b", 0xF), ("c", 0xFF), ("d", 0xFFF)):
+            conn.execute(ADD, (name, value))
+        (group,) = duplicates(conn, Choice(max_distance=4))
+        assert (len(group.members), group.diameter, group.tier) == (4, 12, "near")
+        # Of imported hashes there is no file that could be removed, or be kept for another.
+        assert (group.removable, group.reclaimable_bytes) == ([], 0)
+
+
+def test_a_file_is_not_removed_for_one_in_an_archive(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        rows = model.fill(conn, random.Random(1), count=2, marks=0).rows
+        conn.execute(
+            "UPDATE imgdb.image SET phash = 1, flat = false, missing_since = NULL,"
+            " sha256 = sha256('x'), width = image_id * 100, path = CASE image_id WHEN %s"
+            " THEN '/a.zip!/big.png' ELSE '/small.png' END", (max(rows),),
+        )  # fmt: skip
+        (group,) = duplicates(conn, Choice())
+    assert [(m.path, m.removable) for m in group.members] == [
+        ("/small.png", False),
+        ("/a.zip!/big.png", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "sqlstate"),
+    [
+        ({"space": "nosuch"}, "IM001"),
+        ({"max_distance": 65}, "IM002"),
+        ({"collection": "nosuch"}, "IM011"),
+        ({"against": "nosuch"}, "IM011"),
+        ({"tier": "alike"}, "IM012"),
+        ({"limit": 0}, "IM012"),
+    ],
+)
+def test_bad_arguments(database, choice, sqlstate):
+    with psycopg.connect(database, autocommit=True) as conn:
+        with pytest.raises(psycopg.DatabaseError) as error:
+            duplicates(conn, Choice(**choice))
+        assert error.value.sqlstate == sqlstate
+        assert error.value.diag.message_hint
+
+
+def test_no_images_make_no_groups(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        assert duplicates(conn, Choice(other_folders=True)) == []

@@ -1,0 +1,62 @@
+"""CSV split at its commas, or read by the csv module: the same rows with the same line numbers."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imgdb.ingest.tables import csv_columns
+from imgdb.ingest.tables.bad_lines import Complaints
+
+
+def columns_of(text, width):
+    """Return (line, row) of each row, and what is wrong with the others."""
+    complaints = Complaints()
+    rows = [
+        (line, row)
+        for lines, columns in csv_columns.chunks(
+            io.StringIO(text, newline=""), width, 3, complaints
+        )
+        for line, row in zip(lines, zip(*columns, strict=True), strict=True)
+    ]
+    return rows, complaints.told()
+
+
+def read_by_csv(text, width):
+    complaints = Complaints()
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = []
+    try:
+        for row in reader:
+            if len(row) == width:
+                rows.append((3 + reader.line_num, tuple(row)))
+            elif row:
+                complaints.add(3 + reader.line_num, f"{len(row)} columns instead of {width}")
+    except csv.Error as error:
+        complaints.add(3 + reader.line_num, f"no CSV from here on: {error}")
+    return rows, complaints.told()
+
+
+@given(
+    text=st.text(st.sampled_from('ab,",\n\r "\n,\0é'))
+    | st.lists(st.sampled_from(["a,b", '"a\n,b",c', "", "a", 'a"b,c', '"a""b",'])).map("\r\n".join),
+    width=st.integers(2, 3),
+    chunk=st.integers(1, 4),
+)
+@example(text="a,b\nc,d\n", width=2, chunk=2)
+@example(text="a,b,\n,c\n", width=2, chunk=2)
+@example(text='a,b\n"c\n\n,",d\n\n"', width=2, chunk=1)
+def test_every_row_is_that_of_the_csv_module(text, width, chunk):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_columns, "CHUNK", chunk)
+        patch.setattr(csv_columns, "LINES", chunk)
+        assert columns_of(text, width) == read_by_csv(text, width)
+
+
+def test_the_header_may_take_several_lines():
+    assert csv_columns.header(io.StringIO('"two\nlines", path \na,b')) == (
+        ["two\nlines", "path"],
+        2,
+    )

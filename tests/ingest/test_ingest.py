@@ -1,0 +1,336 @@
+"""`imgdb ingest`: what it files, what it leaves alone, and what it says."""
+
+import json
+import os
+import secrets
+import shutil
+import zipfile
+from pathlib import Path
+
+import psycopg
+import pytest
+from folders import failures, paint, picture, row_versions, stored, texts
+from servers import embedded_only
+
+from imgdb.hashes.fingerprint import fingerprint
+from imgdb.ingest.store import COLUMNS
+
+
+@pytest.fixture
+def ingest(cli, database):
+    """Run `imgdb ingest ... --format json` and return exit code and summary."""
+
+    def run(*args, code=0, **options):
+        # One worker is enough for a few pictures, and the machine has other tests to run.
+        result = cli("ingest", "--jobs", "1", "--format", "json", *args, dsn=database, **options)
+        assert result.code == code, result.stderr
+        return json.loads(result.stdout)
+
+    return run
+
+
+def counts(summary):
+    names = ("added", "updated", "unchanged", "failed", "skipped")
+    return tuple(summary[name] for name in names)
+
+
+def test_new_changed_and_unchanged_files(ingest, database, tmp_path):
+    paths = paint(tmp_path / "pictures", 5)
+    assert counts(ingest(tmp_path)) == (5, 0, 0, 0, 0)
+    picture(100).save(paths[0])
+    os.utime(paths[1], (1, 1))
+    extra = paint(tmp_path / "more" / "below", 1)
+    assert counts(ingest(tmp_path)) == (1, 2, 3, 0, 0)
+    assert stored(database).keys() == texts(*paths, *extra)
+
+
+def test_rows_say_what_the_file_is(ingest, database, tmp_path):
+    path = tmp_path / "a.jpg"
+    picture(1, (90, 70)).save(path)
+    ingest(path)
+    found = fingerprint(path)
+    names = COLUMNS
+    with psycopg.connect(database) as conn:
+        row = conn.execute(f"SELECT {', '.join(names)} FROM imgdb.image").fetchone()
+        assert row == tuple(getattr(found, name) for name in names)
+        matches = conn.execute(
+            "SELECT path, distance FROM imgdb.similar_images('phash', %s, 0)", (found.phash,)
+        ).fetchall()
+    assert matches == [(str(path), 0)]
+
+
+@embedded_only
+def test_running_twice_changes_nothing(ingest, database, tmp_path):
+    paint(tmp_path, 4)
+    (tmp_path / "broken.png").write_bytes((tmp_path / "0000.png").read_bytes()[:200])
+    (tmp_path / "readme.txt").write_text("no picture")
+    first = ingest(tmp_path, code=3)
+    before = row_versions(database)
+    second = ingest(tmp_path, "--prune", code=3)
+    assert row_versions(database) == before
+    assert counts(first) == (4, 0, 0, 1, 1)
+    assert counts(second) == (0, 0, 4, 1, 1)
+    assert second["failures"] == first["failures"]
+
+
+def test_a_failure_is_remembered_until_the_file_changes(ingest, database, tmp_path):
+    _, bad = paint(tmp_path, 2)
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:-100])
+    summary = ingest(tmp_path, code=3)
+    [failure] = summary["failures"]
+    assert failure["path"] == str(bad)
+    assert failure["kind"] == "truncated"
+    assert failures(database) == {str(bad): "truncated"}
+    assert ingest(tmp_path, "--retry", code=3)["failed"] == 1
+    bad.write_bytes(whole)
+    assert counts(ingest(tmp_path)) == (1, 0, 1, 0, 0)
+    assert failures(database) == {}
+
+
+@embedded_only
+def test_what_fails_by_an_option_is_tried_again(ingest, tmp_path):
+    paint(tmp_path, 2)
+    assert ingest(tmp_path, "--max-pixels", "100", code=1)["failed"] == 2
+    assert ingest(tmp_path)["added"] == 2
+
+
+@embedded_only
+def test_a_picture_that_breaks_counts_as_missing(ingest, database, tmp_path):
+    paths = paint(tmp_path, 2)
+    ingest(tmp_path)
+    whole = paths[0].read_bytes()
+    modified = paths[0].stat()
+    paths[0].write_text("now something else")
+    assert ingest(tmp_path, code=3)["failed"] == 1
+    assert stored(database) == {str(paths[0]): True, str(paths[1]): False}
+    # As it was, to the microsecond: nothing is hashed again.
+    paths[0].write_bytes(whole)
+    os.utime(paths[0], ns=(modified.st_atime_ns, modified.st_mtime_ns))
+    assert counts(ingest(tmp_path)) == (0, 1, 1, 0, 0)
+    assert not any(stored(database).values())
+    assert failures(database) == {}
+
+
+@embedded_only
+def test_what_is_no_picture_is_skipped_unless_it_is_named_or_says_it_is_one(ingest, tmp_path):
+    paint(tmp_path, 1)
+    (tmp_path / "notes.txt").write_text("words")
+    (tmp_path / "nothing").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "fifo")
+    assert counts(ingest(tmp_path)) == (1, 0, 0, 0, 5)
+    for name, kind in [
+        ("notes.txt", "unknown-format"),
+        ("nothing", "empty"),
+        ("fifo", "not-a-file"),
+    ]:
+        [failure] = ingest(tmp_path / name, code=1)["failures"]
+        assert (failure["path"], failure["kind"]) == (str(tmp_path / name), kind)
+    (tmp_path / "lie.jpg").write_text("words")
+    (tmp_path / "void.png").touch()
+    found = ingest(tmp_path, code=3)["failures"]
+    assert {Path(failure["path"]).name: failure["kind"] for failure in found} == {
+        "lie.jpg": "unknown-format",
+        "void.png": "empty",
+        # These two are known, because they were named once.
+        "notes.txt": "unknown-format",
+        "nothing": "empty",
+    }
+
+
+@embedded_only
+def test_nothing_at_a_path_is_wrong_usage_and_nothing_is_done(cli, database, tmp_path):
+    paint(tmp_path, 1)
+    result = cli("ingest", tmp_path, tmp_path / "gone", dsn=database)
+    assert result.code == 2
+    assert result.stderr == f"imgdb: no such file or folder: {tmp_path}/gone\n"
+    assert stored(database) == {}
+
+
+@embedded_only
+def test_an_empty_folder_gets_a_word(cli, database, tmp_path):
+    result = cli("ingest", tmp_path, dsn=database)
+    assert (result.code, result.stderr) == (0, f"imgdb: no pictures found in {tmp_path}\n")
+
+
+@embedded_only
+@pytest.mark.parametrize("null", [False, True])
+def test_a_list_on_stdin(ingest, database, tmp_path, null):
+    paths = paint(tmp_path / "named", 3)
+    below = paint(tmp_path / "folder", 2)
+    if null:
+        strange = tmp_path / "new\nline.png"
+        paths.append(paths[0].rename(strange))
+        del paths[0]
+    end = "\0" if null else "\n"
+    given = end.join(str(path) for path in [*paths, tmp_path / "folder", tmp_path / "gone"])
+    option = ["--null"] if null else []
+    summary = ingest("-", *option, stdin=given, code=3)
+    assert summary["added"] == 5
+    assert [failure["kind"] for failure in summary["failures"]] == ["missing"]
+    assert stored(database).keys() == texts(*paths, *below)
+
+
+@embedded_only
+def test_names_that_are_no_text(ingest, database, tmp_path):
+    names = [b"new\nline.png", b"caf\xe9.png", "café 🐈.png".encode(), b"back\\slash.png"]
+    for number, name in enumerate(names):
+        picture(number).save(tmp_path / os.fsdecode(name), "PNG")
+    assert ingest(tmp_path)["added"] == 4
+    assert stored(database).keys() == {
+        f"{tmp_path}/{name}"
+        for name in ("new\\nline.png", "caf\\xe9.png", "café 🐈.png", "back\\\\slash.png")
+    }
+    assert ingest(tmp_path)["unchanged"] == 4
+
+
+@embedded_only
+def test_the_same_file_named_in_several_ways_is_one(ingest, database, tmp_path):
+    paths = paint(tmp_path / "a", 2) + paint(tmp_path / "a" / "b", 2)
+    summary = ingest(tmp_path, tmp_path / "a", paths[0], paths[0], "a/../a/b", cwd=tmp_path)
+    assert counts(summary) == (4, 0, 0, 0, 0)
+    assert stored(database).keys() == texts(*paths)
+
+
+@embedded_only
+def test_links_to_files_count_and_links_to_folders_do_not(ingest, database, tmp_path):
+    [path] = paint(tmp_path / "pictures", 1)
+    (tmp_path / "pictures" / "again").symlink_to(path)
+    (tmp_path / "pictures" / "around").symlink_to(tmp_path)
+    assert ingest(tmp_path)["added"] == 2
+    assert stored(database).keys() == texts(path, tmp_path / "pictures" / "again")
+    # A folder that is named is followed, under the name that was given.
+    assert ingest(tmp_path / "pictures" / "around" / "pictures", "--collection", "x")["added"] == 2
+    assert (
+        texts(tmp_path / "pictures" / "around" / "pictures" / "again")
+        < stored(database, "x").keys()
+    )
+
+
+@embedded_only
+def test_collections_are_apart(ingest, database, tmp_path):
+    paths = paint(tmp_path, 2)
+    ingest(tmp_path)
+    assert ingest(tmp_path, "--collection", "second")["added"] == 2
+    assert stored(database) == stored(database, "second") == dict.fromkeys(texts(*paths), False)
+
+
+def test_prune_marks_what_is_gone_below_the_given_folders(ingest, database, tmp_path):
+    here, there = paint(tmp_path / "here", 4), paint(tmp_path / "there", 1)
+    beside = paint(tmp_path / "here2", 1)
+    ingest(tmp_path)
+    for path in (here[0], there[0], beside[0]):
+        path.unlink()
+    (tmp_path / "here" / "sub").mkdir()
+    assert ingest(tmp_path / "here")["missing"] == 0
+    assert ingest(tmp_path / "here", "--prune")["missing"] == 1
+    gone = [path for path, missing in stored(database).items() if missing]
+    assert gone == [str(here[0])]
+    # It comes back, and no other row is touched.
+    paint(tmp_path / "here", 1)
+    assert ingest(tmp_path / "here", "--prune")["updated"] == 1
+    assert not any(stored(database).values())
+
+
+@embedded_only
+def test_prune_forgets_failures_of_files_that_are_gone(ingest, database, tmp_path):
+    paint(tmp_path, 1)
+    (tmp_path / "lie.jpg").write_text("words")
+    ingest(tmp_path, code=3)
+    (tmp_path / "lie.jpg").unlink()
+    assert ingest(tmp_path, "--prune")["failed"] == 0
+    assert failures(database) == {}
+
+
+@embedded_only
+def test_prune_does_not_take_an_empty_mount_point_for_deleted_files(
+    cli, ingest, database, tmp_path
+):
+    paint(tmp_path / "disk", 3)
+    ingest(tmp_path / "disk")
+    shutil.move(tmp_path / "disk", tmp_path / "elsewhere")
+    (tmp_path / "disk").mkdir()
+    result = cli("ingest", tmp_path / "disk", "--prune", dsn=database)
+    assert result.code == 3
+    assert "nothing was marked as missing" in result.stderr
+    assert not any(stored(database).values())
+    # Its parent is read, so there the files are surely gone.
+    assert ingest(tmp_path, "--prune")["missing"] == 3
+
+
+@embedded_only
+def test_some_hashes_only(ingest, database, tmp_path):
+    paint(tmp_path, 1)
+    ingest(tmp_path, "--hashes", "phash,dhash")
+    with psycopg.connect(database) as conn:
+        [row] = conn.execute("SELECT ahash, whash, phash IS NULL, dhash IS NULL FROM imgdb.image")
+    assert row == (None, None, False, False)
+
+
+@embedded_only
+def test_scaled_is_another_recipe(ingest, database, tmp_path):
+    picture(3, (1400, 1200)).save(tmp_path / "a.jpg")
+    ingest(tmp_path, "--decode", "scaled")
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT recipe, width FROM imgdb.image").fetchall() == [
+            ("scaled-1", 1400)
+        ]
+
+
+@embedded_only
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--hashes", "phash,xhash"], "no such hash: xhash"),
+        (["--hashes", ","], "no hash to make"),
+        (["--collection", " "], "a collection needs a name"),
+        (["--worker-memory", "lots"], "not a size"),
+        (["--jobs", "0"], "--jobs"),
+        (["--null"], "--null"),
+    ],
+)
+def test_wrong_options(cli, database, tmp_path, options, words):
+    result = cli("ingest", tmp_path, *options, dsn=database)
+    assert result.code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@embedded_only
+def test_table_and_csv(cli, database, tmp_path):
+    paint(tmp_path, 2)
+    table = cli("ingest", tmp_path, "--format", "table", dsn=database)
+    assert "added" in table.stdout
+    assert cli("ingest", tmp_path, "--format", "csv", dsn=database).stdout == (
+        "added,updated,unchanged,failed,skipped,missing\n0,0,2,0,0,0\n"
+    )
+
+
+@embedded_only
+def test_a_path_that_cannot_be_indexed_costs_that_file_only(cli, database, tmp_path):
+    good = paint(tmp_path / "shelf", 3)
+    # Random names: PostgreSQL would compress others.
+    deep = tmp_path.joinpath("shelf", *(secrets.token_hex(120) for _ in range(12)))
+    deep.mkdir(parents=True)
+    shutil.copy(good[0], deep / "copy.png")
+    (deep / "notes.txt").write_text("no picture")
+    with zipfile.ZipFile(tmp_path / "shelf" / "all.zip", "w") as archive:
+        archive.write(good[0], "a.png")
+        archive.write(good[1], secrets.token_hex(3000) + ".png")
+    for _ in range(2):
+        result = cli("ingest", tmp_path / "shelf", "--archives", "--jobs", "1", dsn=database)
+        summary = json.loads(result.stdout)
+        assert result.code == 3
+        assert {one["reason"].split(" ")[1] for one in summary["failures"]} == {"path"}
+        assert str(deep / "copy.png") in {one["path"] for one in summary["failures"]}
+    assert stored(database).keys() == {
+        *map(str, good),
+        f"{tmp_path}/shelf/all.zip!/a.png",
+    }
+    assert failures(database) == {}
+    (tmp_path / "long.csv").write_text(f"path,phash\n/a,{'0' * 16}\n{'/é' * 900},{'0' * 16}\n")
+    result = cli("import", tmp_path / "long.csv", "--collection", "shop", dsn=database)
+    assert result.code == 1
+    assert "line 3: path is longer than 2,600 bytes" in result.stderr

@@ -1,0 +1,54 @@
+"""Every file of the fetched sets goes through the real command: as its table says, or one failure.
+
+The sets are fetched by hand and are large: IMGDB_TEST_PICTURES names the folder they are in.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import psycopg
+import pytest
+from outcomes import COLLECTIONS, SUITES, Outcome, files, read_table
+from test_loader_outcomes import FOLDER, same, unlisted
+
+from imgdb.hashes.values import to_hex
+from imgdb.paths import path_text
+
+pytestmark = pytest.mark.skipif(
+    not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
+)
+
+
+@pytest.mark.parametrize("name", sorted(SUITES | COLLECTIONS))
+def test_every_file_has_its_outcome(cli, database, name):
+    folder = Path(str(FOLDER))
+    if not (folder / name).is_dir():
+        pytest.skip(f"no {name} in {folder}")
+    paths = {path_text(path): (file, path) for file, path in files(folder, name)}
+    result = cli(
+        "ingest", "-", "--null", "--worker-memory", "3G", "--timeout", "300", "--format", "json",
+        stdin=b"\0".join(os.fsencode(path) for _, path in paths.values()),
+        dsn=database,
+        timeout=1200,
+    )  # fmt: skip
+    summary = json.loads(result.stdout)
+    kinds = {failed["path"]: failed["kind"] for failed in summary["failures"]}
+    images = accepted(database)
+    assert kinds.keys() | images.keys() == paths.keys()
+    assert summary["added"] == len(images)
+    table = read_table(name)
+    wrong = []
+    for text, (file, _) in paths.items():
+        outcome = Outcome(file, *images.get(text, (kinds.get(text, ""),)))
+        wanted = table.get(file, unlisted(file, name))
+        if not same(outcome, wanted):
+            wrong.append((outcome, wanted))
+    assert wrong == []
+
+
+def accepted(dsn):
+    """Return the rows by path, as the tables spell them."""
+    with psycopg.connect(dsn) as conn:
+        rows = conn.execute("SELECT path, format, width, height, frames, phash FROM imgdb.image")
+        return {path: ("accepted", *map(str, words), to_hex(phash)) for path, *words, phash in rows}

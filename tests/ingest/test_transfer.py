@@ -1,0 +1,233 @@
+"""`imgdb import` and `imgdb export`: every line checked, all of them or none."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import psycopg
+import pytest
+from folders import paint, row_versions, stored
+from servers import embedded_only
+
+from imgdb.hashes.values import ALGORITHMS, Hashes, is_flat, to_hex
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+HASHES = np.random.default_rng(4).integers(-(2**63), 2**63 - 1, 50, dtype=np.int64).tolist()
+
+
+@pytest.fixture
+def load(cli, database, tmp_path):
+    """Write lines to a file, import it, and return the result of the command."""
+
+    def run(*lines, name="hashes.csv", collection="shop"):
+        file = tmp_path / name
+        file.write_bytes(b"\n".join(x if isinstance(x, bytes) else x.encode() for x in lines))
+        return cli("import", file, "--collection", collection, dsn=database)
+
+    return run
+
+
+def images(dsn, *columns):
+    with psycopg.connect(dsn) as conn:
+        names = ", ".join(columns)
+        return conn.execute(f"SELECT {names} FROM imgdb.image ORDER BY path").fetchall()
+
+
+def test_hex_of_all_four(load, database):
+    rows = [f"id-{n},{','.join(to_hex(h ^ n) for n in range(4))}" for n, h in enumerate(HASHES)]
+    result = load("id," + ",".join(ALGORITHMS), *rows)
+    assert (result.code, json.loads(result.stdout)) == (
+        0,
+        {"added": 50, "updated": 0, "unchanged": 0},
+    )
+    assert images(database, "path", *ALGORITHMS, "recipe", "sha256") == sorted(
+        (f"id-{n}", *(h ^ n for n in range(4)), "imported", None) for n, h in enumerate(HASHES)
+    )
+    with psycopg.connect(database) as conn:
+        assert conn.execute(
+            "SELECT path, distance FROM imgdb.similar_images('dhash', %s, 0)", (HASHES[7] ^ 1,)
+        ).fetchall() == [("id-7", 0)]
+
+
+@embedded_only
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_numbers(load, database, unsigned):
+    spelled = [h % 2**64 if unsigned else h for h in HASHES]
+    assert load("phash,path,more", *(f"{h},/a/{n:02},x" for n, h in enumerate(spelled))).code == 0
+    assert images(database, "path", "phash", "ahash") == [
+        (f"/a/{n:02}", h, None) for n, h in enumerate(HASHES)
+    ]
+
+
+def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, database, tmp_path):
+    [path] = paint(tmp_path / "pictures", 1)
+    cli("ingest", path, "--collection", "shop", "--jobs", "1", dsn=database)
+    load("path,phash", f"{path},{to_hex(1)}", f"/a,{to_hex(1)}", f"/b,{to_hex(2)}")
+    before = row_versions(database)
+    again = load("path,phash", f"{path},{to_hex(1)}", f"/a,{to_hex(1)}", f"/b,{to_hex(2)}")
+    assert json.loads(again.stdout) == {"added": 0, "updated": 0, "unchanged": 3}
+    assert row_versions(database) == before
+    changed = load("path,phash", f"/a,{to_hex(3)}", f"/c,{to_hex(1)}")
+    assert json.loads(changed.stdout) == {"added": 1, "updated": 1, "unchanged": 0}
+    assert dict(images(database, "path", "phash"))["/a"] == 3
+    # Pruning and ingest leave alone what has no file.
+    pruned = cli("ingest", tmp_path, "--prune", "--collection", "shop", "--jobs", "1", dsn=database)
+    assert json.loads(pruned.stdout)["missing"] == 0
+
+
+@embedded_only
+def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
+    good = to_hex(HASHES[0])
+    lines = [
+        "path,phash,dhash",
+        f"/good,{good},",
+        f"/short,{good[:15]},",
+        f"/letters,{'x' * 16},",
+        f",{good},",
+        "/none,,",
+        f"/columns,{good}",
+        f'"/two\nlines",{good},{good}',
+        "/spaces," + " " * 15 + "1,",
+        b"/latin\xe9," + good.encode() + b",",
+        f"/end,{good},{good}",
+    ]
+    result = load(*lines)
+    assert (result.code, result.stdout) == (1, "")
+    assert [line.removeprefix("imgdb: ") for line in result.stderr.splitlines()[:-1]] == [
+        f"line 3: phash is not 16 hex digits: '{good[:15]}'",
+        "line 4: phash is not 16 hex digits: 'xxxxxxxxxxxxxxxx'",
+        "line 5: no path",
+        "line 6: no hash",
+        "line 7: 2 columns instead of 3",
+        "line 10: phash is not 16 hex digits: '               1'",
+        "line 11: path is no text in UTF-8: '/latin\\udce9'",
+    ]
+    assert "7 bad lines" in result.stderr
+    assert stored(database, "shop") == {}
+
+
+@embedded_only
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_a_file_of_bad_lines_only(load, database, end):
+    result = load(f"path,phash\n/a,xyz{end}")
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith(
+        "imgdb: line 2: phash is not a whole number of 64 bits: 'xyz'\n"
+    )
+
+
+@embedded_only
+def test_a_path_that_comes_twice_is_a_bad_line(load, database):
+    lines = [f"/{n % 45},{h}" for n, h in enumerate(HASHES)]
+    result = load("path,phash", *lines)
+    assert result.code == 1
+    assert "imgdb: line 47: the path stands in line 2 already\n" in result.stderr
+    assert "5 bad lines" in result.stderr
+    assert stored(database, "shop") == {}
+
+
+@embedded_only
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([""], "the first line must name"),
+        (["path,hash", "/a,1"], "the first line must name"),
+        (["path,id,phash", "/a,b,1"], "the first line must name"),
+        (["path,phash,phash", "/a,1,1"], "twice"),
+    ],
+)
+def test_a_file_without_the_columns_is_wrong_usage(load, lines, words):
+    result = load(*lines)
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert words in result.stderr
+
+
+@embedded_only
+def test_a_file_that_is_no_parquet(load):
+    result = load("path,phash", name="hashes.parquet")
+    assert (result.code, result.stderr.count("\n")) == (2, 1)
+    assert "as Parquet" in result.stderr
+
+
+@embedded_only
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.string()])
+def test_parquet(cli, database, tmp_path, kind):
+    spelled = {
+        pa.int64(): HASHES,
+        pa.uint64(): [h % 2**64 for h in HASHES],
+        pa.string(): [to_hex(h) for h in HASHES],
+    }[kind]
+    names = [f"/a/{n:02}" for n in range(len(HASHES))]
+    table = pa.table({"path": names, "phash": pa.array(spelled, kind), "other": names})
+    pq.write_table(table, tmp_path / "hashes.parquet")
+    result = cli("import", tmp_path / "hashes.parquet", "--collection", "shop", dsn=database)
+    assert (result.code, result.stderr) == (0, "")
+    assert images(database, "path", "phash") == list(zip(names, HASHES, strict=True))
+
+
+@embedded_only
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_what_is_exported_can_be_imported(cli, database, tmp_path, format):
+    paint(tmp_path / "pictures", 4)
+    cli("ingest", tmp_path / "pictures", "--jobs", "1", dsn=database)
+    file = tmp_path / f"all.{format}"
+    assert cli("export", "--format", format, "--output", file, dsn=database).code == 0
+    result = cli("import", file, "--collection", "copy", dsn=database)
+    assert (result.code, result.stderr) == (0, "")
+    assert stored(database, "copy") == stored(database)
+    with psycopg.connect(database) as conn:
+        different = conn.execute(
+            "SELECT count(*) FROM imgdb.image a JOIN imgdb.image b USING (path)"
+            " WHERE (a.ahash, a.dhash, a.phash, a.whash, a.flat)"
+            " IS DISTINCT FROM (b.ahash, b.dhash, b.phash, b.whash, b.flat)"
+        ).fetchone()
+    assert different == (0,)
+
+
+def test_export_says_what_is_known(cli, database, tmp_path):
+    [path] = paint(tmp_path, 1)
+    cli("ingest", path, "--jobs", "1", dsn=database)
+    result = cli("export", "--collection", "default", dsn=database)
+    [row] = csv.DictReader(io.StringIO(result.stdout))
+    assert row["path"] == str(path)
+    assert (row["format"], row["width"], row["recipe"]) == ("PNG", "64", "exact-1")
+    assert cli("export", "--collection", "gone", dsn=database).code == 2
+
+
+@embedded_only
+def test_many_lines_through_several_sessions(load, database, monkeypatch):
+    random = np.random.default_rng(5).integers(0, 2**64 - 1, 120_000, dtype=np.uint64)
+    lines = [f"/shop/pictures/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]
+    result = load("path,phash", *lines)
+    assert json.loads(result.stdout)["added"] == len(lines)
+    with psycopg.connect(database) as conn:
+        hashes = conn.execute("SELECT phash FROM imgdb.image ORDER BY path").fetchall()
+        [(found,)] = conn.execute(
+            "SELECT count(*) FROM imgdb.within('phash', %s, 0)", (hashes[99][0],)
+        )
+    assert [h for (h,) in hashes] == random.astype(np.int64).tolist()
+    assert found == 1
+
+
+def test_flat_is_the_same_in_sql(conn):
+    near = [0, 1, 0b1111, 0b11111, -(2**63), -(2**63) + 7, -(2**63) + 31, None, *HASHES[:3]]
+    rows = [(a, d, p, w) for a in near for d in near[:3] for p in near for w in (0, None, 31)]
+    found = conn.execute(
+        "SELECT imgdb._is_flat(a, d, p, w) FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[],"
+        " %s::bigint[]) AS given (a, d, p, w)",
+        list(map(list, zip(*rows, strict=True))),
+    ).fetchall()
+    assert [flat for (flat,) in found] == [is_flat(Hashes(*row)) for row in rows]
+
+
+def test_a_path_that_comes_twice_among_known_ones_is_a_bad_line(load, database):
+    load("path,phash", f"/a,{to_hex(1)}")
+    result = load("path,phash", f"/a,{to_hex(2)}", f"/a,{to_hex(3)}")
+    assert (result.code, result.stderr.splitlines()[0]) == (
+        1,
+        "imgdb: line 3: the path stands in line 2 already",
+    )
+    assert images(database, "phash") == [(1,)]

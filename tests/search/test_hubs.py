@@ -1,0 +1,112 @@
+"""The hashes that flood searches, counted against a model."""
+
+import json
+import random
+from collections import defaultdict
+
+import psycopg
+import pytest
+from folders import paint
+from hash_sets import flipped
+from servers import embedded_only
+
+from imgdb.hashes.values import distance, to_hex
+
+ADD = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, flat, recipe)"
+    " SELECT c.collection_id, %s, %s, %s, 'x' FROM imgdb.collection AS c WHERE c.name = %s"
+)
+HUBS = "SELECT hash, images, matches, path FROM imgdb._hubs('phash', %s, %s, %s, %s)"
+
+
+def model(images, radius, flood, collection, limit):
+    """Compare every hash with every other."""
+    paths = defaultdict(list)
+    for path, phash, flat, home in images:
+        if phash is not None and not flat and collection in (None, home):
+            paths[phash].append(path)
+    found = []
+    for one, held in paths.items():
+        near = sum(len(paths[other]) for other in paths if distance(one, other) <= radius)
+        found.append((one, len(held), near - 1, min(held)))
+    hubs = [hub for hub in found if hub[2] > flood]
+    return sorted(hubs, key=lambda hub: (-hub[2], -hub[1], hub[0]))[:limit]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hubs_are_what_comparing_everything_finds(conn, seed):
+    draw = random.Random(seed)
+    conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a'), ('b')")
+    centres = [draw.getrandbits(64) - 2**63 for _ in range(4)]
+    images = []
+    for number in range(120):
+        bits = frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 3, 6])))
+        phash = draw.choice([flipped(draw.choice(centres), bits)] * 9 + [None])
+        path = f"/{draw.randrange(100):02}/{number}.jpg"
+        images.append((path, phash, draw.random() < 0.1, draw.choice("ab")))
+    conn.cursor().executemany(ADD, images)
+    seen = 0
+    for radius in (0, 2, 4, 9, 64):
+        for flood in (0, 3, 12):
+            for collection, limit in ((None, None), ("a", None), (None, 2)):
+                asked = (radius, flood, collection, limit)
+                found = conn.execute(HUBS, asked).fetchall()
+                assert found == model(images, *asked), asked
+                seen += len(found)
+    assert seen > 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sqlstate"),
+    [
+        (("nosuch", 4, 20, None, None), "IM001"),
+        (("phash", 65, 20, None, None), "IM002"),
+        (("phash", 4, 20, "nosuch", None), "IM011"),
+    ],
+)
+def test_bad_arguments(conn, arguments, sqlstate):
+    with pytest.raises(psycopg.DatabaseError) as error:
+        conn.execute("SELECT imgdb._hubs(%s, %s, %s, %s, %s)", arguments)
+    assert error.value.sqlstate == sqlstate
+
+
+@embedded_only
+def test_the_command_lists_them(cli, database):
+    with psycopg.connect(database) as conn:
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
+        rows = [(f"/{number:02}.png", -5, False, "a") for number in range(22)]
+        conn.cursor().executemany(ADD, [*rows, ("/near.png", -5 ^ 0b11, False, "a")])
+    result = cli("hubs", "--collection", "a", dsn=database)
+    assert (result.code, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == [
+        {"hash": to_hex(-5), "images": 22, "matches": 22, "path": "/00.png"},
+        {"hash": to_hex(-5 ^ 0b11), "images": 1, "matches": 22, "path": "/near.png"},
+    ]
+    exact = cli("hubs", "--max-distance", "0", "--format", "csv", dsn=database).stdout
+    assert exact.splitlines() == ["hash,images,matches,path", f"{to_hex(-5)},22,21,/00.png"]
+    none = cli("hubs", "--flood", "22", "--format", "table", dsn=database)
+    assert (none.code, none.stdout) == (0, "")
+    assert none.stderr == "imgdb: no hash matches more than 22 other images\n"
+
+
+@embedded_only
+def test_the_page_shows_a_picture_of_each(cli, database, browser, tmp_path):
+    picture = paint(tmp_path, 1)[0]
+    with psycopg.connect(database) as conn:
+        paths = [str(picture), *(f"/<i>{number}.png" for number in range(3))]
+        rows = [(path, number, False, "a") for number, path in enumerate(paths)]
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
+        conn.cursor().executemany(ADD, rows)
+    page = tmp_path / "out.html"
+    done = cli("hubs", "--flood", "2", "--html", page, "--format", "csv", dsn=database)
+    assert (done.code, done.stderr) == (0, f"imgdb: the page is in {page}\n")
+    browser.open(page)
+    assert browser.count(".hub") == done.stdout.count("\n") - 1 == 4
+    (shown,) = browser.find_all(".hub img")
+    assert shown.get_attribute("alt") == str(picture)
+    words = {hub.text for hub in browser.find_all(".hub")}
+    for number, path in enumerate(paths):
+        (said,) = (text for text in words if path.rpartition("/")[2] in text)
+        assert "3 matches" in said
+        assert to_hex(number) in said
+    assert sum("there is no such file" in text for text in words) == 3

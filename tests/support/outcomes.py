@@ -1,0 +1,134 @@
+"""What becomes of every file of the fetched sets of test pictures: shared by a test and a script.
+
+The tables in tests/data/outcomes say it, one row a file: no new Pillow can change it unseen.
+"""
+
+import csv
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from imgdb.errors import PictureError
+from imgdb.hashes import exact, values
+from imgdb.pictures import loader
+
+TABLES = Path(__file__).parents[1] / "data" / "outcomes"
+
+# What one file may take: a 200-megapixel HEIC takes half of the memory.
+MEMORY = 3 << 30
+SECONDS = 30
+
+# Sets made to try decoders: every file of theirs stands in a table. Name: the folder inside.
+SUITES = {
+    "gdk-pixbuf-tests": "usr/libexec/installed-tests/gdk-pixbuf",
+    "golang-github-disintegration-imaging-dev": "usr/share/gocode/src/github.com/disintegration",
+    "golang-golang-x-image-dev": "usr/share/gocode/src/golang.org/x/image",
+    "libjxl-testdata": "usr/share/libjxl-testdata",
+    "pillow-heif-tests": "pillow_heif-*/tests/images",
+    "pillow-tests": "pillow-*/Tests/images",
+}
+# Sets of ordinary pictures: their tables name the files that are refused.
+COLLECTIONS = {
+    "python3-skimage": "usr/lib/python3/dist-packages/skimage/data",
+    "python3-sklearn": "usr/lib/python3/dist-packages/sklearn/datasets/images",
+    "scratch": "usr/share/scratch/Media",
+    "svg-country-flags": "package",
+}
+PICTURE_SUFFIXES = {".bmp", ".gif", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
+OTHER_SUFFIXES = {".avif", ".hif", ".heic", ".ico", ".j2k", ".jp2", ".pgm", ".ppm", ".tga"}
+
+# Other outcomes that are as good, and why.
+VARIES = {
+    "separate_planar_extra_samples.tiff": "broken",  # Pillow before 13 cannot
+    "tiff_tiled_jpeg_oob_read.tif": "accepted",  # Pillow before 13 reads beyond the tile
+}
+
+
+class Outcome(NamedTuple):
+    """A row of a table; `outcome` is "accepted" or a reason."""
+
+    file: str
+    outcome: str
+    format: str = ""
+    width: str = ""
+    height: str = ""
+    frames: str = ""
+    phash: str = ""
+
+
+class Run(NamedTuple):
+    """An outcome and what it cost: seconds of processor time, mebibytes at the peak."""
+
+    outcome: Outcome
+    seconds: float
+    peak: int
+
+
+def prepare() -> None:
+    """Import and set up once what every process would else do for itself."""
+    loader.prepare()
+    exact.hash_grey(Image.linear_gradient("L"))
+
+
+def files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """Give the files of a set, by their names in its table."""
+    inside = (SUITES | COLLECTIONS)[name]
+    for base in sorted((folder / name).glob(inside)):
+        for path in sorted(base.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                yield loader.path_text(path.relative_to(base)), path
+
+
+def examine(file: str, path: Path) -> Run:
+    """Load one file in a process of its own, with limits on memory and time."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # Of the processor, not of the clock: the machine may have other things to do.
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.alarm(20 * SECONDS)
+        try:
+            answer = _load(path)
+        except BaseException as exc:
+            answer = (f"raised {type(exc).__name__}",)
+        os.write(writer, "\t".join(answer).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        answer = tuple(pipe.read().split("\t"))
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        answer = (f"killed by {signal.Signals(status & 127).name}",)
+    return Run(Outcome(file, *answer), usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
+
+
+def _load(path: Path) -> tuple[str, ...]:
+    try:
+        picture = loader.load(path)
+    except PictureError as error:
+        return (error.reason,)
+    phash = exact.hash_grey(picture.grey, ("phash",)).phash
+    assert phash is not None
+    numbers = (picture.width, picture.height, picture.frames)
+    return ("accepted", picture.format, *map(str, numbers), values.to_hex(phash))
+
+
+def read_table(name: str) -> dict[str, Outcome]:
+    with (TABLES / f"{name}.csv").open(encoding="utf-8", newline="") as table:
+        return {row["file"]: Outcome(**row) for row in csv.DictReader(table)}
+
+
+def write_table(name: str, rows: list[Outcome]) -> None:
+    TABLES.mkdir(parents=True, exist_ok=True)
+    with (TABLES / f"{name}.csv").open("w", encoding="utf-8", newline="") as table:
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(Outcome._fields)
+        writer.writerows(rows)
