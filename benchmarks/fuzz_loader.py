@@ -23,7 +23,9 @@ from pathlib import Path
 
 from imgdb.errors import PictureError
 from imgdb.pictures import loader
+from imgdb.pictures.decoding import Decode, prepare
 from imgdb.pictures.formats import HEAD_SIZE, identify
+from imgdb.pictures.reasons import REASONS
 
 BATCH = 100
 SECONDS = 30
@@ -87,14 +89,14 @@ def mend_png(data: bytes) -> bytes:
     return bytes(mended)
 
 
-def load(data: bytes, decode: loader.Decode) -> str:
+def load(data: bytes, decode: Decode) -> str:
     now = datetime.now(UTC)
     try:
         picture = loader.load_stream(
             BytesIO(data), byte_size=None, modified_at=now, max_pixels=100_000_000, decode=decode
         )
     except PictureError as error:
-        assert error.reason in loader.REASONS, error
+        assert error.reason in REASONS, error
         assert "\n" not in str(error), error
         return error.reason
     assert picture.grey.mode == "L", picture
@@ -133,7 +135,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, default=Path("findings"))
     options = parser.parse_args()
-    loader.prepare()
+    prepare()
     files = seeds(options.folder)
     outcomes: Counter[str] = Counter()
     stop, seed = time.monotonic() + options.minutes * 60, options.seed
@@ -152,7 +154,7 @@ def main() -> int:
         if status:
             batch.append(f"killed-{signal.Signals(status & 127).name}")
         for number, outcome in enumerate(batch):
-            if outcome not in loader.REASONS and outcome != "accepted":
+            if outcome not in REASONS and outcome != "accepted":
                 findings += 1
                 options.keep.mkdir(parents=True, exist_ok=True)
                 data = list(mutants(files, seed))[number]

@@ -18,7 +18,7 @@ from benchmarks.hash_tables import machine
 from benchmarks.tables import placed, table
 from imgdb.errors import PictureError
 from imgdb.hashes import exact
-from imgdb.hashes.values import ALGORITHMS, Hashes, distance
+from imgdb.hashes.values import ALGORITHMS, Hashes, bit_distance
 from imgdb.pictures import loader
 from imgdb.pictures.grey import to_grey
 
@@ -43,7 +43,9 @@ def measure(path: Path, reference: Hashes) -> dict[str, object] | None:
         except Exception:  # whatever it is that this plugin of Pillow raises
             return None
     hashes = exact.hash_grey(grey)
-    distances = [distance(getattr(hashes, name), getattr(reference, name)) for name in ALGORITHMS]
+    distances = [
+        bit_distance(getattr(hashes, name), getattr(reference, name)) for name in ALGORITHMS
+    ]
     return {"format": kind, "size": list(grey.size), "read": read, "distances": distances}
 
 

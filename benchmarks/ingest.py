@@ -38,7 +38,8 @@ from imgdb.database.embedded import Server
 from imgdb.hashes.fingerprint import Fingerprint
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.ingest.store import Batch, Store
-from imgdb.pictures.loader import Decode, load
+from imgdb.pictures.decoding import Decode
+from imgdb.pictures.loader import load
 
 RESULT = Path(__file__).parent / "results" / "ingest.json"
 JOBS = 2

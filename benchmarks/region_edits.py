@@ -45,7 +45,7 @@ def _unlike(files: Sequence[Path]) -> list[Image.Image]:
             image = source.small(LONGER_SIDE).image
         number = exact.hash_grey(image.convert("L")).phash
         assert number is not None
-        if all(values.distance(number, other) > SAME_SCENE for other in hashes):
+        if all(values.bit_distance(number, other) > SAME_SCENE for other in hashes):
             hashes.append(number)
             images.append(image)
     return images

@@ -20,7 +20,7 @@ from large_jpegs import Maker
 
 from imgdb.errors import PictureError
 from imgdb.hashes import exact, scaled
-from imgdb.hashes.values import ALGORITHMS, Hashes, distance
+from imgdb.hashes.values import ALGORITHMS, Hashes, bit_distance
 from imgdb.pictures import loader
 
 RESULT = Path(__file__).parent / "results" / "scaled_drift.json"
@@ -40,7 +40,7 @@ def fetched(folder: Path) -> Iterator[bytes]:
 
 
 def moved(exact: Hashes, other: Hashes) -> list[int]:
-    return [distance(getattr(exact, name), getattr(other, name)) for name in ALGORITHMS]
+    return [bit_distance(getattr(exact, name), getattr(other, name)) for name in ALGORITHMS]
 
 
 def measure(files: Iterator[bytes]) -> dict[str, object]:

@@ -60,7 +60,7 @@ def head() -> str:
     return revisions()[-1]
 
 
-def current(conn: psycopg.Connection[Any]) -> str | None:
+def current_revision(conn: psycopg.Connection[Any]) -> str | None:
     """Return the revision of the database, None where imgdb's schema was never made."""
     row = conn.execute("SELECT to_regclass('imgdb.alembic_version') IS NOT NULL AS made").fetchone()
     if row is None or not _first(row):
@@ -75,7 +75,7 @@ def _first(row: Any) -> object:
 
 def require_head(conn: psycopg.Connection[Any]) -> None:
     """Raise SchemaMismatch, with the command that mends it, unless the database is at `head()`."""
-    have = current(conn)
+    have = current_revision(conn)
     refuse_unknown(have)
     if have is None:
         raise SchemaMismatch(

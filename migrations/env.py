@@ -14,8 +14,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from imgdb import schema
-from imgdb.database import connect
-from imgdb.database.connect import Place, locate
+from imgdb.database.connect import Place, connect, locate
 from imgdb.errors import ImgdbError
 
 
@@ -62,7 +61,7 @@ def one_at_a_time(place: Place) -> Iterator[None]:
         guard.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         guard.execute("SET LOCAL lock_timeout = 0")
         guard.execute("SELECT pg_advisory_xact_lock(%s)", (schema.UPGRADE_LOCK,))
-        schema.refuse_unknown(schema.current(guard))
+        schema.refuse_unknown(schema.current_revision(guard))
         yield
 
 

@@ -18,22 +18,12 @@ import pytest
 from browser import Browser
 from forked import EARLY, Forks, Run, run_script
 from psycopg import sql
+from servers import BINDIRS
 from spaces import Space
 
 from imgdb import schema
 from imgdb.database.embedded import Server
 
-# Further servers for a run: IMGDB_TEST_SERVERS="pg14=/path/to/bin pg17=/path/to/bin".
-BINDIRS: dict[str, Path | None] = {
-    "embedded": None,
-    "debian15": Path("/usr/lib/postgresql/15/bin"),
-    **{
-        name: Path(path)
-        for name, _, path in (
-            server.partition("=") for server in os.environ.get("IMGDB_TEST_SERVERS", "").split()
-        )
-    },
-}
 TEMPLATE = "imgdb_template"
 
 # The tests' servers hold little and forget it all: small, and no waiting for the disk.

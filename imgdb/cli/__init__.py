@@ -10,7 +10,7 @@ def main() -> None:
     # Before numpy is loaded: the products of one picture are too small for threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        from imgdb.cli.app import main as run
+        from imgdb.cli.app import run_command as run
 
         run()
     except KeyboardInterrupt:

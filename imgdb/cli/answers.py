@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from imgdb.cli.output import Format, Row, default_format, render
+from imgdb.cli.output import Format, Row, default_format, print_rows
 from imgdb.cli.pages import check_page, save_page
 from imgdb.cli.pictures import STDIN, Failures, listed_paths
 from imgdb.cli.show import draw_answers, find_canvas
@@ -17,9 +17,9 @@ from imgdb.errors import PictureError
 from imgdb.words import printable
 
 if TYPE_CHECKING:
+    from imgdb.cli.show import Canvas
     from imgdb.search.images import Match, Query
     from imgdb.search.parts import RegionMatch, RegionQuery
-    from imgdb.terminal import Canvas
 
 Asked = TypeVar("Asked", bound="Query | RegionQuery")
 Found = TypeVar("Found", bound="Match | RegionMatch")
@@ -85,7 +85,7 @@ def show_rows(
         for query, matches in answers
         for match in matches
     ]
-    render(rows, [*(["query"] if view.named else ()), *columns], view.format)
+    print_rows(rows, [*(["query"] if view.named else ()), *columns], view.format)
 
 
 def show_tables(
@@ -105,7 +105,7 @@ def show_tables(
             for place, name in enumerate(columns)
             if name not in optional or any(cells[place] for cells in rows)
         ]
-        render(
+        print_rows(
             [[cells[place] for place in shown] for cells in rows],
             [columns[place] for place in shown],
             Format.table,

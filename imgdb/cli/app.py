@@ -17,23 +17,23 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from imgdb.cli.apply import apply, restore
-from imgdb.cli.calibrate import calibrate
+from imgdb.cli.apply import apply_command, restore_command
+from imgdb.cli.calibrate import calibrate_command
 from imgdb.cli.compare import compare_files
 from imgdb.cli.completion import SHELLS, VARIABLE
 from imgdb.cli.db import db_app
 from imgdb.cli.demo.command import demo
-from imgdb.cli.duplicates import duplicates
+from imgdb.cli.duplicates import duplicates_command
 from imgdb.cli.hash import hash_files
-from imgdb.cli.help import Command, Group
-from imgdb.cli.hubs import hubs
-from imgdb.cli.ingest import ingest
-from imgdb.cli.inspect import explain, failures, stats
-from imgdb.cli.maintain import check, compact, rebuild
+from imgdb.cli.help import Command, CommandGroup
+from imgdb.cli.hubs import hubs_command
+from imgdb.cli.ingest import ingest_command
+from imgdb.cli.inspect import explain_command, failures_command, stats
+from imgdb.cli.maintain import check_command, compact_command, rebuild_command
 from imgdb.cli.mark import mark_app
 from imgdb.cli.options import DSN_HELP
 from imgdb.cli.query import query
-from imgdb.cli.rehash import rehash
+from imgdb.cli.rehash import rehash_command
 from imgdb.cli.transfer import export, import_file
 from imgdb.errors import ImgdbError, UsageError
 
@@ -52,31 +52,31 @@ app = typer.Typer(
     add_completion=False,  # ours: see imgdb/cli/completion/answer.py
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich takes longer to load than all the rest
-    cls=Group,
+    cls=CommandGroup,
 )
 
 FILL, FIND, CLEAR = "Fill the database", "Find pictures", "Clear duplicates"
 CARE, TRY = "Look after it", "Get to know it"
 
 COMMANDS = (
-    (FILL, "ingest", ingest),
-    (FILL, "rehash", rehash),
+    (FILL, "ingest", ingest_command),
+    (FILL, "rehash", rehash_command),
     (FILL, "import", import_file),
     (FILL, "export", export),
     (FIND, "query", query),
     (FIND, "compare", compare_files),
-    (FIND, "duplicates", duplicates),
-    (FIND, "hubs", hubs),
+    (FIND, "duplicates", duplicates_command),
+    (FIND, "hubs", hubs_command),
     (FIND, "hash", hash_files),
-    (FIND, "calibrate", calibrate),
-    (CLEAR, "apply", apply),
-    (CLEAR, "restore", restore),
+    (FIND, "calibrate", calibrate_command),
+    (CLEAR, "apply", apply_command),
+    (CLEAR, "restore", restore_command),
     (CARE, "stats", stats),
-    (CARE, "failures", failures),
-    (CARE, "explain", explain),
-    (CARE, "check", check),
-    (CARE, "rebuild", rebuild),
-    (CARE, "compact", compact),
+    (CARE, "failures", failures_command),
+    (CARE, "explain", explain_command),
+    (CARE, "check", check_command),
+    (CARE, "rebuild", rebuild_command),
+    (CARE, "compact", compact_command),
     (TRY, "demo", demo),
 )
 for heading, name, function in COMMANDS:
@@ -106,11 +106,11 @@ def _install_completion(wanted: bool) -> None:
 
 def _show_completion(shell: str | None) -> None:
     if shell is not None:
-        from imgdb.cli.completion.install import script
+        from imgdb.cli.completion.install import shell_script
 
         if shell not in SHELLS:
             raise UsageError(f"no completion for {shell}; choose from {', '.join(SHELLS)}")
-        print(script(shell), end="")
+        print(shell_script(shell), end="")
         raise typer.Exit
 
 
@@ -152,7 +152,7 @@ def root(
     _debug = debug
 
 
-def main() -> None:
+def run_command() -> None:
     """Run the command line: every error becomes one line on stderr and an exit code."""
     if shell := os.environ.get(VARIABLE):
         _complete(shell)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.options import Dsn, FormatOption
-from imgdb.cli.output import Format, Row, default_format, render
+from imgdb.cli.output import Format, Row, default_format, print_rows
 from imgdb.errors import UsageError
 from imgdb.words import byte_count, printable
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = ("path", "outcome", "byte_size", "reason")
 
 
-def apply(
+def apply_command(
     plan: Annotated[
         str, typer.Argument(metavar="PLAN", help="The file that duplicates --plan wrote.")
     ],
@@ -62,7 +62,7 @@ def apply(
     _finish(done, format)
 
 
-def restore(
+def restore_command(
     trash: Annotated[
         str, typer.Argument(metavar="FOLDER", help="The folder that apply --trash moved files to.")
     ],
@@ -105,17 +105,17 @@ def _told(files: Iterable[Done], source: str) -> list[Done]:
 
 
 def _finish(done: list[Done], format: Format | None) -> None:
-    from imgdb.duplicates.apply import Outcome
+    from imgdb.duplicates.apply import FileOutcome
 
     format = format or default_format()
     rows: list[Row] = [(one.path, one.outcome, one.byte_size, one.reason) for one in done]
     if format is Format.table:  # the reasons were told one by one
         rows = [(one.path, one.outcome, byte_count(one.byte_size)) for one in done]
-        render(rows, ("path", "outcome", "size"), format, shorten="path")
+        print_rows(rows, ("path", "outcome", "size"), format, shorten="path")
     else:
-        render(rows, COLUMNS, format)
-    refused = sum(one.outcome is Outcome.refused for one in done)
-    size = byte_count(sum(one.byte_size for one in done if one.outcome is not Outcome.refused))
+        print_rows(rows, COLUMNS, format)
+    refused = sum(one.outcome is FileOutcome.refused for one in done)
+    size = byte_count(sum(one.byte_size for one in done if one.outcome is not FileOutcome.refused))
     said = f"{len(done) - refused:,} of {len(done):,} files, {size}"
     typer.echo(f"imgdb: {said}; {refused:,} refused" if refused else f"imgdb: {said}", err=True)
     if refused:

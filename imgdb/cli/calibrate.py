@@ -10,7 +10,7 @@ import typer
 from imgdb.cli import pool_options as pool
 from imgdb.cli.completion import names
 from imgdb.cli.options import Dsn, FormatOption, collection_option
-from imgdb.cli.output import Format, Row, default_format, render, render_object
+from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pages import OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures
 from imgdb.errors import ImgdbError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imgdb.search.calibration.results import Calibration, Curve, HashFigures
 
 
-def calibrate(
+def calibrate_command(
     collection: Annotated[str | None, collection_option("Default: all collections.")] = None,
     sample: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many pictures to edit.")
@@ -117,7 +117,7 @@ def calibrate(
     from imgdb.pictures import edits as all_edits
     from imgdb.search.calibration import measure as module
     from imgdb.search.calibration.results import ENOUGH_PICTURES, Question
-    from imgdb.search.calibration.rows import COLUMNS, as_object, rows
+    from imgdb.search.calibration.rows import COLUMNS, as_object, result_rows
 
     check_page(html, open_page)
     question = Question(
@@ -143,14 +143,14 @@ def calibrate(
         for path, error in found.failures:
             failures.report(path, error)
         if apply and found.hashes and found.sound:
-            applied = module.apply(conn, found)
+            applied = module.store_defaults(conn, found)
     if html is not None and found.hashes:
         save_page(html, lambda _: page(found, applied), total=0, open_page=open_page)
     format = format or default_format()
     if format is Format.json:
-        render_object(as_object(found, applied))
+        print_object(as_object(found, applied))
     elif format is Format.csv:
-        render(rows(found), COLUMNS, format)
+        print_rows(result_rows(found), COLUMNS, format)
     else:
         _show(found)
     _tell(found, applied)
@@ -177,15 +177,15 @@ def _show(found: Calibration) -> None:
             ("all that count", means),
         ]
     ]
-    render(lines, columns, Format.table)
+    print_rows(lines, columns, Format.table)
     typer.echo(f"\nWrong images that one search shows among {found.among:,}")
-    render(
+    print_rows(
         [(d, *(_few(f.false_at(d)) for f in found.hashes)) for d in _told(found)],
         ("within", *(f.name for f in found.hashes)),
         Format.table,
     )
     typer.echo("\nDefaults: as they are, and as proposed")
-    render([_proposal(f) for f in found.hashes], PROPOSED, Format.table)
+    print_rows([_proposal(f) for f in found.hashes], PROPOSED, Format.table)
 
 
 PROPOSED = ("hash", "now", "found", "wrong", "proposed", "found", "wrong", "because")

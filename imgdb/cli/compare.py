@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.options import FormatOption, HashName, hash_option
-from imgdb.cli.output import Format, default_format, render, render_object
+from imgdb.cli.output import Format, default_format, print_object, print_rows
 from imgdb.cli.pictures import Failures
 from imgdb.errors import PictureError
 
@@ -42,12 +42,12 @@ def compare_files(
     are the same.
     """
     from imgdb.paths import path_text
-    from imgdb.search.compare import compare, look
+    from imgdb.search.compare import compare, read_look
 
     looks, failures = [], Failures()
     for file in (a, b):
         try:
-            looks.append(look(file))
+            looks.append(read_look(file))
         except PictureError as error:
             failures.report(path_text(file), error)
     if failures.count:
@@ -55,9 +55,9 @@ def compare_files(
     found = compare(*looks, hash=hash_name, max_distance=max_distance)
     format = format or default_format()
     if format is Format.json:
-        render_object(asdict(found))
+        print_object(asdict(found))
     elif format is Format.csv:
-        render([astuple(found)], [field.name for field in fields(found)], format)
+        print_rows([astuple(found)], [field.name for field in fields(found)], format)
     else:
         _show_table(found)
     if exit_code and not found.alike:
@@ -69,7 +69,7 @@ def _show_table(found: Comparison) -> None:
         (name, getattr(found, f"{name}_distance"), getattr(found, f"{name}_within"))
         for name in HashName
     ]
-    render(rows, ("hash", "distance", f"within {found.max_distance}"), Format.table)
+    print_rows(rows, ("hash", "distance", f"within {found.max_distance}"), Format.table)
     typer.echo(_verdict(found))
 
 

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.completion.names import revisions
-from imgdb.cli.help import Command, Group
+from imgdb.cli.completion.names import revision_names
+from imgdb.cli.help import Command, CommandGroup
 from imgdb.cli.options import Dsn, FormatOption
-from imgdb.cli.output import Format, default_format, render, render_object
+from imgdb.cli.output import Format, default_format, print_object, print_rows
 from imgdb.errors import UsageError
 
 db_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    cls=Group,
+    cls=CommandGroup,
     help="Run the embedded server, and keep the schema up to date.",
 )
 
@@ -59,17 +59,17 @@ def status(
     found = asdict(Server(default_home()).status())
     format = format or default_format()
     if format is Format.json:
-        render_object(found)
+        print_object(found)
         return
     found["users"] = " ".join(map(str, found["users"]))
     if format is Format.csv:
-        render([tuple(found.values())], tuple(found), format)
+        print_rows([tuple(found.values())], tuple(found), format)
     else:
-        render(list(found.items()), ("what", "value"), format)
+        print_rows(list(found.items()), ("what", "value"), format)
 
 
-@db_app.command()
-def url() -> None:
+@db_app.command("url")
+def url_command() -> None:
     """Print the connection string of the embedded server.
 
     psql and any driver take it. An error unless the server is up.
@@ -79,8 +79,8 @@ def url() -> None:
     typer.echo(Server(default_home()).running_url())
 
 
-@db_app.command()
-def current(dsn: Dsn = None) -> None:
+@db_app.command("current")
+def current_command(dsn: Dsn = None) -> None:
     """Print the revision of the schema in the database.
 
     Tells on stderr if this imgdb needs another one.
@@ -89,20 +89,20 @@ def current(dsn: Dsn = None) -> None:
     from imgdb.database.connect import open_database
 
     with open_database(dsn, schema="ignore") as conn:
-        have = schema.current(conn)
+        have = schema.current_revision(conn)
     print(have or "none")
     if have != schema.head():
         print(f"imgdb: this imgdb needs {schema.head()}", file=sys.stderr)
 
 
-@db_app.command(cls=Command)
-def upgrade(
+@db_app.command("upgrade", cls=Command)
+def upgrade_command(
     revision: Annotated[
         str,
         typer.Argument(
             metavar="REVISION",
             help="Where to go. Default: the newest.",
-            autocompletion=revisions,
+            autocompletion=revision_names,
             show_default=False,
         ),
     ] = "head",
@@ -119,19 +119,19 @@ def upgrade(
         print(schema.script(revision))
         return
     with locate(dsn) as place, connect(place) as conn:
-        before = schema.current(conn)
+        before = schema.current_revision(conn)
         schema.upgrade(place.conninfo, revision)
-        _say_moved(before, schema.current(conn))
+        _say_moved(before, schema.current_revision(conn))
 
 
-@db_app.command(cls=Command)
-def downgrade(
+@db_app.command("downgrade", cls=Command)
+def downgrade_command(
     revision: Annotated[
         str,
         typer.Argument(
             metavar="REVISION",
             help="Where to go; `base` drops everything.",
-            autocompletion=lambda: ["base", *revisions()],
+            autocompletion=lambda: ["base", *revision_names()],
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Drop data without asking.")] = False,
@@ -147,9 +147,9 @@ def downgrade(
     with locate(dsn) as place, connect(place) as conn:
         if not yes and schema.holds_data(conn):
             _confirm(f"Going down to {revision} drops data of this database. Go on?")
-        before = schema.current(conn)
+        before = schema.current_revision(conn)
         schema.downgrade(place.conninfo, revision)
-        _say_moved(before, schema.current(conn))
+        _say_moved(before, schema.current_revision(conn))
 
 
 def _confirm(question: str) -> None:

@@ -19,7 +19,7 @@ from imgdb.cli.options import (
     collection_option,
     hash_option,
 )
-from imgdb.cli.output import Format, Row, default_format, render, render_object
+from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures, near_path
 from imgdb.errors import UsageError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from psycopg import Connection
 
-    from imgdb.duplicates.groups import Choice, Found, Group
+    from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow
 
 
 class Tier(StrEnum):
@@ -52,7 +52,7 @@ class Keep(StrEnum):
     shortest_path = "shortest-path"
 
 
-def duplicates(
+def duplicates_command(
     hash_name: Annotated[HashName, hash_option("The hash to compare by")] = HashName.phash,
     max_distance: MaxDistance = None,
     tier: Annotated[
@@ -145,13 +145,13 @@ def duplicates(
     Exit code 3 if files could not be read for --any-orientation.
     """
     from imgdb.database.connect import open_database
-    from imgdb.duplicates.groups import Choice
+    from imgdb.duplicates.groups import DuplicateChoice
     from imgdb.duplicates.groups import duplicates as find
     from imgdb.paths import absolute, path_text
 
     check_page(html, open_page)
     least_bytes, least_pixels = _least(min_size)
-    choice = Choice(
+    choice = DuplicateChoice(
         space=hash_name,
         max_distance=max_distance,
         tier=tier,
@@ -177,7 +177,7 @@ def duplicates(
     # A column of an option that is not in use would only break who reads them by position.
     unasked = {"orientation"} if not any_orientation else set()
     if format is Format.json:
-        render_object([_object(group, unasked) for group in groups])
+        print_object([_object(group, unasked) for group in groups])
     elif format is Format.csv:
         _show_rows(groups, unasked)
     else:
@@ -188,7 +188,7 @@ def duplicates(
     failures.exit(done=1)
 
 
-def _radius(conn: Connection[Any], choice: Choice) -> int:
+def _radius(conn: Connection[Any], choice: DuplicateChoice) -> int:
     from imgdb.database.spaces import spaces
 
     if choice.max_distance is not None:
@@ -197,7 +197,7 @@ def _radius(conn: Connection[Any], choice: Choice) -> int:
 
 
 def _save_page(
-    html: Path, groups: Sequence[Group], choice: Choice, radius: int, open_page: bool
+    html: Path, groups: Sequence[Group], choice: DuplicateChoice, radius: int, open_page: bool
 ) -> None:
     from imgdb.pages.duplicates import duplicates_page
 
@@ -209,7 +209,7 @@ def _save_page(
 
 
 def _find_turned(
-    conn: Connection[Any], choice: Choice, jobs: int | None, failures: Failures
+    conn: Connection[Any], choice: DuplicateChoice, jobs: int | None, failures: Failures
 ) -> list[Group]:
     from imgdb.cli import progress
     from imgdb.duplicates import turned_copies
@@ -268,13 +268,13 @@ def _object(group: Group, unasked: Collection[str]) -> dict[str, Any]:
 
 
 def _show_rows(groups: Sequence[Group], unasked: Collection[str]) -> None:
-    from imgdb.duplicates.groups import Found
+    from imgdb.duplicates.groups import GroupRow
 
-    columns = [field.name for field in fields(Found) if field.name not in unasked]
+    columns = [field.name for field in fields(GroupRow) if field.name not in unasked]
     rows = [
         [getattr(member, name) for name in columns] for group in groups for member in group.members
     ]
-    render(rows, columns, Format.csv)
+    print_rows(rows, columns, Format.csv)
 
 
 def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> None:
@@ -291,12 +291,12 @@ def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> No
         typer.echo(("\n" if position else "") + said)
         shown = group.members[: flood or None]
         rows = [_table_row(member, hash_name, others) for member in shown]
-        render(rows, columns, Format.table, shorten="path")
+        print_rows(rows, columns, Format.table, shorten="path")
         if more := len(group.members) - len(shown):
             typer.echo(f"and {more:,} more (--flood 0 lists them all)")
 
 
-def _table_row(member: Found, hash_name: HashName, others: Sequence[str]) -> Row:
+def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> Row:
     notes = (
         "keep" if member.keeper else "" if member.removable else "stays",
         "same bytes" if member.same_bytes and not member.keeper else "",

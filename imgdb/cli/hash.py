@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.options import FormatOption
-from imgdb.cli.output import Format, Row, default_format, render
+from imgdb.cli.output import Format, Row, default_format, print_rows
 from imgdb.cli.pictures import Failures, listed_paths
 from imgdb.errors import PictureError
 
@@ -28,7 +28,7 @@ def hash_files(
     """
     from imgdb.hashes.fingerprint import fingerprint
     from imgdb.hashes.values import ALGORITHMS
-    from imgdb.pictures.loader import path_text
+    from imgdb.paths import path_text
 
     found: list[tuple[str, Fingerprint]] = []
     failures = Failures()
@@ -42,10 +42,10 @@ def hash_files(
     if format is Format.table:
         # A screen has no room for eight hashes side by side.
         rows = [row for name, one in found for row in _rows(name, one)]
-        render(rows, ("path", "space", "hex", "bigint", "flat"), format)
+        print_rows(rows, ("path", "space", "hex", "bigint", "flat"), format)
     else:
         columns = ("path", *ALGORITHMS, *(f"{name}_bigint" for name in ALGORITHMS), "flat")
-        render([_row(name, one) for name, one in found], columns, format)
+        print_rows([_row(name, one) for name, one in found], columns, format)
     failures.exit(len(found))
 
 

@@ -31,7 +31,7 @@ class Command(TyperCommand):
                     formatter.write_dl(rows)
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """A group that shows its commands under the headings that they were registered with."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

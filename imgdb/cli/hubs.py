@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
-from imgdb.cli.output import Format, default_format, render
+from imgdb.cli.output import Format, default_format, print_rows
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import near_path
 
 
-def hubs(
+def hubs_command(
     hash_name: Annotated[HashName, hash_option("Which hash")] = HashName.phash,
     max_distance: Annotated[
         int,
@@ -53,7 +53,7 @@ def hubs(
     format = format or default_format()
     shown = near_path if format is Format.table else str
     rows = [(to_hex(hub.hash), *astuple(hub)[1:-1], shown(hub.path)) for hub in found]
-    render(rows, [field.name for field in fields(Hub)], format, shorten="path")
+    print_rows(rows, [field.name for field in fields(Hub)], format, shorten="path")
     if not found:
         typer.echo(f"imgdb: no hash matches more than {flood} other images", err=True)
     if html is not None:

@@ -11,7 +11,7 @@ import typer
 from imgdb.cli import pool_options as pool
 from imgdb.cli.maintain import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
-from imgdb.cli.output import Format, default_format, render, render_object
+from imgdb.cli.output import Format, default_format, print_object, print_rows
 from imgdb.errors import UsageError
 from imgdb.words import printable
 
@@ -25,7 +25,7 @@ TOLD = 20
 COUNTS = ("added", "updated", "unchanged", "failed", "skipped", "missing")
 
 
-def ingest(
+def ingest_command(
     paths: Annotated[
         list[str],
         typer.Argument(metavar="PATH", help="Files, folders, or - for a list on stdin."),
@@ -54,8 +54,8 @@ def ingest(
     watch: Annotated[
         bool, typer.Option("--watch", help="Then go on: follow every change until Ctrl-C.")
     ] = False,
-    decode: pool.Decode = "exact",
-    hashes: pool.Hashes = pool.ALL_HASHES,
+    decode: pool.DecodeOption = "exact",
+    hashes: pool.HashesOption = pool.ALL_HASHES,
     jobs: pool.Jobs = None,
     max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
     worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
@@ -153,11 +153,11 @@ def tell(summary: Summary, format: Format | None) -> None:
             {"path": failed.path, "reason": failed.reason, "kind": failed.kind}
             for failed in summary.failures
         ]
-        render_object({**counts, "failures": failures})
+        print_object({**counts, "failures": failures})
     elif format is Format.csv:
-        render([tuple(counts.values())], COUNTS, format)
+        print_rows([tuple(counts.values())], COUNTS, format)
     else:
-        render(list(counts.items()), ("files", "count"), format)
+        print_rows(list(counts.items()), ("files", "count"), format)
 
 
 def finish(summary: Summary, signum: int | None = None) -> None:

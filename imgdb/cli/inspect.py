@@ -16,7 +16,7 @@ from imgdb.cli.options import (
     collection_option,
     hash_option,
 )
-from imgdb.cli.output import Format, Row, default_format, render, render_object
+from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pictures import Failures
 from imgdb.errors import PictureError, UsageError
 from imgdb.words import byte_count
@@ -36,10 +36,10 @@ def stats(format: FormatOption = None, dsn: Dsn = None) -> None:
         found |= asdict(surroundings(conn, dsn))
     format = format or default_format()
     if format is Format.json:
-        render_object(found)
+        print_object(found)
     else:
         sizes = byte_count if format is Format.table else str
-        render([*_stats_rows(found, sizes)], ("what", "value"), format)
+        print_rows([*_stats_rows(found, sizes)], ("what", "value"), format)
 
 
 def _stats_rows(found: dict[str, Any], sizes: Any) -> list[Row]:
@@ -74,7 +74,7 @@ def _stats_rows(found: dict[str, Any], sizes: Any) -> list[Row]:
 SURROUNDINGS = ("schema_revision", "server_version", "place")
 
 
-def failures(
+def failures_command(
     collection: Annotated[str | None, collection_option("Only files of this collection.")] = None,
     reason: Annotated[
         str | None,
@@ -85,18 +85,18 @@ def failures(
 ) -> None:
     """List the files that could not be ingested, and why."""
     from imgdb.database.connect import open_database
-    from imgdb.database.statistics import Failure, failures
-    from imgdb.pictures.loader import REASONS
+    from imgdb.database.statistics import FailedFile, failures
+    from imgdb.pictures.reasons import REASONS
 
     if reason is not None and reason not in REASONS:
         raise UsageError(f"no such reason: {reason}; choose from {', '.join(REASONS)}")
     with open_database(dsn) as conn:
         found = failures(conn, collection=collection, reason=reason)
-    columns = [field.name for field in fields(Failure)]
-    render([astuple(failure) for failure in found], columns, format, shorten="path")
+    columns = [field.name for field in fields(FailedFile)]
+    print_rows([astuple(failure) for failure in found], columns, format, shorten="path")
 
 
-def explain(
+def explain_command(
     file: Annotated[
         str | None, typer.Argument(metavar="FILE", help="The picture to look for.")
     ] = None,
@@ -131,7 +131,7 @@ def explain(
             radius = space.default_max_distance if max_distance is None else max_distance
             found, milliseconds = explain(conn, space.name, value, radius)
             rows.append((space.name, radius, *astuple(found), round(milliseconds, 2)))
-    render(rows, EXPLAINED, format)
+    print_rows(rows, EXPLAINED, format)
 
 
 EXPLAINED = (

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgdb.cli.completion.names import spaces
+from imgdb.cli.completion.names import space_names
 from imgdb.cli.options import Dsn, FormatOption
-from imgdb.cli.output import Format, default_format, render
+from imgdb.cli.output import Format, default_format, print_rows
 from imgdb.words import byte_count
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg.errors import Diagnostic
 
-Space = Annotated[
+SpaceArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="SPACE", help="The space; all of them if none is named.", autocompletion=spaces
+        metavar="SPACE", help="The space; all of them if none is named.", autocompletion=space_names
     ),
 ]
 
 
-def check(
-    space: Space = None,
+def check_command(
+    space: SpaceArgument = None,
     samples: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many searches to try in each space.")
     ] = 100,
@@ -52,16 +52,16 @@ def check(
             rows.append((name, *astuple(found), found.sound))
             if not found.sound:
                 damaged.append(name)
-    render(rows, ("space", "sampled", "mismatches", "missing", "sound"), format)
+    print_rows(rows, ("space", "sampled", "mismatches", "missing", "sound"), format)
     for name in damaged:
         typer.echo(f"imgdb: space {name} is damaged: mend it with imgdb rebuild {name}", err=True)
     if damaged:
         raise typer.Exit(1)
 
 
-def rebuild(
+def rebuild_command(
     space: Annotated[
-        str, typer.Argument(metavar="SPACE", help="The space.", autocompletion=spaces)
+        str, typer.Argument(metavar="SPACE", help="The space.", autocompletion=space_names)
     ],
     dsn: Dsn = None,
 ) -> None:
@@ -74,8 +74,8 @@ def rebuild(
     typer.echo(f"imgdb: space {space} rebuilt in {seconds:.1f} s", err=True)
 
 
-def compact(
-    space: Space = None,
+def compact_command(
+    space: SpaceArgument = None,
     full: Annotated[
         bool | None,
         typer.Option(
@@ -105,7 +105,7 @@ def compact(
         done = compact(conn, names, full=full)
     format = format or default_format()
     if format is not Format.table:
-        render([astuple(one) for one in done], [f.name for f in fields(Compacted)], format)
+        print_rows([astuple(one) for one in done], [f.name for f in fields(Compacted)], format)
         return
     rows = [
         (
@@ -116,7 +116,7 @@ def compact(
         )
         for one in done
     ]
-    render(rows, ("space", "bucket rows", "size", "seconds"), format)
+    print_rows(rows, ("space", "bucket rows", "size", "seconds"), format)
 
 
 # Runs that bring fewer hardly change how a space is stored, and looking takes a while.

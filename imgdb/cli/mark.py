@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.help import Command, Group
+from imgdb.cli.help import Command, CommandGroup
 from imgdb.cli.options import Dsn, FormatOption, collection_option
-from imgdb.cli.output import render
+from imgdb.cli.output import print_rows
 from imgdb.errors import UsageError
 
 mark_app = typer.Typer(
-    invoke_without_command=True, no_args_is_help=True, rich_markup_mode=None, cls=Group
+    invoke_without_command=True, no_args_is_help=True, rich_markup_mode=None, cls=CommandGroup
 )
 
 CollectionOption = Annotated[
@@ -45,7 +45,7 @@ def mark(
 
     with open_database(dsn) as conn:
         found = marks(conn, collection)
-    render([astuple(one) for one in found], [field.name for field in fields(Mark)], format)
+    print_rows([astuple(one) for one in found], [field.name for field in fields(Mark)], format)
 
 
 @mark_app.command(cls=Command)
@@ -67,8 +67,8 @@ def different(
         typer.echo(f"imgdb: {_pairs(mark_different(conn, images, collection))} marked", err=True)
 
 
-@mark_app.command(cls=Command)
-def forget(
+@mark_app.command("forget", cls=Command)
+def forget_command(
     images: Annotated[
         list[str],
         typer.Argument(metavar="IMAGE", help="Files, or paths as the database spells them."),

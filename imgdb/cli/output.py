@@ -28,7 +28,7 @@ def default_format(file: TextIO | None = None) -> Format:
     return Format.table if file.isatty() else Format.json
 
 
-def render(
+def print_rows(
     rows: Iterable[Row],
     columns: Sequence[str],
     format: Format | None = None,
@@ -45,14 +45,14 @@ def render(
     file = file or sys.stdout
     format = format or default_format(file)
     if format is Format.json:
-        render_object([dict(zip(columns, row, strict=True)) for row in rows], file)
+        print_object([dict(zip(columns, row, strict=True)) for row in rows], file)
     elif format is Format.csv:
         _render_csv(rows, columns, file)
     else:
         _render_table(rows, columns, file, shorten)
 
 
-def render_object(value: object, file: TextIO | None = None) -> None:
+def print_object(value: object, file: TextIO | None = None) -> None:
     """Print one value as JSON: dates in ISO 8601, bytes in hex."""
     # ASCII only: valid whatever the encoding of the pipe, and lone surrogates survive.
     print(json.dumps(value, indent=2, default=_plain), file=file or sys.stdout)

@@ -48,10 +48,10 @@ class Failures:
         self.count = 0
 
     def report(self, name: str, error: PictureError) -> None:
-        from imgdb.pictures.loader import explain
+        from imgdb.pictures.reasons import reason_in_words
 
         self.count += 1
-        typer.echo(f"imgdb: {name}: {explain(error)}", err=True)
+        typer.echo(f"imgdb: {name}: {reason_in_words(error)}", err=True)
 
     def exit(self, done: int) -> None:
         """End the command with 1 if nothing was done, 3 if only a part; else return."""

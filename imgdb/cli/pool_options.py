@@ -14,11 +14,11 @@ MAX_PIXELS = 300_000_000
 MEMORY = "2G"
 TIMEOUT = 60.0
 
-Decode = Annotated[
+DecodeOption = Annotated[
     Literal["exact", "scaled"],
     typer.Option("--decode", help="scaled: JPEGs at reduced size, several times faster."),
 ]
-Hashes = Annotated[
+HashesOption = Annotated[
     str,
     typer.Option(
         "--hashes",

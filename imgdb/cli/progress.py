@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from imgdb.ingest.walk import count
+from imgdb.ingest.walk import count_files
 
 
 class Silent:
@@ -79,7 +79,7 @@ class Bar(Silent):
         )
 
     def _count(self, paths: Sequence[str]) -> None:
-        total = count(paths, self._closed)
+        total = count_files(paths, self._closed)
         if not self._closed.is_set():
             self._total = total
 

@@ -13,7 +13,7 @@ from imgdb.cli.maintain import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
 
 
-def rehash(
+def rehash_command(
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     recipe: Annotated[
         str | None,
@@ -27,8 +27,8 @@ def rehash(
             show_default=False,
         ),
     ] = None,
-    decode: pool.Decode = "exact",
-    hashes: pool.Hashes = pool.ALL_HASHES,
+    decode: pool.DecodeOption = "exact",
+    hashes: pool.HashesOption = pool.ALL_HASHES,
     jobs: pool.Jobs = None,
     max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
     worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
@@ -44,7 +44,7 @@ def rehash(
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
     from imgdb.ingest.options import Options
-    from imgdb.ingest.rehash import Choice, outdated
+    from imgdb.ingest.rehash import RehashChoice, outdated
     from imgdb.ingest.rehash import rehash as run
     from imgdb.stopping import Stopping
 
@@ -58,7 +58,7 @@ def rehash(
     )
     if before is not None and before.tzinfo is None:
         before = before.astimezone(UTC)
-    choice = Choice(collection=collection, recipe=recipe, before=before)
+    choice = RehashChoice(collection=collection, recipe=recipe, before=before)
     with open_database(dsn) as conn:
         todo = outdated(conn, choice, options)
         total = sum(found.images for found in todo)

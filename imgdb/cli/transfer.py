@@ -11,7 +11,7 @@ import typer
 
 from imgdb.cli.maintain import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
-from imgdb.cli.output import Format, default_format, render, render_object
+from imgdb.cli.output import Format, default_format, print_object, print_rows
 from imgdb.errors import UsageError
 from imgdb.words import printable
 
@@ -44,7 +44,7 @@ def import_file(
     Hashes are 16 hex digits or 64-bit numbers. A file with a bad line is not imported at all.
     """
     from imgdb.cli import progress
-    from imgdb.database.compaction import give_back
+    from imgdb.database.compaction import vacuum
     from imgdb.database.connect import open_database
     from imgdb.ingest.tables.bad_lines import BadLines
     from imgdb.ingest.tables.importing import import_hashes
@@ -59,7 +59,7 @@ def import_file(
             if done.filed is None or not done.filed.is_compact:
                 compact_after(conn, done.added + done.updated)
             elif done.filed.has_replaced:
-                give_back(conn)
+                vacuum(conn)
     except BadLines as error:
         for line in error.told:
             typer.echo(f"imgdb: {printable(line)}", err=True)
@@ -67,11 +67,11 @@ def import_file(
     counts = {name: getattr(done, name) for name in COUNTS}
     format = format or default_format()
     if format is Format.json:
-        render_object(counts)
+        print_object(counts)
     elif format is Format.csv:
-        render([tuple(counts.values())], COUNTS, format)
+        print_rows([tuple(counts.values())], COUNTS, format)
     else:
-        render(list(counts.items()), ("hashes", "count"), format)
+        print_rows(list(counts.items()), ("hashes", "count"), format)
 
 
 def export(

@@ -35,7 +35,7 @@ MOST_REFILED = 16_000_000
 _PART = 1 << 18
 _INT8_TYPE = 20  # pg_type.oid of bigint
 
-Hashes = NDArray[np.int64]
+HashArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ class Filed:
 
 
 def file(
-    conn: psycopg.Connection[Any], feeds: Sequence[Feed], hashes: Mapping[str, Hashes]
+    conn: psycopg.Connection[Any], feeds: Sequence[Feed], hashes: Mapping[str, HashArray]
 ) -> Filed:
     """File the hashes of columns, in the transaction that `conn` is in.
 
     Where a space has no more than twice as many, its rows are replaced by ones that hold all: two
     for a bucket would cost each search a quarter more, and compacting them takes longer.
     """
-    filing: dict[int, tuple[list[int], list[Hashes]]] = {}
+    filing: dict[int, tuple[list[int], list[HashArray]]] = {}
     for feed in feeds:
         _, parts = filing.setdefault(feed.space_id, (feed.band_masks, []))
         parts.append(hashes[feed.hash_column])
@@ -108,22 +108,22 @@ def refile(conn: psycopg.Connection[Any], space_name: str) -> bool:
     return True
 
 
-def _take(conn: psycopg.Connection[Any], space_id: int, most: int) -> Hashes | None:
+def _take(conn: psycopg.Connection[Any], space_id: int, most: int) -> HashArray | None:
     row = conn.execute(TAKE_HASHES, (space_id, most), binary=True).fetchone()
     assert row is not None
     return None if row[0] is None else np.frombuffer(row[0], ">i8").astype(np.int64)
 
 
 def _copy(
-    conn: psycopg.Connection[Any], filing: Mapping[int, tuple[list[int], list[Hashes]]]
+    conn: psycopg.Connection[Any], filing: Mapping[int, tuple[list[int], list[HashArray]]]
 ) -> None:
     with binary_copy.copying(conn, COPY) as write:
         for space_id, (band_masks, parts) in filing.items():
-            for some in rows(space_id, np.concatenate(parts), band_masks):
+            for some in bucket_rows(space_id, np.concatenate(parts), band_masks):
                 write(some)
 
 
-def rows(space_id: int, hashes: Hashes, band_masks: Sequence[int]) -> Iterator[bytes]:
+def bucket_rows(space_id: int, hashes: HashArray, band_masks: Sequence[int]) -> Iterator[bytes]:
     """Yield COPY's binary format of (space_id, prefix, hashes), band by band."""
     distinct = _distinct(hashes)
     # A prefix without bits is the same in all bands, and so is its bucket.
@@ -136,7 +136,7 @@ def rows(space_id: int, hashes: Hashes, band_masks: Sequence[int]) -> Iterator[b
     yield from _rows_of(space_id, np.zeros_like(of_empty), of_empty)
 
 
-def _rows_of(space_id: int, prefixes: Hashes, filed: Hashes) -> Iterator[bytes]:
+def _rows_of(space_id: int, prefixes: HashArray, filed: HashArray) -> Iterator[bytes]:
     starts = _row_starts(prefixes)
     ends = np.append(starts[1:], len(filed))
     part = np.searchsorted(starts, np.arange(0, len(filed), _PART)).tolist()
@@ -144,14 +144,14 @@ def _rows_of(space_id: int, prefixes: Hashes, filed: Hashes) -> Iterator[bytes]:
         yield _encoded(space_id, prefixes, filed, starts[first:last], ends[first:last])
 
 
-def _distinct(hashes: Hashes) -> Hashes:
+def _distinct(hashes: HashArray) -> HashArray:
     """Return them sorted; np.unique builds a hash table, which takes several times as long."""
     ordered = np.sort(hashes)
-    distinct: Hashes = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    distinct: HashArray = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
     return distinct
 
 
-def _sorted_by_prefix(distinct: Hashes, mask: int) -> tuple[Hashes, Hashes]:
+def _sorted_by_prefix(distinct: HashArray, mask: int) -> tuple[HashArray, HashArray]:
     """Return the prefixes and the hashes of a band, the hashes of each prefix ascending."""
     bits = distinct.view(np.uint64)
     # The bits of the band side by side, then the place among the hashes: sorting such numbers is
@@ -176,7 +176,7 @@ def _runs(mask: int) -> Iterator[tuple[int, int]]:
         yield bits[0], len(bits)
 
 
-def _row_starts(prefixes: Hashes) -> NDArray[np.int64]:
+def _row_starts(prefixes: HashArray) -> NDArray[np.int64]:
     """Return where rows begin: at each new prefix, and after each 200 hashes of one."""
     places = np.arange(len(prefixes))
     new = np.append(True, prefixes[1:] != prefixes[:-1])[: len(prefixes)]
@@ -186,8 +186,8 @@ def _row_starts(prefixes: Hashes) -> NDArray[np.int64]:
 
 def _encoded(
     space_id: int,
-    prefixes: Hashes,
-    filed: Hashes,
+    prefixes: HashArray,
+    filed: HashArray,
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> bytes:

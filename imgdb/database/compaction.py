@@ -73,7 +73,7 @@ def merge(
         seconds[name] = _timed(session, COMPACT, {"space": name})
 
     ended = _each(conn, space_names, work)
-    give_back(conn, full=full, ended=ended)
+    vacuum(conn, full=full, ended=ended)
     return seconds
 
 
@@ -87,7 +87,7 @@ def tidy(conn: Connection, space_names: Sequence[str]) -> None:
         if not buckets.refile(session, name):
             session.execute(COMPACT, {"space": name})
 
-    give_back(conn, ended=_each(conn, space_names, work))
+    vacuum(conn, ended=_each(conn, space_names, work))
 
 
 def _each(
@@ -111,7 +111,7 @@ def _each(
         return [session.info.backend_pid for session in twins]
 
 
-def give_back(conn: Connection, *, full: bool | None = None, ended: Sequence[int] = ()) -> None:
+def vacuum(conn: Connection, *, full: bool | None = None, ended: Sequence[int] = ()) -> None:
     """Let PostgreSQL use the room of replaced bucket rows again.
 
     `full` gives it back to the disk, for which searches and writers wait, so None does that while

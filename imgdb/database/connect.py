@@ -84,7 +84,7 @@ def open_database(
         try:
             if schema == "require" and not place.embedded:
                 schema_files.require_head(conn)
-            elif schema == "require" and schema_files.current(conn) != schema_files.head():
+            elif schema == "require" and schema_files.current_revision(conn) != schema_files.head():
                 schema_files.upgrade(place.conninfo)
             yield conn
         except psycopg.Error as error:

@@ -60,7 +60,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedFile:
     """A file that could not be ingested; `reason` is a word of `pictures.reasons.REASONS`."""
 
     path: str
@@ -114,14 +114,14 @@ def surroundings(conn: psycopg.Connection[Any], dsn: str | None = None) -> Surro
     return Surroundings(
         place=place,
         server_version=info.parameter_status("server_version") or "unknown",
-        schema_revision=schema.current(conn) or "none",
+        schema_revision=schema.current_revision(conn) or "none",
     )
 
 
 def failures(
     conn: psycopg.Connection[Any], *, collection: str | None = None, reason: str | None = None
-) -> list[Failure]:
+) -> list[FailedFile]:
     """List the files that could not be ingested, by path."""
     arguments = {"collection": collection, "reason": reason}
-    with read_only(conn), conn.cursor(row_factory=class_row(Failure)) as cursor:
+    with read_only(conn), conn.cursor(row_factory=class_row(FailedFile)) as cursor:
         return cursor.execute(FAILURES, arguments).fetchall()

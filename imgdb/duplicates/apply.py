@@ -13,16 +13,16 @@ from typing import Any, Protocol
 
 import psycopg
 
-from imgdb.duplicates.plan import Entry, Plan, PlannedGroup
+from imgdb.duplicates.plan import Plan, PlannedFile, PlannedGroup
 from imgdb.duplicates.proof import Gone, Refused, Verified, said, verified
-from imgdb.duplicates.trash import Taken, Trash, give_back, read_record, remove
+from imgdb.duplicates.trash import Taken, Trash, put_back, read_record, remove
 from imgdb.paths import modified_at, path_from_text
 from imgdb.pictures.archives import INSIDE, archive_of
 
 NOTE = "SELECT imgdb._note_file(%s, %s, modified => %s)"
 
 
-class Outcome(StrEnum):
+class FileOutcome(StrEnum):
     """What became of a file."""
 
     moved = "moved"
@@ -41,7 +41,7 @@ class Done:
     """What became of a file, and of `refused` why; `line` is that of the plan, or of no plan 0."""
 
     path: str
-    outcome: Outcome
+    outcome: FileOutcome
     byte_size: int
     line: int = 0
     reason: str = ""
@@ -50,67 +50,75 @@ class Done:
 class Action(Protocol):
     """What is done with a file that is not kept."""
 
-    outcome: Outcome
-    foreseen: Outcome
+    outcome: FileOutcome
+    foreseen: FileOutcome
 
-    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+    def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         """Tell whether a former run has done it, to a file that is gone or linked to the keeper."""
 
-    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+    def check(
+        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
+    ) -> None:
         """Raise Refused if it cannot be done."""
 
-    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
         """Do it; raises Refused."""
 
 
 class MoveToTrash:
     """Move it to a trash folder."""
 
-    outcome, foreseen = Outcome.moved, Outcome.would_move
+    outcome, foreseen = FileOutcome.moved, FileOutcome.would_move
 
     def __init__(self, trash: Trash) -> None:
         self._trash = trash
 
-    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+    def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return not linked and self._trash.holds(entry.path, entry.sha256)
 
-    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+    def check(
+        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
+    ) -> None:
         pass
 
-    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
         self._trash.take(entry.path, file, entry.sha256)
 
 
 class Delete:
     """Delete it."""
 
-    outcome, foreseen = Outcome.deleted, Outcome.would_delete
+    outcome, foreseen = FileOutcome.deleted, FileOutcome.would_delete
 
-    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+    def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return not linked
 
-    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+    def check(
+        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
+    ) -> None:
         pass
 
-    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
         remove(file)
 
 
 class HardLink:
     """Make it another name of the kept file."""
 
-    outcome, foreseen = Outcome.linked, Outcome.would_link
+    outcome, foreseen = FileOutcome.linked, FileOutcome.would_link
 
-    def was_done(self, entry: Entry, *, linked: bool) -> bool:
+    def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return linked
 
-    def check(self, entry: Entry, file: Verified, keeper: Verified, kept: Entry) -> None:
+    def check(
+        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
+    ) -> None:
         if entry.sha256 != kept.sha256:
             raise Refused(f"its bytes are not those of {kept.path}: as a link they would be lost")
         if file.status.st_dev != keeper.status.st_dev:
             raise Refused(f"it is on another file system than {kept.path}")
 
-    def do(self, entry: Entry, file: Verified, keeper: Verified) -> None:
+    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
         # The name is the same in every run, so that what a killed one left behind is replaced.
         made = f".{entry.sha256.hex()[:16]}.imgdb-link"
         file.check_still()
@@ -140,7 +148,7 @@ def apply(
     done; the connection must be outside of a transaction.
     """
     for refusal in plan.refused:
-        yield Done(refusal.path, Outcome.refused, 0, refusal.line, refusal.reason)
+        yield Done(refusal.path, FileOutcome.refused, 0, refusal.line, refusal.reason)
     kept_files = _kept_files(plan)
     for group in plan.groups:
         with _Keepers(group) as keepers:
@@ -150,7 +158,7 @@ def apply(
                     yield Done(entry.path, outcome, entry.byte_size, entry.line)
                 except (Refused, OSError) as error:
                     reason = said(error) if isinstance(error, OSError) else str(error)
-                    yield Done(entry.path, Outcome.refused, entry.byte_size, entry.line, reason)
+                    yield Done(entry.path, FileOutcome.refused, entry.byte_size, entry.line, reason)
 
 
 def _kept_files(plan: Plan) -> dict[tuple[int, int], str]:
@@ -177,7 +185,7 @@ class _Keepers:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def choose(self, entry: Entry) -> tuple[Entry, Verified]:
+    def choose(self, entry: PlannedFile) -> tuple[PlannedFile, Verified]:
         """Return the file that is kept for another one: of the same bytes, if there is one."""
         same = [kept for kept in self._entries if kept.sha256 == entry.sha256]
         kept = (same or self._entries)[0]
@@ -193,12 +201,12 @@ class _Keepers:
 
 def _carry_out(
     conn: psycopg.Connection[Any],
-    entry: Entry,
+    entry: PlannedFile,
     keepers: _Keepers,
     kept_files: dict[tuple[int, int], str],
     action: Action,
     dry_run: bool,
-) -> Outcome:
+) -> FileOutcome:
     if INSIDE in entry.path and archive_of(entry.file):
         raise Refused("it is in an archive")
     kept, keeper = keepers.choose(entry)
@@ -207,7 +215,7 @@ def _carry_out(
         if linked:
             if not action.was_done(entry, linked=True):
                 raise Refused(f"it is the same file as {kept.path}, by another name")
-            outcome = Outcome.done_before
+            outcome = FileOutcome.done_before
         else:
             with verified(entry.file, entry.sha256, entry.byte_size, change=True) as file:
                 other = kept_files.get((file.status.st_dev, file.status.st_ino))
@@ -222,14 +230,14 @@ def _carry_out(
     except Gone:
         if not action.was_done(entry, linked=False):
             raise
-        outcome = Outcome.done_before
+        outcome = FileOutcome.done_before
     if not dry_run:
         there = modified_at(keeper.status) if isinstance(action, HardLink) else None
         _note(conn, entry, there)
     return outcome
 
 
-def _note(conn: psycopg.Connection[Any], file: Entry | Taken, there: datetime | None) -> None:
+def _note(conn: psycopg.Connection[Any], file: PlannedFile | Taken, there: datetime | None) -> None:
     conn.execute(NOTE, (file.path, file.sha256, there))
 
 
@@ -238,10 +246,10 @@ def restore(conn: psycopg.Connection[Any], folder: str | os.PathLike[str]) -> It
     place = Path(os.path.realpath(folder))
     for taken in reversed([*read_record(place)]):
         try:
-            if not give_back(place, taken):
+            if not put_back(place, taken):
                 continue
             _note(conn, taken, modified_at(os.lstat(path_from_text(taken.path))))
-            yield Done(taken.path, Outcome.restored, taken.byte_size)
+            yield Done(taken.path, FileOutcome.restored, taken.byte_size)
         except (Refused, OSError) as error:
             reason = said(error) if isinstance(error, OSError) else str(error)
-            yield Done(taken.path, Outcome.refused, taken.byte_size, reason=reason)
+            yield Done(taken.path, FileOutcome.refused, taken.byte_size, reason=reason)

@@ -24,7 +24,7 @@ DUPLICATES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class DuplicateChoice:
     """What counts as a duplicate, and which image of a group is to be kept.
 
     `against` compares `collection` (None: all others) with the images of another one, and only
@@ -47,7 +47,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class GroupRow:
     """A member of a group, as the database says it: `Group` and `Member` in one row.
 
     `orientation` says how it is turned against the keeper, where `turned_copies` found out.
@@ -91,22 +91,22 @@ class Group:
     tier: str
     diameter: int | None
     reclaimable_bytes: int
-    members: list[Found]
+    members: list[GroupRow]
 
     @property
-    def keeper(self) -> Found:
+    def keeper(self) -> GroupRow:
         """Return the image to keep."""
         return self.members[0]
 
     @property
-    def removable(self) -> list[Found]:
+    def removable(self) -> list[GroupRow]:
         """Return the files that may go: not what is kept for reference, or lies in an archive."""
         return [member for member in self.members if member.removable]
 
 
 def duplicates(
     conn: psycopg.Connection[Any],
-    choice: Choice,
+    choice: DuplicateChoice,
     linked: Sequence[tuple[int, int]] = (),
 ) -> list[Group]:
     """Find groups of duplicates, those with the most bytes to reclaim first.
@@ -115,16 +115,16 @@ def duplicates(
     outside of a transaction: the search runs in one that is read-only.
     """
     arguments = {
-        name: getattr(choice, name) for name in Choice.__dataclass_fields__
+        name: getattr(choice, name) for name in DuplicateChoice.__dataclass_fields__
     } | {
         "linked_a": [a for a, _ in linked] or None,
         "linked_b": [b for _, b in linked] or None,
     }  # fmt: skip
-    with read_only(conn), conn.cursor(row_factory=class_row(Found)) as cursor:
+    with read_only(conn), conn.cursor(row_factory=class_row(GroupRow)) as cursor:
         return list(_grouped(cursor.execute(DUPLICATES, arguments)))
 
 
-def _grouped(rows: psycopg.Cursor[Found]) -> Iterator[Group]:
+def _grouped(rows: psycopg.Cursor[GroupRow]) -> Iterator[Group]:
     for group_id, found in groupby(rows, key=attrgetter("group_id")):
         members = list(found)
         first = members[0]

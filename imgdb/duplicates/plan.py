@@ -21,7 +21,7 @@ from imgdb.paths import path_from_text
 from imgdb.words import byte_count
 
 if TYPE_CHECKING:
-    from imgdb.duplicates.groups import Found, Group
+    from imgdb.duplicates.groups import Group, GroupRow
 
 FORMAT = 1
 
@@ -53,7 +53,7 @@ class UnknownPlan(ImgdbError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PlannedFile:
     """A file in a plan, on a line of it; `path` is as `imgdb.paths` spells it."""
 
     line: int
@@ -80,8 +80,8 @@ class Refusal:
 class PlannedGroup:
     """Files of which those to remove go only while one of those to keep is there."""
 
-    keep: list[Entry] = field(default_factory=list)
-    remove: list[Entry] = field(default_factory=list)
+    keep: list[PlannedFile] = field(default_factory=list)
+    remove: list[PlannedFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _write(file: TextIO, groups: Iterable[Group]) -> None:
             file.write(_line(member, group.keeper))
 
 
-def _line(member: Found, keeper: Found) -> str:
+def _line(member: GroupRow, keeper: GroupRow) -> str:
     if not (member.keeper or member.removable):
         return f"# stays {member.path}\n"
     pixels = f"{member.width}x{member.height}"
@@ -136,7 +136,7 @@ def _line(member: Found, keeper: Found) -> str:
     return line
 
 
-def _pixels(member: Found) -> int:
+def _pixels(member: GroupRow) -> int:
     return (member.width or 0) * (member.height or 0)
 
 
@@ -181,7 +181,7 @@ def _check_header(path: str | os.PathLike[str], lines: Iterator[tuple[int, str]]
     raise UnknownPlan(f"{path} is no plan: it does not begin with `imgdb-plan {FORMAT}`")
 
 
-def _read_entry(number: int, line: str) -> tuple[str, Entry] | Refusal:
+def _read_entry(number: int, line: str) -> tuple[str, PlannedFile] | Refusal:
     found = _ENTRY.fullmatch(line)
     if found is None:
         return Refusal(number, "", "the line cannot be read: not `keep` or `remove`, sha256, bytes,"
@@ -196,7 +196,7 @@ def _read_entry(number: int, line: str) -> tuple[str, Entry] | Refusal:
     # `..` would lead out of the trash folder, and two spellings would pass for two files.
     if os.path.normpath(file) != file:
         return Refusal(number, path, "the path is not in its shortest form")
-    return word, Entry(number, bytes.fromhex(digest), int(size), path)
+    return word, PlannedFile(number, bytes.fromhex(digest), int(size), path)
 
 
 def _contradictions(groups: Iterable[PlannedGroup]) -> Iterator[Refusal]:

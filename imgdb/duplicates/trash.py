@@ -142,7 +142,7 @@ def read_record(folder: Path) -> Iterator[Taken]:
         yield taken
 
 
-def give_back(folder: Path, taken: Taken) -> bool:
+def put_back(folder: Path, taken: Taken) -> bool:
     """Put a file back to where it was; False if it is not in the trash. Raises Refused."""
     place = folder / path_from_text(taken.trashed)
     if not os.path.lexists(place):

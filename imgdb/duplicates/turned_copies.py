@@ -16,10 +16,10 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
-from imgdb.duplicates.groups import Choice, Found, Group
+from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow
 from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.orientations import AS_IS, ONE_OF_TWO, ORIENTATIONS, Orientation, Turned, by_words
-from imgdb.hashes.values import distance
+from imgdb.hashes.values import bit_distance
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
 from imgdb.workers.messages import Settings
@@ -69,7 +69,7 @@ class TurnedHashes:
     without_file: int = 0
 
 
-def turnable(conn: psycopg.Connection[Any], choice: Choice) -> list[Turnable]:
+def turnable(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> list[Turnable]:
     """List the images that `choice` compares; with a reference, that is not to be turned."""
     if choice.tier != "near":
         raise UsageError("turned copies are near ones: take tier near")
@@ -119,7 +119,7 @@ def turn_images(
 
 
 def turned_pairs(
-    conn: psycopg.Connection[Any], choice: Choice, known: TurnedHashes
+    conn: psycopg.Connection[Any], choice: DuplicateChoice, known: TurnedHashes
 ) -> list[tuple[int, int]]:
     """Find pairs of images (by image_id) of which one, turned, is near the other as it is."""
     # With a reference only one of two is turned, so it must be turned in every way.
@@ -140,8 +140,8 @@ def turned_pairs(
     return pairs
 
 
-def _arguments(choice: Choice) -> dict[str, object]:
-    return {name: getattr(choice, name) for name in Choice.__dataclass_fields__}
+def _arguments(choice: DuplicateChoice) -> dict[str, object]:
+    return {name: getattr(choice, name) for name in DuplicateChoice.__dataclass_fields__}
 
 
 def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterator[Group]:
@@ -159,7 +159,7 @@ def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterat
         yield replace(group, members=members, diameter=diameter)
 
 
-def _oriented(member: Found, keeper: Found, known: TurnedHashes, space: str) -> Found:
+def _oriented(member: GroupRow, keeper: GroupRow, known: TurnedHashes, space: str) -> GroupRow:
     upright = known.upright.get(member.image_id)
     if member.same_bytes or member.image_id == keeper.image_id or upright is None:
         return replace(member, orientation=AS_IS.words)
@@ -167,9 +167,9 @@ def _oriented(member: Found, keeper: Found, known: TurnedHashes, space: str) -> 
     apart: dict[Orientation, int] = {}
     for place, orientation in enumerate(ORIENTATIONS):
         if (turned := known.turned.get(keeper.image_id)) is not None:
-            apart[orientation] = distance(turned[place], upright)
+            apart[orientation] = bit_distance(turned[place], upright)
         elif (turned := known.turned.get(member.image_id)) is not None and kept is not None:
-            apart[orientation.inverse()] = distance(turned[place], kept)
+            apart[orientation.inverse()] = bit_distance(turned[place], kept)
     # Of equals the least turned.
     best = min(ORIENTATIONS, key=lambda orientation: apart.get(orientation, 65))
     if best not in apart:
@@ -188,7 +188,7 @@ def _oriented(member: Found, keeper: Found, known: TurnedHashes, space: str) -> 
     )
 
 
-def _diameter(members: Sequence[Found], known: TurnedHashes) -> int | None:
+def _diameter(members: Sequence[GroupRow], known: TurnedHashes) -> int | None:
     """Measure a group with every image turned as the keeper is; None if that is not known."""
     hashes = set()
     for member in members:
@@ -202,4 +202,4 @@ def _diameter(members: Sequence[Found], known: TurnedHashes) -> int | None:
     measured = [value for value in hashes if value is not None]
     if len(measured) > _MEASURED:
         return None
-    return max((distance(a, b) for a, b in combinations(measured, 2)), default=0)
+    return max((bit_distance(a, b) for a, b in combinations(measured, 2)), default=0)

@@ -72,7 +72,7 @@ def read_grids(grids: dict[str, Pixels], algorithms: Collection[str]) -> list[Re
     return readings({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
 
 
-def is_tiny(grey: Image.Image) -> bool:
+def is_read_alike(grey: Image.Image) -> bool:
     """Tell whether a picture is so small that `read_alike` had better have many of its size."""
     return grey.height <= _TINY_HEIGHT and resample.is_tiny(grey)
 

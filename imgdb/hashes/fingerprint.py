@@ -12,7 +12,9 @@ from imgdb.hashes.regions import Region, find_regions
 from imgdb.hashes.scaled import read_reduced
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.pictures import loader
-from imgdb.pictures.loader import MAX_PIXELS, Decode, Picture
+from imgdb.pictures.decoding import Decode
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.loader import Picture
 
 # The rules that made the hashes of a row; a change of any rule is a new name.
 RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
@@ -97,7 +99,7 @@ def read_source(
     picture = source.picture(decode, max_pixels=max_pixels)
     recipe = RECIPES[decode]
     if picture.grey.size == (picture.width, picture.height):
-        if exact.is_tiny(picture.grey):
+        if exact.is_read_alike(picture.grey):
             return Unhashed(picture, tuple(algorithms), recipe, regions)
     elif reading := read_reduced(picture.grey, algorithms):
         return _fingerprint(picture, reading, recipe, regions)

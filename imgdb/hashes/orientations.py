@@ -16,7 +16,8 @@ from PIL import Image
 from imgdb.hashes.exact import Reading, read_grids, shrunk_grids
 from imgdb.hashes.resample import Pixels
 from imgdb.hashes.values import ALGORITHMS
-from imgdb.pictures.loader import MAX_PIXELS, Source
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.loader import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ _ACROSS = 4  # parts of the picture that take turns, in each direction
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RegionPlan:
     """How finely to look: the longer side of the shrunk picture, in pixels, and how many regions.
 
     The limit is for all sizes of regions together, or for those of each octave.
@@ -47,9 +47,9 @@ class Plan:
     each_octave: bool = False
 
 
-STORED = Plan(side=320, limit=64)
+STORED = RegionPlan(side=320, limit=64)
 # A search looks closer: at the small members of a collage, and at what other regions outshine.
-ASKED = Plan(side=640, limit=192, each_octave=True)
+ASKED = RegionPlan(side=640, limit=192, each_octave=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Region:
         return self.left, self.top, self.width, self.height
 
 
-def find_regions(grey: Image.Image, plan: Plan = STORED) -> list[Region]:
+def find_regions(grey: Image.Image, plan: RegionPlan = STORED) -> list[Region]:
     """Find the regions of a picture of mode "L".
 
     First come those that stand out most in one of 4 x 4 parts of the picture, then the next of each

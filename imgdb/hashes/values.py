@@ -71,7 +71,7 @@ def from_hex(text: str) -> int:
         raise UsageError(f"not a hash of 16 hex digits: {text!r}") from None
 
 
-def distance(a: int, b: int) -> int:
+def bit_distance(a: int, b: int) -> int:
     """Return the number of differing bits of two stored hashes, 0 to 64."""
     return (from_bigint(a) ^ from_bigint(b)).bit_count()
 
@@ -84,7 +84,7 @@ def is_flat(hashes: Hashes) -> bool:
     """
     slack = 4 if hashes.phash is not None else 0
     made = [
-        min(distance(value, solid) for solid in solids) <= slack
+        min(bit_distance(value, solid) for solid in solids) <= slack
         for name, solids in _SOLID.items()
         if (value := getattr(hashes, name)) is not None
     ]

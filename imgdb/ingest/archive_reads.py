@@ -8,7 +8,7 @@ from imgdb.ingest.walk import File
 
 
 @dataclass(slots=True)
-class Reading:
+class ArchiveRead:
     """One archive; `seen` are the spelled paths of its members, where they are wanted."""
 
     file: File
@@ -21,11 +21,11 @@ class ArchiveReads:
     """The archives in work, by the spelling of their paths."""
 
     def __init__(self) -> None:
-        self._readings: dict[str, Reading] = {}
+        self._readings: dict[str, ArchiveRead] = {}
 
     def begin(self, text: str, file: File, parts: int) -> None:
         """Note that an archive is given out in parts."""
-        self._readings[text] = Reading(file, parts)
+        self._readings[text] = ArchiveRead(file, parts)
 
     def see(self, text: str, member: str) -> None:
         """Note a member."""
@@ -42,7 +42,7 @@ class ArchiveReads:
         reading.failed = True
         return first
 
-    def end_part(self, text: str) -> Reading | None:
+    def end_part(self, text: str) -> ArchiveRead | None:
         """Note that a part has ended; return the archive if it was the last one."""
         reading = self._readings[text]
         reading.parts_left -= 1

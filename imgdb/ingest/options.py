@@ -9,8 +9,8 @@ from imgdb.errors import UsageError
 from imgdb.hashes.regions import RECIPE as REGION_RECIPE
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.ingest.task import Task
+from imgdb.pictures.decoding import Decode
 from imgdb.pictures.limits import MAX_PIXELS
-from imgdb.pictures.loader import Decode
 from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
 from imgdb.workers.messages import Settings
 from imgdb.workers.pool import Pool

@@ -36,7 +36,7 @@ def prune(store: Store, folder: str, stopping: Stopping) -> int:
                 f"nothing was marked as missing in {path_text(folder)}: it is empty or cannot be "
                 "read, as if its disk were not mounted (to mark all of it, name the folder above)"
             )
-        gone = [text for text in page if is_gone(path_from_text(text))]
+        gone = [text for text in page if is_surely_gone(path_from_text(text))]
         if gone:
             missing += store.mark_missing(gone)
         if stopping.asked:
@@ -53,7 +53,7 @@ def members_gone(store: Store, archive: str, seen: set[str]) -> int:
     return missing
 
 
-def is_gone(path: str) -> bool:
+def is_surely_gone(path: str) -> bool:
     """Tell whether a file, or an archive with a member in it, surely is no longer there."""
     # What is in an archive that is there shows only when that is read.
     return walk.is_gone(path) and archive_of(path) is None
@@ -65,7 +65,7 @@ def forget(store: Store, path: str) -> int:
     missing = store.mark_missing([text])
     for prefix in (text + "/", text + INSIDE):
         for page in store.known_below(prefix):
-            gone = [known for known in page if is_gone(path_from_text(known))]
+            gone = [known for known in page if is_surely_gone(path_from_text(known))]
             if gone:
                 missing += store.mark_missing(gone)
     return missing

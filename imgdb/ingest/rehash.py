@@ -41,7 +41,7 @@ class Outdated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class RehashChoice:
     """Which images to hash again: all that are not of today's recipe or lack a hash.
 
     With `recipe` only those of that older one; with `before` also those that were hashed before a
@@ -53,7 +53,9 @@ class Choice:
     before: datetime | None = None
 
 
-def outdated(conn: psycopg.Connection[Any], choice: Choice, options: Options) -> Sequence[Outdated]:
+def outdated(
+    conn: psycopg.Connection[Any], choice: RehashChoice, options: Options
+) -> Sequence[Outdated]:
     """Return what there is to do; UnknownName for a collection that is not there."""
     with conn.cursor(row_factory=class_row(Outdated)) as cursor:
         return cursor.execute(COLLECTIONS, _arguments(choice, options)).fetchall()
@@ -63,7 +65,7 @@ def rehash(
     conn: psycopg.Connection[Any],
     todo: Sequence[Outdated],
     *,
-    choice: Choice,
+    choice: RehashChoice,
     options: Options,
     stopping: Stopping | None = None,
     watching: Callable[[int, int], None] = lambda done, failed: None,
@@ -104,7 +106,7 @@ def _tasks(run: Run, pages: Iterator[list[str]]) -> Iterator[Task | None]:
             archive = archive_of(path)
             if archive in archives:
                 continue
-            found = walk.look(archive or path)
+            found = walk.look_at(archive or path)
             if not isinstance(found, File):
                 run.give_up(found)
             elif archive is None:
@@ -115,7 +117,9 @@ def _tasks(run: Run, pages: Iterator[list[str]]) -> Iterator[Task | None]:
         yield None
 
 
-def _pages(conn: psycopg.Connection[Any], choice: Choice, options: Options) -> Iterator[list[str]]:
+def _pages(
+    conn: psycopg.Connection[Any], choice: RehashChoice, options: Options
+) -> Iterator[list[str]]:
     after = ""
     while True:
         given = {**_arguments(choice, options), "after": after, "page": PAGE}
@@ -127,7 +131,7 @@ def _pages(conn: psycopg.Connection[Any], choice: Choice, options: Options) -> I
         after = page[-1]
 
 
-def _arguments(choice: Choice, options: Options) -> dict[str, object]:
+def _arguments(choice: RehashChoice, options: Options) -> dict[str, object]:
     return {
         "collection": choice.collection,
         "recipe": choice.recipe,

@@ -16,10 +16,10 @@ from imgdb.ingest.options import Options
 from imgdb.ingest.store import Batch, Failure, State, Store
 from imgdb.ingest.summary import Summary
 from imgdb.ingest.task import Task, archive_tasks, picture_task
-from imgdb.ingest.walk import File, Found, Skipped, Unreadable
-from imgdb.paths import absolute, is_too_long
+from imgdb.ingest.walk import File, Skipped, Unreadable, WalkItem
+from imgdb.paths import absolute, is_too_long, path_text
 from imgdb.pictures.archives import is_archive, member_text
-from imgdb.pictures.loader import explain, path_text
+from imgdb.pictures.reasons import reason_in_words
 from imgdb.stopping import Stopping
 from imgdb.workers.messages import Outcome
 from imgdb.workers.pool import Pool
@@ -93,7 +93,7 @@ class Run:
         # Paths that were found and are not stored yet, so that nothing is hashed twice at once.
         self._in_work: set[str] = set()
 
-    def files(self, found: Iterator[Found | None]) -> None:
+    def files(self, found: Iterator[WalkItem | None]) -> None:
         """Bring what was found in step."""
         self.hash(self._tasks(found))
 
@@ -126,12 +126,12 @@ class Run:
         for path in gone:
             self.summary.missing += prune.forget(self._store, path)
 
-    def _tasks(self, found: Iterator[Found | None]) -> Iterator[Task | None]:
+    def _tasks(self, found: Iterator[WalkItem | None]) -> Iterator[Task | None]:
         for files in self._gather(found):
             yield from self._compare(files)
             yield None
 
-    def _gather(self, found: Iterator[Found | None]) -> Iterator[list[File]]:
+    def _gather(self, found: Iterator[WalkItem | None]) -> Iterator[list[File]]:
         """Yield the files in batches that neither grow nor wait too long."""
         files: list[File] = []
         begun = time.monotonic()
@@ -269,10 +269,10 @@ class Run:
         if item.error.reason == "missing" and not item.named:
             self.summary.skipped += 1
         else:
-            self.summary.fail(path_text(item.path), item.error.reason, explain(item.error))
+            self.summary.fail(path_text(item.path), item.error.reason, reason_in_words(item.error))
 
     def _fail(self, text: str, error: PictureError, task: Task | None = None) -> None:
-        words = explain(error)
+        words = reason_in_words(error)
         self.summary.fail(text, error.reason, words)
         if error.reason == "missing":
             self._in_work.discard(text)

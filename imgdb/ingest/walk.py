@@ -59,7 +59,7 @@ class Skipped:
     path: str
 
 
-Found = File | Unreadable | Skipped
+WalkItem = File | Unreadable | Skipped
 
 
 def check_named(paths: Iterable[str]) -> None:
@@ -71,7 +71,7 @@ def check_named(paths: Iterable[str]) -> None:
         raise UsageError(f"no such file or folder: {names}{more}")
 
 
-def walk(paths: Iterable[str]) -> Iterator[Found]:
+def walk(paths: Iterable[str]) -> Iterator[WalkItem]:
     """Look at absolute paths, folders recursively; each file comes once.
 
     A symbolic link to a file counts as that file; one to a folder is followed only if it is named
@@ -85,12 +85,12 @@ def walk(paths: Iterable[str]) -> Iterator[Found]:
         else:
             files[path] = None
     for path in files:
-        yield look(path)
+        yield look_at(path)
     for folder in outermost(folders):
         yield from _below(folder, files)
 
 
-def walk_list(lists: Iterator[str | None]) -> Iterator[Found | None]:
+def walk_list(lists: Iterator[str | None]) -> Iterator[WalkItem | None]:
     """Do as `walk` for a list that need not be complete yet; None passes through."""
     for path in lists:
         if path is None:
@@ -98,10 +98,10 @@ def walk_list(lists: Iterator[str | None]) -> Iterator[Found | None]:
         elif os.path.isdir(path):
             yield from _below(path, {})
         else:
-            yield look(path)
+            yield look_at(path)
 
 
-def spot(path: str, *, folders: bool) -> Iterator[Found]:
+def spot(path: str, *, folders: bool) -> Iterator[WalkItem]:
     """Look at a path that nobody named; at what is in it, if it is a folder and they are wanted."""
     try:
         if stat.S_ISDIR(os.lstat(path).st_mode):
@@ -113,7 +113,7 @@ def spot(path: str, *, folders: bool) -> Iterator[Found]:
         yield Unreadable(path, _reason(error), False)
 
 
-def look(path: str) -> File | Unreadable:
+def look_at(path: str) -> File | Unreadable:
     """Look at one file that a person named."""
     try:
         status = os.stat(path)
@@ -123,7 +123,7 @@ def look(path: str) -> File | Unreadable:
     return _file(path, status, True)
 
 
-def count(paths: Sequence[str], given_up: threading.Event) -> int:
+def count_files(paths: Sequence[str], given_up: threading.Event) -> int:
     """Return about how many files `walk` will look at; stops when given up."""
     ahead = [path for path in paths if os.path.isdir(path)]
     total = len(paths) - len(ahead)
@@ -156,7 +156,7 @@ def is_gone(path: str) -> bool:
     return False
 
 
-def _below(folder: str, apart: dict[str, None]) -> Iterator[Found]:
+def _below(folder: str, apart: dict[str, None]) -> Iterator[WalkItem]:
     """Yield what is in a folder and below, except the files `apart`."""
     # Folders are read one after the other and never listed in memory, however many files they hold.
     ahead = [folder]
@@ -177,7 +177,7 @@ def _below(folder: str, apart: dict[str, None]) -> Iterator[Found]:
             yield Unreadable(here, _reason(error), here == folder)
 
 
-def _entry(entry: os.DirEntry[str]) -> Found:
+def _entry(entry: os.DirEntry[str]) -> WalkItem:
     try:
         status = entry.stat()
     except OSError as error:

@@ -17,7 +17,7 @@ from imgdb.ingest.options import Options
 from imgdb.ingest.run import Run
 from imgdb.ingest.summary import Summary
 from imgdb.ingest.task import Task
-from imgdb.ingest.walk import Found
+from imgdb.ingest.walk import WalkItem
 from imgdb.paths import absolute, is_below, path_text
 from imgdb.stopping import Stopping
 from imgdb.workers.pool import Pool
@@ -117,7 +117,7 @@ class Watch:
     def _do(
         self,
         pool: Pool[Task],
-        found: Iterator[Found],
+        found: Iterator[WalkItem],
         folders: Iterable[str],
         gone: Iterable[str] = (),
     ) -> None:
@@ -131,7 +131,7 @@ class Watch:
         self._told(run.summary)
 
 
-def _found(changes: Changes, there: list[str]) -> Iterator[Found]:
+def _found(changes: Changes, there: list[str]) -> Iterator[WalkItem]:
     """Yield what is at the paths that changed; new folders with all that is in them."""
     for kind, path in sorted(changes, key=lambda change: change[1]):
         if not _behind_link(path, there):
@@ -139,7 +139,7 @@ def _found(changes: Changes, there: list[str]) -> Iterator[Found]:
 
 
 def _gone(changes: Changes) -> list[str]:
-    return sorted(path for _, path in changes if prune.is_gone(path))
+    return sorted(path for _, path in changes if prune.is_surely_gone(path))
 
 
 def _behind_link(path: str, there: list[str]) -> bool:

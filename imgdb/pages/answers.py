@@ -44,7 +44,7 @@ def answers_page(
     paths = [match.path for _, matches in answers for match in matches]
     files = [query.name for query, _ in answers if query.sha256 is not None]
     made = thumbnails([*files, *paths], side=side_for(len(set(paths))), watching=watching)
-    return render.render(
+    return render.render_page(
         template,
         parts=parts,
         title=f"{title} {_names(answers)}",

@@ -30,7 +30,7 @@ class _EditRow:
 def page(calibration: Calibration, applied: Sequence[Applied] = ()) -> str:
     """Return the page; it holds no picture and no path."""
     hashes = calibration.hashes
-    return render.render(
+    return render.render_page(
         "calibrate.html",
         parts=("calibrate",),
         calibration=calibration,

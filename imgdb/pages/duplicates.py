@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from imgdb.duplicates.groups import Choice, Group
+from imgdb.duplicates.groups import DuplicateChoice, Group
 from imgdb.hashes.orientations import AS_IS, by_words
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.pages import render
@@ -14,7 +14,7 @@ from imgdb.workers.thumbnails import side_for, thumbnails
 def duplicates_page(
     groups: Sequence[Group],
     *,
-    choice: Choice,
+    choice: DuplicateChoice,
     max_distance: int,
     watching: Callable[[int], None] = lambda done: None,
 ) -> str:
@@ -26,7 +26,7 @@ def duplicates_page(
     made = thumbnails(
         (member.path for member in members), side=side_for(len(members)), watching=watching
     )
-    return render.render(
+    return render.render_page(
         "duplicates.html",
         parts=("pictures", "lens", "marks", "duplicates"),
         choice=choice,

@@ -21,7 +21,7 @@ def hubs_page(
 ) -> str:
     """Return the page for what was found; `watching` is told how many pictures are read."""
     made = thumbnails((hub.path for hub in hubs), side=side_for(len(hubs)), watching=watching)
-    return render.render(
+    return render.render_page(
         "hubs.html",
         parts=("pictures",),
         hash=hash,

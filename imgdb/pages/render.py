@@ -21,7 +21,7 @@ from imgdb import __version__
 from imgdb.atomic import replacing
 from imgdb.errors import PictureError
 from imgdb.paths import shell_word
-from imgdb.pictures.reasons import explain
+from imgdb.pictures.reasons import reason_in_words
 from imgdb.words import byte_count, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +30,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 _BASE = "base"
 
 
-def render(template: str, *, parts: Sequence[str] = (), **values: object) -> str:
+def render_page(template: str, *, parts: Sequence[str] = (), **values: object) -> str:
     """Return the page of a template; a part `x` brings `x.css` and `x.js`, whichever there is."""
     style = _joined(parts, ".css")
     script = _joined(parts, ".js")
@@ -81,7 +81,7 @@ def _environment() -> Environment:
         "counted": _counted,
         "day": _day,
         "printable": printable,
-        "reason": explain,
+        "reason": reason_in_words,
         "shell_word": shell_word,
     }
     environment.tests["failed"] = _failed

@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol, cast
 
 from imgdb.errors import PictureError, UsageError
 from imgdb.paths import path_text
-from imgdb.pictures.reasons import explained
+from imgdb.pictures.reasons import picture_errors
 
 ZIP_SUFFIXES = (".zip", ".cbz")
 TAR_SUFFIXES = (".tar", ".cbt", ".tgz", ".tar.gz", ".tbz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
@@ -39,7 +39,7 @@ class Opener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveMember:
     """A file in an archive."""
 
     name: str
@@ -81,21 +81,21 @@ def archive_of(path: str) -> str | None:
     return None
 
 
-def entries(path: str, part: int, parts: int) -> Iterator[Entry]:
+def entries(path: str, part: int, parts: int) -> Iterator[ArchiveMember]:
     """Yield every `parts`-th file of an archive, from `part` on; raises PictureError.
 
     A member is to be read before the next one is asked for.
     """
-    with explained("archive"):
+    with picture_errors("archive"):
         yield from _zip(path, part, parts) if is_zip(path) else _tar(path)
 
 
-def _zip(path: str, part: int, parts: int) -> Iterator[Entry]:
+def _zip(path: str, part: int, parts: int) -> Iterator[ArchiveMember]:
     with zipfile.ZipFile(path) as archive:
         infos = [info for info in archive.infolist() if not info.is_dir()]
         _check_count(len(infos))
         for info in infos[part::parts]:
-            yield Entry(
+            yield ArchiveMember(
                 _plain_name(info.filename),
                 info.file_size,
                 _zip_time(info),
@@ -114,7 +114,7 @@ class _ZipOpener:
         if info.flag_bits & 0x1:
             raise PictureError("encrypted")
         _check_size(info.file_size, info.compress_size)
-        with explained("archive"), self._archive.open(info) as file:
+        with picture_errors("archive"), self._archive.open(info) as file:
             yield cast(BinaryIO, file)
 
 
@@ -126,7 +126,7 @@ def _zip_time(info: zipfile.ZipInfo) -> datetime:
         return datetime(1980, 1, 1, tzinfo=UTC)
 
 
-def _tar(path: str) -> Iterator[Entry]:
+def _tar(path: str) -> Iterator[ArchiveMember]:
     size = Path(path).stat().st_size
     count = 0
     with tarfile.open(path, "r:*") as archive:
@@ -138,7 +138,7 @@ def _tar(path: str) -> Iterator[Entry]:
             # Passing over members unpacks them too.
             _check_total(archive.offset, size)
             if member.isreg():
-                yield Entry(
+                yield ArchiveMember(
                     _plain_name(member.name),
                     member.size,
                     _tar_time(member),
@@ -157,7 +157,7 @@ class _TarOpener:
             raise PictureError("bomb", f"{self._member.size:,} bytes")
         file = self._archive.extractfile(self._member)
         assert file is not None
-        with explained("archive"), file:
+        with picture_errors("archive"), file:
             yield cast(BinaryIO, file)
 
 

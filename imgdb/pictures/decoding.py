@@ -22,7 +22,7 @@ from imgdb.pictures.colour import to_small_colour
 from imgdb.pictures.grey import Samples, to_grey
 from imgdb.pictures.limits import MAX_PIXELS, check_size
 from imgdb.pictures.pnm import read_pnm
-from imgdb.pictures.reasons import explained
+from imgdb.pictures.reasons import picture_errors
 from imgdb.pictures.structure import check_whole, targa_has_alpha, webp_size
 
 Decode = Literal["exact", "scaled"]
@@ -134,7 +134,7 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
         raise PictureError("unsupported-format", _missing_opener(format_name))
     # Pillow raises above twice this, wherever it meets a size: in an icon, in a frame of a GIF.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
-    with warnings.catch_warnings(), explained(format_name):
+    with warnings.catch_warnings(), picture_errors(format_name):
         warnings.simplefilter("ignore")
         reader = _READERS.get(format_name)
         image = reader(file, encoded.head, max_pixels) if reader else None

@@ -19,29 +19,11 @@ from typing import BinaryIO, cast
 from PIL import Image
 
 from imgdb.errors import PictureError
-from imgdb.paths import modified_at, path_from_text, path_text
-from imgdb.pictures.decoding import Decode, Decoded, Encoded, decode_colour, decode_grey, prepare
-from imgdb.pictures.formats import FORMATS, HEAD_SIZE, identify
+from imgdb.paths import modified_at, path_text
+from imgdb.pictures.decoding import Decode, Decoded, Encoded, decode_colour, decode_grey
+from imgdb.pictures.formats import HEAD_SIZE, identify
 from imgdb.pictures.limits import MAX_PIXELS
-from imgdb.pictures.reasons import REASONS, explain, explained
-
-__all__ = [
-    "FORMATS",
-    "MAX_PIXELS",
-    "REASONS",
-    "Decode",
-    "Picture",
-    "Source",
-    "explain",
-    "load",
-    "load_stream",
-    "modified_at",
-    "open_source",
-    "open_stream",
-    "path_from_text",
-    "path_text",
-    "prepare",
-]
+from imgdb.pictures.reasons import picture_errors
 
 # Up to this size a file is read once and decoded from memory; above it is read twice.
 _IN_MEMORY = 64 * 1024 * 1024
@@ -138,7 +120,7 @@ class Source:
     @contextlib.contextmanager
     def _checked(self) -> Iterator[None]:
         try:
-            with explained(self.format):
+            with picture_errors(self.format):
                 yield
         finally:
             # A file that changed tells nothing by what it decoded to, nor by what it failed with.
@@ -162,10 +144,10 @@ class _FileSource(Source):
 @contextlib.contextmanager
 def open_source(path: str | bytes | os.PathLike[str]) -> Iterator[Source]:
     """Open a regular file whose content is of a known format; raises PictureError."""
-    with explained():
+    with picture_errors():
         fd = _open(path)
     try:
-        with explained():
+        with picture_errors():
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise PictureError("not-a-file", _kind(status.st_mode))
@@ -192,7 +174,7 @@ def open_stream(
     """
     with contextlib.ExitStack() as stack:
         content: BinaryIO = BytesIO()
-        with explained():
+        with picture_errors():
             part = file.read(HEAD_SIZE)
             if not part:
                 raise PictureError("empty")

@@ -51,14 +51,14 @@ _UNSUPPORTED = re.compile(r"decoder \S+ not available|support not installed")
 _LONGEST_DETAIL = 200
 
 
-def explain(error: PictureError) -> str:
+def reason_in_words(error: PictureError) -> str:
     """Say for a person why a file cannot be hashed."""
     words = REASONS.get(error.reason, error.reason)
     return f"{words} ({error.detail})" if error.detail else words
 
 
 @contextlib.contextmanager
-def explained(format_name: str = "") -> Iterator[None]:
+def picture_errors(format_name: str = "") -> Iterator[None]:
     """Turn whatever reading and decoding raise into a PictureError."""
     try:
         yield

@@ -8,7 +8,8 @@ from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from imgdb.pictures.loader import MAX_PIXELS, Source
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.loader import Source
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from imgdb.hashes.exact import Reading, read_grey
-from imgdb.hashes.values import ALGORITHMS, distance
+from imgdb.hashes.values import ALGORITHMS, bit_distance
 from imgdb.paths import path_text
 from imgdb.pictures.loader import load
 
@@ -52,7 +52,7 @@ class Comparison:
     whash_within: bool
 
 
-def look(path: str | os.PathLike[str]) -> Look:
+def read_look(path: str | os.PathLike[str]) -> Look:
     """Read a picture to compare; raises PictureError."""
     picture = load(path)
     digest = hashlib.sha256(picture.grey.tobytes()).digest()
@@ -69,7 +69,7 @@ def compare(
 ) -> Comparison:
     """Compare two pictures; `max_distance` (bits) holds for all four hashes, `hash` decides."""
     ahash, dhash, phash, whash = (
-        distance(getattr(a.reading.hashes, name), getattr(b.reading.hashes, name))
+        bit_distance(getattr(a.reading.hashes, name), getattr(b.reading.hashes, name))
         for name in ALGORITHMS
     )
     decisive = {"ahash": ahash, "dhash": dhash, "phash": phash, "whash": whash}[hash]

@@ -64,8 +64,8 @@ class Match:
 
     Distances are None where either side lacks the hash, what is known of the file is None where
     its row was imported without the file. `orientation` says how the query is turned, against the
-    image, in the words of `hashes.orientations`; None if it was looked for as it is. `images` is how many
-    images of one hash the match stands for, 1 without flood control.
+    image, in the words of `hashes.orientations`; None if it was looked for as it is.
+    `images` is how many images of one hash the match stands for, 1 without flood control.
     """
 
     path: str

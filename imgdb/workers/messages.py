@@ -15,7 +15,7 @@ from imgdb.hashes.copies import CopyHashes
 from imgdb.hashes.fingerprint import Fingerprint
 from imgdb.hashes.orientations import Turned
 from imgdb.hashes.regions import Region
-from imgdb.pictures.loader import Decode
+from imgdb.pictures.decoding import Decode
 from imgdb.pictures.thumbnail import Thumbnail
 
 _LENGTH = struct.Struct("!I")

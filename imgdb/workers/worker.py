@@ -25,6 +25,7 @@ from imgdb.hashes.copies import hash_copies
 from imgdb.hashes.fingerprint import Unhashed, hash_together, read_source
 from imgdb.hashes.orientations import turned_source
 from imgdb.pictures import archives, loader
+from imgdb.pictures.decoding import prepare
 from imgdb.pictures.thumbnail import make_thumbnail
 from imgdb.workers.bookmark import Bookmark
 from imgdb.workers.messages import (
@@ -44,7 +45,7 @@ from imgdb.workers.outbox import Outbox, Waiting
 _NO_MEMORY = re.compile(r"memory|alloc", re.IGNORECASE)
 
 
-def main() -> NoReturn:
+def serve_orders() -> NoReturn:
     """Carry out orders until the pipe ends."""
     # Ctrl-C is for the command, which decides what is still to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -54,7 +55,7 @@ def main() -> NoReturn:
     threading.Thread(target=_receive, args=(sys.stdin.fileno(), orders), daemon=True).start()
     settings = orders.get()
     assert isinstance(settings, Settings)
-    loader.prepare()
+    prepare()
     _silence()
     _limit_memory(settings.memory)
     with contextlib.suppress(BrokenPipeError):
@@ -139,7 +140,7 @@ def _read_archive(order: Members, settings: Settings, answers: int) -> None:
         write_all(answers, pack(MemberDone(_member_outcome(entry, settings))))
 
 
-def _member_outcome(entry: archives.Entry, settings: Settings) -> Outcome:
+def _member_outcome(entry: archives.ArchiveMember, settings: Settings) -> Outcome:
     with (
         _made_outcome() as failed,
         entry.open() as file,
@@ -198,4 +199,4 @@ def _limit_memory(limit: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve_orders()

@@ -18,7 +18,7 @@ IMGDB = Path(sys.executable).with_name("imgdb")
 # A command that does what the test says, in imgdb's own application.
 COMMAND = """
 import sys
-from imgdb.cli.app import app, main
+from imgdb.cli.app import app, run_command
 from imgdb import errors
 
 @app.command()
@@ -26,7 +26,7 @@ def act():
     {}
 
 sys.argv = ["imgdb", *sys.argv[1:], "act"]
-main()
+run_command()
 """
 
 

@@ -12,7 +12,7 @@ from library import add, scene, shelf
 from servers import embedded_only
 
 from imgdb.cli.duplicates import Keep, Tier
-from imgdb.duplicates.groups import Choice, duplicates
+from imgdb.duplicates.groups import DuplicateChoice, duplicates
 
 GROUP = {"group_id", "tier", "diameter", "images", "reclaimable_bytes"}
 MEMBER = {
@@ -66,7 +66,7 @@ def test_tiers(cli, filled):
 
 def groups(dsn, **choice):
     with psycopg.connect(dsn, autocommit=True) as conn:
-        found = duplicates(conn, Choice(**choice))
+        found = duplicates(conn, DuplicateChoice(**choice))
     return [{Path(member.path).name: member for member in group.members} for group in found]
 
 

@@ -105,7 +105,7 @@ def test_a_line_is_split_as_a_shell_does(line, expected):
 def test_nothing_heavy_is_loaded_for_nothing(line, tmp_path):
     code = (
         "import sys, typer; from imgdb.cli.app import app; "
-        "from imgdb.completion.answer import answer; "
+        "from imgdb.cli.completion.answer import answer; "
         f"answer(app, 'bash', [{line!r}, {line.rpartition(' ')[2]!r}]); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ import pytest
 from imgdb.cli.app import app
 from imgdb.cli.completion import SHELLS, VARIABLE
 from imgdb.cli.completion.answer import answer
-from imgdb.cli.completion.install import install, script
+from imgdb.cli.completion.install import install, shell_script
 
 BIN = Path(sys.executable).parent
 
@@ -125,7 +125,7 @@ def test_tab_in_a_real_shell(named, tmp_path, shell):
     if not shutil.which(shell):
         pytest.skip(f"no {shell} here")
     completion = tmp_path / f"completion.{shell}"
-    completion.write_text(script(shell))
+    completion.write_text(shell_script(shell))
     settings = {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
@@ -162,7 +162,7 @@ def read_until(screen, expected):
 def test_a_script_is_what_its_shell_understands(shell):
     if not shutil.which(shell):
         pytest.skip(f"no {shell} here")
-    subprocess.run([shell, "-n"], input=script(shell), text=True, check=True)
+    subprocess.run([shell, "-n"], input=shell_script(shell), text=True, check=True)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -177,7 +177,7 @@ def test_installing_twice_adds_one_line(monkeypatch, tmp_path, shell):
     assert install(shell) == (place, said) == (place, settings)
     first, second = settings.read_bytes().splitlines()
     assert first == b"alias gr\xf6\xdfe=ls"
-    assert place.read_text() == script(shell)
+    assert place.read_text() == shell_script(shell)
     if shutil.which(shell):
         ask = "complete -p imgdb" if shell == "bash" else "print $_comps[imgdb]"
         command = [shell, "-c", f"{second.decode()}\n{ask}"]
@@ -191,7 +191,7 @@ def test_fish_needs_no_line(monkeypatch, tmp_path):
 
 
 def test_the_options_say_what_they_do(cli, tmp_path):
-    assert cli("--show-completion", "bash").stdout == script("bash")
+    assert cli("--show-completion", "bash").stdout == shell_script("bash")
     refused = cli("--show-completion", "tcsh")
     assert (refused.code, refused.stdout) == (2, "")
     assert refused.stderr == "imgdb: no completion for tcsh; choose from bash, zsh, fish\n"

@@ -11,7 +11,7 @@ import pytest
 
 # The real command, painting one scene of the thirteen.
 ONE_SCENE = """
-from imgdb.demo import pictures
+from imgdb.cli.demo import pictures
 pictures.SCENES = {pictures.QUERY: pictures.SCENES[pictures.QUERY]}
 from imgdb.cli import main
 main()

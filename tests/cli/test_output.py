@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from imgdb.cli.output import Format, default_format, render
+from imgdb.cli.output import Format, default_format, print_rows
 from imgdb.words import printable
 
 HOSTILE = [
@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
 def printed(rows, columns, format):
     file = io.StringIO()
-    render(rows, columns, format, file)
+    print_rows(rows, columns, format, file)
     return file.getvalue()
 
 
@@ -51,7 +51,7 @@ def test_csv_reads_back():
 
 def test_csv_escapes_what_the_file_cannot_encode():
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
-    render([("é\udcff",)], ("path",), Format.csv, file)
+    print_rows([("é\udcff",)], ("path",), Format.csv, file)
     file.seek(0)
     assert file.read() == "path\n\\xe9\\udcff\n"
 
@@ -104,5 +104,5 @@ def test_printable_leaves_ordinary_text_alone():
 def test_the_middle_of_a_long_cell_is_left_out(monkeypatch, text, shown):
     monkeypatch.setenv("COLUMNS", "80")
     file = io.StringIO()
-    render([(text, "x" * 58)], ("path", "rest"), Format.table, file, shorten="path")
+    print_rows([(text, "x" * 58)], ("path", "rest"), Format.table, file, shorten="path")
     assert file.getvalue().splitlines()[1].split()[0] == shown

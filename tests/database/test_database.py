@@ -193,7 +193,7 @@ def test_schema_of_the_embedded_server_is_made_by_itself(monkeypatch, server):
     monkeypatch.setenv("IMGDB_HOME", str(server.home))
     for _ in range(2):
         with open_database() as conn:
-            assert schema.current(conn) == schema.head()
+            assert schema.current_revision(conn) == schema.head()
 
 
 # -- things that go wrong on the way ---------------------------------------------------------------

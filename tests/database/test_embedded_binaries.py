@@ -59,7 +59,7 @@ def test_wheels_in_their_order(bare: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_wheel_is_never_imported(home: Path) -> None:
     script = (
-        "import sys; from imgdb.embedded import Server; s = Server(sys.argv[1]); "
+        "import sys; from imgdb.database.embedded import Server; s = Server(sys.argv[1]); "
         "s.acquire(); s.release(); print([m for m in sys.modules if m in sys.argv[2:]])"
     )
     command = [sys.executable, "-c", script, str(home), *binaries.WHEELS]

@@ -30,7 +30,7 @@ def test_revisions_are_linear_and_named_as_their_files():
 def test_upgrade_makes_the_schema_and_nothing_elsewhere(empty_database):
     schema.upgrade(empty_database)
     with psycopg.connect(empty_database) as conn:
-        assert schema.current(conn) == schema.head()
+        assert schema.current_revision(conn) == schema.head()
         schemas = conn.execute(
             "SELECT DISTINCT nspname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
             " WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
@@ -41,15 +41,15 @@ def test_upgrade_makes_the_schema_and_nothing_elsewhere(empty_database):
 def test_upgrade_twice_changes_nothing(database):
     schema.upgrade(database)
     with psycopg.connect(database) as conn:
-        assert schema.current(conn) == schema.head()
+        assert schema.current_revision(conn) == schema.head()
 
 
 def test_the_offline_script_makes_the_same_schema(empty_database):
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute(schema.script())
-        assert schema.current(conn) == schema.head()
+        assert schema.current_revision(conn) == schema.head()
         conn.execute(schema.script(f"{schema.head()}:base", down=True))
-        assert schema.current(conn) is None
+        assert schema.current_revision(conn) is None
 
 
 def test_a_host_database_may_use_alembic_itself(empty_database):
@@ -124,4 +124,4 @@ def test_upgrades_at_once_take_turns(empty_database):
         _, stderr = racer.communicate(timeout=60)
         assert (racer.returncode, stderr) == (0, b"")
     with psycopg.connect(empty_database) as conn:
-        assert schema.current(conn) == schema.head()
+        assert schema.current_revision(conn) == schema.head()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgdb.hashes.fingerprint import Fingerprint, fingerprint
-from imgdb.hashes.values import ALGORITHMS, distance
+from imgdb.hashes.values import ALGORITHMS, bit_distance
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MAX_DISTANCE = 8
@@ -28,7 +28,9 @@ def examples() -> dict[str, Fingerprint]:
 
 
 def found(query: Fingerprint, among: dict[str, Fingerprint]) -> set[str]:
-    return {n for n, other in among.items() if distance(query.phash, other.phash) <= MAX_DISTANCE}
+    return {
+        n for n, other in among.items() if bit_distance(query.phash, other.phash) <= MAX_DISTANCE
+    }
 
 
 def members(name: str, among: dict[str, Fingerprint]) -> set[str]:
@@ -51,7 +53,7 @@ def test_every_picture_finds_exactly_its_family(examples):
 def test_unlike_scenes_are_far_apart(examples):
     for name, query in examples.items():
         for other in examples.keys() - members(family(name), examples):
-            assert distance(query.phash, examples[other].phash) > 20, (name, other)
+            assert bit_distance(query.phash, examples[other].phash) > 20, (name, other)
 
 
 def test_the_query_is_none_of_them_and_finds_its_family(examples):
@@ -70,4 +72,4 @@ def test_the_script_makes_them_again(examples, tmp_path):
         for algorithm in ALGORITHMS:
             # 0 on the machine that made them; another libwebp or mathematics library may move a bit
             two = examples[name]
-            assert distance(getattr(one, algorithm), getattr(two, algorithm)) <= 2, name
+            assert bit_distance(getattr(one, algorithm), getattr(two, algorithm)) <= 2, name

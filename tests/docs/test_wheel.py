@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[2]
 USE = """
 from pathlib import Path
 import imgdb
-from imgdb import report, schema
+from imgdb import schema
+from imgdb.pages.render import render_page
 package = Path(imgdb.__file__).parent
 assert schema.migrations_folder() == package / "_migrations", schema.migrations_folder()
-assert {file.parent for file in schema.sql_files()} == {package / "_sql"}
-assert "prefers-color-scheme" in report.render("base.html", parts=["pictures"])
+assert {file.parents[1] for file in schema.sql_files()} == {package / "_sql"}
+assert "prefers-color-scheme" in render_page("base.html", parts=["pictures"])
 print(schema.head(), len(schema.sql_files()), len(schema.script()))
 """
 
@@ -62,7 +63,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed):
     tops = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert tops == {"bin", "imgdb"}
     assert (installed / "imgdb" / "py.typed").exists()
-    scripts = {path.suffix for path in (installed / "imgdb" / "completion").glob("imgdb.*")}
+    scripts = {path.suffix for path in (installed / "imgdb" / "cli" / "completion").glob("imgdb.*")}
     assert scripts == {".bash", ".zsh", ".fish"}
     metadata = next(installed.glob("imgdb-*.dist-info"))
     assert (metadata / "licenses" / "LICENSE").exists()

@@ -17,8 +17,8 @@ from folders import stored
 from library import add, shelf
 from servers import embedded_only
 
-from imgdb.duplicates.apply import Delete, HardLink, MoveToTrash, Outcome, apply, restore
-from imgdb.duplicates.groups import Choice, duplicates
+from imgdb.duplicates.apply import Delete, FileOutcome, HardLink, MoveToTrash, apply, restore
+from imgdb.duplicates.groups import DuplicateChoice, duplicates
 from imgdb.duplicates.plan import read_plan, write_plan
 from imgdb.duplicates.trash import RECORD, Trash
 
@@ -38,7 +38,7 @@ class Scene:
         self.before = self.contents()
 
     def planned(self, tier="near"):
-        choice = Choice(tier=tier, keep="shortest-path")
+        choice = DuplicateChoice(tier=tier, keep="shortest-path")
         write_plan(self.plan, duplicates(self.conn, choice))
         return read_plan(self.plan)
 
@@ -120,7 +120,7 @@ def test_what_the_plan_says_is_done_and_known(here, action):
     assert {outcome for outcome, _ in done.values()} == {here.action(action).outcome}
     check_done(here, action)
     again = here.run(action)
-    assert {outcome for outcome, _ in again.values()} == {Outcome.done_before}
+    assert {outcome for outcome, _ in again.values()} == {FileOutcome.done_before}
     check_done(here, action)
 
 
@@ -140,11 +140,11 @@ def test_linked_files_are_unchanged_to_ingest(here, cli):
 def test_the_trash_gives_back_what_it_took(here):
     here.run("trash")
     back = [*restore(here.conn, here.trash)]
-    assert {one.outcome for one in back} == {Outcome.restored} and len(back) == len(NEAR)
+    assert {one.outcome for one in back} == {FileOutcome.restored} and len(back) == len(NEAR)
     assert here.contents() == here.before and not here.missing() and here.in_trash() == {}
     assert [*restore(here.conn, here.trash)] == []
     # And takes it again.
-    assert {outcome for outcome, _ in here.run("trash").values()} == {Outcome.moved}
+    assert {outcome for outcome, _ in here.run("trash").values()} == {FileOutcome.moved}
     check_done(here, "trash")
 
 
@@ -152,7 +152,7 @@ def test_the_trash_gives_back_what_it_took(here):
 def test_restoring_never_overwrites(here):
     here.run("trash")
     (here.folder / "lake-copy.png").write_text("something else")
-    refused = [one for one in restore(here.conn, here.trash) if one.outcome is Outcome.refused]
+    refused = [one for one in restore(here.conn, here.trash) if one.outcome is FileOutcome.refused]
     assert [one.reason for one in refused] == ["there is another file at its place"]
     assert (here.folder / "lake-copy.png").read_text() == "something else"
     assert set(here.in_trash()) == {"lake-copy.png"}
@@ -251,9 +251,9 @@ def test_a_file_that_is_not_as_planned_is_left_alone(here, action):
     for change, name in copies.items():
         outcome, reason = done.pop(name)
         if action == "delete" and change is gone:
-            assert outcome is Outcome.done_before and name in here.missing()
+            assert outcome is FileOutcome.done_before and name in here.missing()
         else:
-            assert (outcome, reason) == (Outcome.refused, CHANGES[change])
+            assert (outcome, reason) == (FileOutcome.refused, CHANGES[change])
             assert name not in here.missing()
         assert state(here.folder).get(name) == before.get(name)
     assert {outcome for outcome, _ in done.values()} == {here.action(action).outcome}
@@ -276,7 +276,7 @@ def test_nothing_goes_when_what_is_kept_is_not_as_planned(here, action):
         before = state(here.folder)
         done = here.run(action)
         assert {*done.values()} == {
-            (Outcome.refused, f"{keeper} is to be kept for it, but {reason}")
+            (FileOutcome.refused, f"{keeper} is to be kept for it, but {reason}")
         }
         assert state(here.folder) == before and not here.missing() and not here.trash.exists()
         if keeper.is_dir():
@@ -293,7 +293,7 @@ def test_another_name_of_what_is_kept_is_left_alone(here, action):
     (here.folder / "lake-copy.png").unlink()
     (here.folder / "lake-copy.png").hardlink_to(here.folder / "lake.png")
     assert here.run(action)["lake-copy.png"] == (
-        Outcome.refused,
+        FileOutcome.refused,
         f"it is the same file as {here.folder / 'lake.png'}, by another name",
     )
     assert here.contents()["lake-copy.png"] == here.before["lake-copy.png"]
@@ -310,7 +310,7 @@ def test_a_kept_file_of_any_group_is_left_alone_under_any_name(here):
     here.plan.write_text(f"{text}\n{other}\n", "utf-8")
     done = here.run("delete")
     assert done["lake-copy.png"] == (
-        Outcome.refused,
+        FileOutcome.refused,
         f"it is the same file as {here.folder.parent / 'alias/lake-copy.png'}, which is kept",
     )
     assert here.contents()["lake-copy.png"] == here.before["lake-copy.png"]
@@ -319,7 +319,7 @@ def test_a_kept_file_of_any_group_is_left_alone_under_any_name(here):
 @embedded_only
 def test_a_link_is_made_of_the_same_bytes_only(here):
     done = here.run("hard-link", tier="near")
-    assert {name for name, (outcome, _) in done.items() if outcome is Outcome.linked} == SAME
+    assert {name for name, (outcome, _) in done.items() if outcome is FileOutcome.linked} == SAME
     assert "as a link they would be lost" in done["lake-soft.png"][1]
     assert here.contents() == here.before
 
@@ -335,13 +335,13 @@ def test_what_another_run_holds_is_left_alone(here):
     )
     assert read_plan(swapped).groups
     first = apply(here.conn, read_plan(here.plan), Delete())
-    assert next(first).outcome is Outcome.deleted  # and still holds what it keeps
+    assert next(first).outcome is FileOutcome.deleted  # and still holds what it keeps
     (done,) = (
         one
         for one in apply(here.conn, read_plan(swapped), Delete())
         if one.path.endswith("lake.png")
     )
-    assert done.outcome is Outcome.refused
+    assert done.outcome is FileOutcome.refused
     first.close()
     assert (here.folder / "lake.png").exists()
 
@@ -353,7 +353,7 @@ def test_what_is_in_an_archive_is_left_alone(here):
     text = here.plan.read_text("utf-8")
     here.plan.write_text(text.replace("shelf/lake-copy", "old.zip!/lake-copy"), "utf-8")
     before = (here.folder.parent / "old.zip").read_bytes()
-    assert here.run("delete")["lake-copy.png"] == (Outcome.refused, "it is in an archive")
+    assert here.run("delete")["lake-copy.png"] == (FileOutcome.refused, "it is in an archive")
     assert (here.folder.parent / "old.zip").read_bytes() == before
 
 
@@ -363,7 +363,7 @@ def test_a_folder_that_is_gone_tells_nothing_of_its_files(here):
     here.planned()
     here.folder.rename(here.folder.parent / "away")
     done = here.run("delete")
-    assert {outcome for outcome, _ in done.values()} == {Outcome.refused}
+    assert {outcome for outcome, _ in done.values()} == {FileOutcome.refused}
     assert not here.missing()
 
 
@@ -391,7 +391,7 @@ def test_a_link_to_another_file_system_is_refused(here, elsewhere):
     here.planned("same-bytes")  # keeps the far one, whose path is the shortest
     done = here.run("hard-link")
     reason = f"it is on another file system than {far}"
-    assert {*done.values()} == {(Outcome.refused, reason)} and len(done) == len(SAME) + 1
+    assert {*done.values()} == {(FileOutcome.refused, reason)} and len(done) == len(SAME) + 1
     assert far.stat().st_nlink == 1
 
 
@@ -420,7 +420,7 @@ def test_a_folder_that_cannot_be_written(open_to_all, closed, action):
     (here.folder if closed == "shelf" else here.trash).chmod(0o555)
     with without_rights():
         done = here.run(action, plan=plan)
-    assert {outcome for outcome, _ in done.values()} == {Outcome.refused}
+    assert {outcome for outcome, _ in done.values()} == {FileOutcome.refused}
     # Linux has another word where it guards files of others against links.
     words = ("permission denied", "operation not permitted")
     assert all(reason.endswith(words) for _, reason in done.values())
@@ -490,8 +490,8 @@ def test_killed_half_way_the_same_command_does_the_rest(here, action, step):
     if action != "delete":
         check_nothing_lost(here)
     done = [outcome for outcome, _ in here.run(action).values()]
-    assert {*done} <= {Outcome.done_before, here.action(action).outcome}
-    assert Outcome.done_before in done
+    assert {*done} <= {FileOutcome.done_before, here.action(action).outcome}
+    assert FileOutcome.done_before in done
     check_done(here, action)
 
 
@@ -560,7 +560,7 @@ def test_paths_of_any_bytes(here):
     shutil.copy(here.folder / "lake.png", odd)
     add(here.dsn, Path(odd))
     done = here.run("trash")
-    assert done["odd \\n\\xff # \\\\n.png"] == (Outcome.moved, "")
+    assert done["odd \\n\\xff # \\\\n.png"] == (FileOutcome.moved, "")
     assert not os.path.lexists(odd)
     [*restore(here.conn, here.trash)]
     assert Path(odd).read_bytes() == here.before["lake.png"]

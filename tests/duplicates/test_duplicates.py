@@ -8,7 +8,7 @@ import networkx as nx
 import psycopg
 import pytest
 
-from imgdb.duplicates.groups import Choice, duplicates
+from imgdb.duplicates.groups import DuplicateChoice, duplicates
 
 CONNECTED = (
     "SELECT image_id, first_image_id FROM imgdb._connected_images(of_images => %s,"
@@ -38,7 +38,7 @@ def test_groups_are_those_of_the_model(database, seed):
             choice |= {"least_bytes": draw.choice((0, 0, 2000))}
             choice |= {"least_pixels": draw.choice((0, 0, 20_000))}
             linked = {tuple(draw.sample(ids, 2)) for _ in range(draw.choice((0, 0, 6)))}
-            found = duplicates(conn, Choice(**choice), sorted(linked))
+            found = duplicates(conn, DuplicateChoice(**choice), sorted(linked))
             assert {frozenset(m.image_id for m in group.members) for group in found} == (
                 model.groups(library, linked=linked, **choice)
             ), choice
@@ -100,7 +100,7 @@ def test_what_is_said_of_a_group(database, seed):
         rows = model.fill(conn, draw, count=60, marks=3).rows
         for keep, order in KEEP.items():
             against = draw.choice((None, "old"))
-            found = duplicates(conn, Choice(against=against, keep=keep))
+            found = duplicates(conn, DuplicateChoice(against=against, keep=keep))
             assert found
             for group in found:
                 members = [rows[member.image_id] for member in group.members]
@@ -113,7 +113,7 @@ def test_what_is_said_of_a_group(database, seed):
                 )
             sizes = [group.reclaimable_bytes for group in found]
             assert sizes == sorted(sizes, reverse=True)
-            first = duplicates(conn, Choice(against=against, keep=keep, limit=2))
+            first = duplicates(conn, DuplicateChoice(against=against, keep=keep, limit=2))
             assert first == found[:2]
 
 
@@ -166,13 +166,13 @@ def test_the_far_end_of_a_chain_stays(database):
             "UPDATE imgdb.image SET phash = (1 << (4 * image_id::integer)) - 1, flat = false,"
             " missing_since = NULL, sha256 = sha256(image_id::text::bytea), width = 100 - image_id"
         )
-        (group,) = duplicates(conn, Choice(max_distance=4))
+        (group,) = duplicates(conn, DuplicateChoice(max_distance=4))
         assert len(group.members) == len({row.path for row in library.rows.values()}) > 3
         assert [m.distance for m in group.members] == [4 * n for n in range(len(group.members))]
         assert group.removable == group.members[1:2]
         # Nor does what a person said is different from what is kept, however near it is.
         conn.execute(model.MARK, [m.image_id for m in group.members[:2]])
-        (again,) = duplicates(conn, Choice(max_distance=64))
+        (again,) = duplicates(conn, DuplicateChoice(max_distance=64))
         assert [m.image_id for m in again.members] == [m.image_id for m in group.members]
         assert again.removable == [m for m in again.members[1:] if m.distance != 4]
 
@@ -180,7 +180,7 @@ def test_the_far_end_of_a_chain_stays(database):
 def test_images_in_a_folder_are_kept_first(database):
     with psycopg.connect(database, autocommit=True) as conn:
         rows = model.fill(conn, random.Random(5), count=60, marks=0).rows
-        found = duplicates(conn, Choice(keep_in="/c", keep="newest"))
+        found = duplicates(conn, DuplicateChoice(keep_in="/c", keep="newest"))
     for group in found:
         members = [rows[member.image_id] for member in group.members]
         inside = [row for row in members if row.path.startswith("/c/")]
@@ -199,7 +199,7 @@ def test_a_chain_shows_by_its_diameter(database):
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('one')")
         for name, value in (("a", 0), ("b", 0xF), ("c", 0xFF), ("d", 0xFFF)):
             conn.execute(ADD, (name, value))
-        (group,) = duplicates(conn, Choice(max_distance=4))
+        (group,) = duplicates(conn, DuplicateChoice(max_distance=4))
         assert (len(group.members), group.diameter, group.tier) == (4, 12, "near")
         # Of imported hashes there is no file that could be removed, or be kept for another.
         assert (group.removable, group.reclaimable_bytes) == ([], 0)
@@ -213,7 +213,7 @@ def test_a_file_is_not_removed_for_one_in_an_archive(database):
             " sha256 = sha256('x'), width = image_id * 100, path = CASE image_id WHEN %s"
             " THEN '/a.zip!/big.png' ELSE '/small.png' END", (max(rows),),
         )  # fmt: skip
-        (group,) = duplicates(conn, Choice())
+        (group,) = duplicates(conn, DuplicateChoice())
     assert [(m.path, m.removable) for m in group.members] == [
         ("/small.png", False),
         ("/a.zip!/big.png", False),
@@ -234,11 +234,11 @@ def test_a_file_is_not_removed_for_one_in_an_archive(database):
 def test_bad_arguments(database, choice, sqlstate):
     with psycopg.connect(database, autocommit=True) as conn:
         with pytest.raises(psycopg.DatabaseError) as error:
-            duplicates(conn, Choice(**choice))
+            duplicates(conn, DuplicateChoice(**choice))
         assert error.value.sqlstate == sqlstate
         assert error.value.diag.message_hint
 
 
 def test_no_images_make_no_groups(database):
     with psycopg.connect(database, autocommit=True) as conn:
-        assert duplicates(conn, Choice(other_folders=True)) == []
+        assert duplicates(conn, DuplicateChoice(other_folders=True)) == []

@@ -11,7 +11,7 @@ import pytest
 from library import add, scene, shelf
 from servers import embedded_only
 
-from imgdb.duplicates.groups import Choice, duplicates
+from imgdb.duplicates.groups import DuplicateChoice, duplicates
 from imgdb.duplicates.marks import mark_different, marks, take_back
 from imgdb.errors import UnknownName, UsageError
 from imgdb.ingest.options import Options
@@ -38,7 +38,9 @@ def marked(conn):
 
 
 def grouped(conn):
-    return [{Path(m.path).name for m in group.members} for group in duplicates(conn, Choice())]
+    return [
+        {Path(m.path).name for m in group.members} for group in duplicates(conn, DuplicateChoice())
+    ]
 
 
 def found(conn, file):
@@ -84,7 +86,7 @@ def test_a_mark_holds_in_every_collection_of_the_file(conn, database, folder):
     mark_different(conn, ["lake.png", "lake-soft.png"])
     add(database, folder / "lake.png", folder / "lake-soft.png", collection="other")
     with psycopg.connect(database, autocommit=True) as other:
-        assert duplicates(other, Choice(collection="other")) == []
+        assert duplicates(other, DuplicateChoice(collection="other")) == []
         # Said anew, it is said of all of them.
         assert mark_different(conn, ["lake.png", "lake-soft.png"]) == 3
         assert take_back(conn, ["lake.png"], collection="other") == 2

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from imgdb.duplicates.groups import Found, Group
-from imgdb.duplicates.plan import Entry, UnknownPlan, read_plan, write_plan
+from imgdb.duplicates.groups import Group, GroupRow
+from imgdb.duplicates.plan import PlannedFile, UnknownPlan, read_plan, write_plan
 from imgdb.errors import UsageError
 
 NAMES = (
@@ -19,7 +19,7 @@ NAMES = (
 
 
 def member(path, *, keeper=False, removable=True, pixels=100, number=1):
-    return Found(
+    return GroupRow(
         group_id=1, tier="near", diameter=4, images=2, reclaimable_bytes=10, path=path,
         keeper=keeper, removable=removable and not keeper, distance=0 if keeper else 4,
         ahash_distance=0, dhash_distance=0, phash_distance=0, whash_distance=0, same_bytes=False,
@@ -128,7 +128,7 @@ def test_a_plan_that_was_cut_off(plan):
         (last,) = read.refused or read.groups[0].remove[len(whole) - 1 :] or [None]
         assert last is None or last.line == whole[-1].line
         assert read.groups[0].remove[: len(whole) - 1] == whole[:-1]
-        if isinstance(last, Entry):
+        if isinstance(last, PlannedFile):
             assert last.path != whole[-1].path and last.sha256 == whole[-1].sha256
 
 

@@ -11,13 +11,13 @@ from hash_sets import flipped
 from library import add, scene
 from PIL import Image
 from servers import embedded_only
-from test_orientations import ORIGINALS, turn
 
+from examples import ORIGINALS, turn
 from imgdb.duplicates import turned_copies
-from imgdb.duplicates.groups import Choice, duplicates
+from imgdb.duplicates.groups import DuplicateChoice, duplicates
 from imgdb.duplicates.turned_copies import TurnedHashes, turned_pairs
 from imgdb.hashes.orientations import AS_IS, ONE_OF_TWO, ORIENTATIONS, by_words
-from imgdb.hashes.values import distance
+from imgdb.hashes.values import bit_distance
 
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
@@ -64,7 +64,7 @@ def test_groups_are_the_components_of_comparing_everything(database, seed, way):
             marks = {tuple(sorted(draw.sample(sorted(hashes), 2))) for _ in range(60)}
             conn.cursor().executemany(MARK, sorted(marks))
         against = way == "against"
-        choice = Choice(
+        choice = DuplicateChoice(
             max_distance=4,
             other_folders=way == "folders",
             collection="a" if against else None,
@@ -86,9 +86,9 @@ def test_groups_are_the_components_of_comparing_everything(database, seed, way):
             return False
         if against and homes[a] == homes[b]:
             return False
-        apart = [distance(hashes[a], hashes[b])]
-        apart += [distance(one, hashes[b]) for one in turns(a)]
-        apart += [distance(one, hashes[a]) for one in turns(b)]
+        apart = [bit_distance(hashes[a], hashes[b])]
+        apart += [bit_distance(one, hashes[b]) for one in turns(a)]
+        apart += [bit_distance(one, hashes[a]) for one in turns(b)]
         return min(apart) <= 4
 
     found = {frozenset(member.image_id for member in group.members) for group in groups}
@@ -148,9 +148,13 @@ def test_either_of_two_may_be_the_turned_one(database, tmp_path, orientation):
     turn(scene(5, (640, 480)), orientation).save(tmp_path / "b.png")
     add(database, tmp_path / "a.png", tmp_path / "b.png")
     with psycopg.connect(database, autocommit=True) as conn:
-        known = turned_copies.turn_images(turned_copies.turnable(conn, Choice()), "phash", jobs=1)
-        pairs = turned_pairs(conn, Choice(), known)
-        (group,) = turned_copies.oriented(duplicates(conn, Choice(), pairs), known, "phash")
+        known = turned_copies.turn_images(
+            turned_copies.turnable(conn, DuplicateChoice()), "phash", jobs=1
+        )
+        pairs = turned_pairs(conn, DuplicateChoice(), known)
+        (group,) = turned_copies.oriented(
+            duplicates(conn, DuplicateChoice(), pairs), known, "phash"
+        )
     keeper, other = group.members
     assert Path(keeper.path).name == "b.png"
     assert (keeper.orientation, other.orientation) == (

@@ -21,7 +21,7 @@ from imgdb.hashes.fingerprint import (
     read_source,
 )
 from imgdb.hashes.scaled import measure, read_reduced
-from imgdb.hashes.values import ALGORITHMS, distance
+from imgdb.hashes.values import ALGORITHMS, bit_distance
 from imgdb.hashes.whash import block_sums
 from imgdb.pictures import loader
 
@@ -47,7 +47,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def moved(path: Path) -> dict[str, int]:
     one, two = fingerprint(path), fingerprint(path, decode="scaled")
-    return {name: distance(getattr(one, name), getattr(two, name)) for name in ALGORITHMS}
+    return {name: bit_distance(getattr(one, name), getattr(two, name)) for name in ALGORITHMS}
 
 
 def test_what_is_recorded(tmp_path):

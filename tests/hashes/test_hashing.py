@@ -19,7 +19,7 @@ from imgdb.hashes.exact import hash_grey, read_alike, read_grey
 from imgdb.hashes.values import (
     ALGORITHMS,
     Hashes,
-    distance,
+    bit_distance,
     from_bigint,
     from_hex,
     is_flat,
@@ -191,7 +191,7 @@ def test_signed_and_unsigned(signed):
 @given(bigints, bigints)
 def test_distance_is_imagehash_s(a, b):
     theirs = imagehash.hex_to_hash(to_hex(a)) - imagehash.hex_to_hash(to_hex(b))
-    assert distance(a, b) == distance(b, a) == theirs
+    assert bit_distance(a, b) == bit_distance(b, a) == theirs
 
 
 def test_bits_are_row_by_row_first_bit_first():

@@ -1,7 +1,6 @@
 """Turned and mirrored pictures: hashed as if they were turned by hand, found, and told apart."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -11,21 +10,12 @@ from library import add, scene
 from PIL import Image, ImageOps
 from servers import embedded_only
 
+from examples import ORIGINALS, turn
 from imgdb.hashes import orientations
 from imgdb.hashes.exact import hash_grey, read_grey
 from imgdb.hashes.orientations import AS_IS, ORIENTATIONS, WORDS
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.search import images
-
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "images").glob("*[!-]*.jpg"))
-ORIGINALS = [path for path in EXAMPLES if "--" not in path.name]
-
-
-def turn(picture, orientation):
-    """Mirror left to right, then turn clockwise, as the definition says."""
-    if orientation.mirrored:
-        picture = ImageOps.mirror(picture)
-    return picture.rotate(-orientation.degrees, expand=True)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

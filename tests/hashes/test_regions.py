@@ -9,7 +9,7 @@ from make_region_vectors import PICTURES, PLANS, ROOT, VECTORS, regions_of
 from PIL import Image
 
 from imgdb.hashes import resample, values
-from imgdb.hashes.regions import ASKED, STORED, Plan, Region, find_regions
+from imgdb.hashes.regions import ASKED, STORED, Region, RegionPlan, find_regions
 from imgdb.pictures import loader
 
 
@@ -32,7 +32,7 @@ def test_values_are_for_ever(picture, plan):
 @pytest.mark.parametrize("seed", range(2))
 def test_equal_to_the_twin(seed):
     grey = patches(seed, (92, 88))
-    plan = Plan(side=320, limit=8)
+    plan = RegionPlan(side=320, limit=8)
     found = find_regions(grey, plan)
     assert found == region_twin.find(grey, plan)
     assert len(found) == 8
@@ -42,7 +42,7 @@ def test_the_resize_is_the_pinned_one(monkeypatch):
     """Tall pictures are those that Pillow 13 would resize in another order."""
     grey = patches(1, (160, 960))
     shrunk = Image.fromarray(resample._resize_in_passes(grey, (52, 320)))
-    twin = region_twin.find(shrunk, Plan(side=320, limit=64))
+    twin = region_twin.find(shrunk, RegionPlan(side=320, limit=64))
     assert [found.hash for found in find_regions(grey)] == [found.hash for found in twin]
     assert len(twin) > 8
 
@@ -75,7 +75,7 @@ def test_flat_pictures_have_none():
 
 def test_no_more_than_the_limit_in_the_same_order():
     grey = patches(2, (320, 240))
-    few, many = find_regions(grey, Plan(320, 5)), find_regions(grey, Plan(320, 64))
+    few, many = find_regions(grey, RegionPlan(320, 5)), find_regions(grey, RegionPlan(320, 64))
     assert len(few) == 5 and len(many) == 64
     assert many[:5] == few
 
@@ -83,12 +83,12 @@ def test_no_more_than_the_limit_in_the_same_order():
 def test_a_crop_of_a_picture_that_is_not_shrunk_keeps_its_small_regions():
     grey = patches(3, (320, 240))
     left, top, right, bottom = 64, 32, 256, 192
-    crop = find_regions(grey.crop((left, top, right, bottom)), Plan(320, 1000))
-    whole = {found.hash for found in find_regions(grey, Plan(320, 1000))}
+    crop = find_regions(grey.crop((left, top, right, bottom)), RegionPlan(320, 1000))
+    whole = {found.hash for found in find_regions(grey, RegionPlan(320, 1000))}
     # An extreme that is hidden by a stronger one outside may come to light.
     kept = [found for found in crop if found.hash in whole]
     assert len(kept) > 0.8 * len(crop) > 40
-    by_hash = {found.hash: found for found in find_regions(grey, Plan(320, 1000))}
+    by_hash = {found.hash: found for found in find_regions(grey, RegionPlan(320, 1000))}
     for found in kept:
         box = (found.left + left, found.top + top, found.width, found.height)
         assert by_hash[found.hash].box == box
@@ -98,12 +98,12 @@ def test_a_crop_of_a_picture_that_is_not_shrunk_keeps_its_small_regions():
 def test_edited_photos_share_regions(name):
     """Of each example some regions stand near those of its edits, and none near another's."""
 
-    def hashes(file: str, plan: Plan) -> list[int]:
+    def hashes(file: str, plan: RegionPlan) -> list[int]:
         grey = loader.load(ROOT / "examples" / "images" / file).grey
         return [found.hash for found in find_regions(grey, plan)]
 
     def alike(asked: list[int], stored: list[int]) -> int:
-        return sum(any(values.distance(a, b) <= 8 for b in stored) for a in asked)
+        return sum(any(values.bit_distance(a, b) <= 8 for b in stored) for a in asked)
 
     stored = hashes(f"{name}.jpg", STORED)
     assert alike(hashes(f"{name}--cropped.jpg", ASKED), stored) >= 8

@@ -57,9 +57,9 @@ def test_rows_are_those_of_append_buckets(space, masks, hashes):
 
 def test_an_array_goes_out_in_parts(monkeypatch):
     hashes = np.random.default_rng(8).integers(-(2**63), 2**63 - 1, 5000, dtype=np.int64)
-    whole = b"".join(buckets.rows(1, hashes, [-1 << 56, 0xFF]))
+    whole = b"".join(buckets.bucket_rows(1, hashes, [-1 << 56, 0xFF]))
     monkeypatch.setattr(buckets, "_PART", 300)
-    parts = list(buckets.rows(1, hashes, [-1 << 56, 0xFF]))
+    parts = list(buckets.bucket_rows(1, hashes, [-1 << 56, 0xFF]))
     assert len(parts) == 35
     assert b"".join(parts) == whole
 

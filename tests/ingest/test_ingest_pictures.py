@@ -9,8 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from outcomes import COLLECTIONS, SUITES, Outcome, files, read_table
-from test_loader_outcomes import FOLDER, same, unlisted
+from outcomes import COLLECTIONS, FOLDER, SUITES, Outcome, files, read_table, same, unlisted
 
 from imgdb.hashes.values import to_hex
 from imgdb.paths import path_text

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgdb.errors import UsageError
-from imgdb.paths import shell_word
-from imgdb.pictures.loader import path_from_text, path_text
+from imgdb.paths import path_from_text, path_text, shell_word
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from folders import paint
 # Root may read everything: then somebody else looks, once all modules are loaded.
 LOOK = """
 import json, os, sys
-from imgdb import loader, walk
+from imgdb.pictures.decoding import prepare
+from imgdb.ingest import walk
+from imgdb.pictures import loader
 from imgdb.errors import PictureError
 
-loader.prepare()
+prepare()
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -18,7 +18,7 @@ from outcomes import (
     Run,
     examine,
     files,
-    prepare,
+    prepare_all,
     write_table,
 )
 
@@ -31,7 +31,7 @@ def tells(row: Outcome, name: str) -> bool:
 
 
 def main(folder: Path, names: list[str]) -> None:
-    prepare()
+    prepare_all()
     runs: list[Run] = []
     for name in names or sorted(SUITES | COLLECTIONS):
         found = [examine(file, path) for file, path in files(folder, name)]

@@ -22,7 +22,7 @@ from PIL import Image
 
 from imgdb.errors import PictureError
 from imgdb.hashes import resample
-from imgdb.hashes.exact import is_tiny, read_alike
+from imgdb.hashes.exact import is_read_alike, read_alike
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.pictures import loader
 
@@ -46,7 +46,7 @@ def alike(pictures: Iterator[Image.Image]) -> Iterator[list[Image.Image]]:
     """Put neighbours of one size together, if they are tiny."""
     greys: list[Image.Image] = []
     for grey in pictures:
-        if greys and (len(greys) == 64 or grey.size != greys[0].size or not is_tiny(grey)):
+        if greys and (len(greys) == 64 or grey.size != greys[0].size or not is_read_alike(grey)):
             yield greys
             greys = []
         greys.append(grey)

@@ -20,7 +20,7 @@ KEY_RIGHT, KEY_LEFT = "\ue014", "\ue012"
 
 def figures(name, default, step, harm):
     found = tuple(min(1, (distance + 1) * step) for distance in range(33))
-    wrong = tuple(confidence.count([harm * distance**3] * 40) for distance in range(33))
+    wrong = tuple(confidence.mean_rate([harm * distance**3] * 40) for distance in range(33))
     return HashFigures(
         name=name,
         default=default,

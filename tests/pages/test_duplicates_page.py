@@ -11,9 +11,9 @@ from browser import PHONE
 from folders import paint
 from library import add, scene, shelf
 from servers import embedded_only
-from test_orientations import turn
 
-from imgdb.duplicates.groups import Choice, Found, Group
+from examples import turn
+from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow
 from imgdb.hashes.orientations import ORIENTATIONS
 from imgdb.pages import render
 from imgdb.pages.duplicates import duplicates_page
@@ -23,7 +23,7 @@ HOSTILE = "<img src=x onerror=alert(1)> it's.jpg"
 
 
 def member(path, bits, **changed):
-    found = Found(
+    found = GroupRow(
         group_id=1, tier="near", diameter=4, images=3, reclaimable_bytes=5_200_000,
         path=path_text(path), keeper=bits == 0, removable=bits > 0, distance=bits,
         ahash_distance=bits, dhash_distance=bits + 1, phash_distance=bits, whash_distance=None,
@@ -52,7 +52,7 @@ def page(tmp_path_factory):
         ),
     ]  # fmt: skip
     path = folder / "out.html"
-    render.write_page(path, duplicates_page(groups, choice=Choice(), max_distance=8))
+    render.write_page(path, duplicates_page(groups, choice=DuplicateChoice(), max_distance=8))
     return path, files, hostile
 
 
@@ -126,7 +126,7 @@ def test_the_command_writes_it(cli, database, tmp_path):
 
 
 def test_nothing_found_is_a_page_too(tmp_path):
-    said = duplicates_page([], choice=Choice(tier="same-bytes"), max_distance=8)
+    said = duplicates_page([], choice=DuplicateChoice(tier="same-bytes"), max_distance=8)
     assert "No duplicates." in said and "same bytes only" in said
 
 
@@ -140,7 +140,7 @@ def test_the_keeper_is_turned_as_a_copy_is(browser, tmp_path):
         turn(scene(1), orientation).save(copy)
         members.append(member(copy, 2, orientation=orientation.words))
     path = tmp_path / "out.html"
-    page = duplicates_page([group(*members)], choice=Choice(), max_distance=8)
+    page = duplicates_page([group(*members)], choice=DuplicateChoice(), max_distance=8)
     render.write_page(path, page)
     browser.open(path)
     assert texts(browser, ".tag.turned") == [orientation.words for orientation in ORIENTATIONS[1:]]

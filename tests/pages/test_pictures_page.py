@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from imgdb.pictures.loader import FORMATS, REASONS, path_text
+from imgdb.paths import path_text
+from imgdb.pictures.formats import FORMATS
+from imgdb.pictures.reasons import REASONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pictures.md").read_text(encoding="utf-8")
 

@@ -54,7 +54,7 @@ def with_content(monkeypatch, content):
         )
     )
     monkeypatch.setattr(render, "_environment", lambda: environment)
-    return lambda **values: render.render("page.html", parts=["pictures"], **values)
+    return lambda **values: render.render_page("page.html", parts=["pictures"], **values)
 
 
 def test_a_value_is_never_markup(monkeypatch):

@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import tarfile
-import zipfile
 
 import pytest
+from archive_files import TARS, pack
 from commands import Command
 from folders import failures, paint, picture, row_versions, stored
 from servers import embedded_only
@@ -16,8 +16,6 @@ from servers import embedded_only
 from imgdb.errors import PictureError
 from imgdb.pictures import archives
 from imgdb.pictures.archives import archive_of, entries, member_text
-
-TARS = {".tar": "w", ".tar.gz": "w:gz", ".tar.bz2": "w:bz2", ".txz": "w:xz"}
 
 
 @pytest.fixture
@@ -36,22 +34,6 @@ def png(seed):
     file = io.BytesIO()
     picture(seed).save(file, "PNG")
     return file.getvalue()
-
-
-def pack(path, members):
-    """Write an archive of the kind that its name says."""
-    if archives.is_zip(str(path)):
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in members.items():
-                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-        return path
-    mode = next(mode for suffix, mode in TARS.items() if path.name.endswith(suffix))
-    with tarfile.open(path, mode) as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 @embedded_only

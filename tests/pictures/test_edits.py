@@ -12,7 +12,7 @@ from PIL import Image
 from imgdb.errors import UsageError
 from imgdb.hashes.copies import SIDE, fingerprint_copy, hash_copies
 from imgdb.hashes.fingerprint import fingerprint
-from imgdb.hashes.values import ALGORITHMS, distance
+from imgdb.hashes.values import ALGORITHMS, bit_distance
 from imgdb.pictures import loader
 from imgdb.pictures.edits import BY_NAME, EDITS, chosen, encoded
 
@@ -118,7 +118,7 @@ def test_what_no_hash_finds_does_not_count(tmp_path):
     scene().save(tmp_path / "a.png")
     original = fingerprint(tmp_path / "a.png")
     copy = fingerprint_copy(BY_NAME["flip"], scene())
-    assert min(distance(getattr(original, n), getattr(copy, n)) for n in ALGORITHMS) > 10
+    assert min(bit_distance(getattr(original, n), getattr(copy, n)) for n in ALGORITHMS) > 10
     assert [edit.name for edit in EDITS if not edit.counts] == ["flip"]
 
 
@@ -141,7 +141,7 @@ def test_saved_without_loss_is_at_distance_0(tmp_path):
             assert copies.sha256 == source.sha256
         original = fingerprint(file)
         for name in ALGORITHMS:
-            assert distance(getattr(copies.hashes[0], name), getattr(original, name)) <= 1
+            assert bit_distance(getattr(copies.hashes[0], name), getattr(original, name)) <= 1
 
 
 def test_large_pictures_are_reduced_first(tmp_path):
@@ -152,7 +152,7 @@ def test_large_pictures_are_reduced_first(tmp_path):
     assert [copy.phash is None for copy in copies.hashes] == [False, False]
     assert copies.hashes[0].dhash is None
     reduced = fingerprint_copy(BY_NAME["png"], large.resize((SIDE, 30), Image.Resampling.LANCZOS))
-    assert distance(copies.hashes[0].phash, reduced.phash) <= 4
+    assert bit_distance(copies.hashes[0].phash, reduced.phash) <= 4
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2)])

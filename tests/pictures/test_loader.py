@@ -11,6 +11,7 @@ from PIL import Image
 
 from imgdb.errors import PictureError
 from imgdb.pictures import loader
+from imgdb.pictures.reasons import REASONS
 
 
 def gradient(size: tuple[int, int] = (96, 64)) -> Image.Image:
@@ -20,7 +21,7 @@ def gradient(size: tuple[int, int] = (96, 64)) -> Image.Image:
 def refusal(path: Path | str) -> str:
     with pytest.raises(PictureError) as caught:
         loader.load(path)
-    assert caught.value.reason in loader.REASONS
+    assert caught.value.reason in REASONS
     assert "\n" not in str(caught.value)
     return caught.value.reason
 

@@ -12,13 +12,14 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pictures import SIZE, bmp, chunk, encode, every_format, png, scene, tiff
+from pictures import SIZE, bmp, chunk, encode, every_format, load, png, scene, tiff
 from PIL import Image, UnidentifiedImageError
-from test_loader_formats import load
 
 from imgdb.errors import PictureError
 from imgdb.pictures import loader
-from imgdb.pictures.reasons import explained
+from imgdb.pictures.decoding import prepare
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.reasons import REASONS, picture_errors, reason_in_words
 from imgdb.pictures.structure import webp_size
 
 FILES = every_format()
@@ -26,12 +27,12 @@ PIXELS = SIZE[0] * SIZE[1]
 NOW = datetime.now(UTC)
 
 
-def reason(content: bytes, *, max_pixels: int = loader.MAX_PIXELS) -> str:
+def reason(content: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
     try:
         loader.load_stream(BytesIO(content), byte_size=None, modified_at=NOW, max_pixels=max_pixels)
     except PictureError as error:
         assert "\n" not in str(error)
-        assert error.reason in loader.REASONS
+        assert error.reason in REASONS
         return error.reason
     return "accepted"
 
@@ -122,7 +123,7 @@ def test_the_pixel_limit_holds_for_every_format(name: str) -> None:
 
 def test_the_pixel_limit_holds_for_heif() -> None:
     pytest.importorskip("pillow_heif")
-    loader.prepare()
+    prepare()
     content = encode(scene(), "HEIF")
     assert reason(content, max_pixels=PIXELS) == "accepted"
     assert reason(content, max_pixels=PIXELS - 1) == "too-large"
@@ -204,9 +205,10 @@ def test_bombs_take_no_memory(tmp_path: Path) -> None:
         (tmp_path / str(number)).write_bytes(content)
     program = (
         "import resource, sys\n"
-        "from imgdb import loader\n"
+        "from imgdb.pictures import loader\n"
+        "from imgdb.pictures.decoding import prepare\n"
         "from imgdb.errors import PictureError\n"
-        "loader.prepare()\n"
+        "prepare()\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)\n"
         "for path in sys.argv[1:]:\n"
@@ -322,24 +324,25 @@ def test_a_damaged_member_of_an_archive() -> None:
     ],
 )  # fmt: skip
 def test_every_exception_has_a_reason(raised: Exception, wanted: str) -> None:
-    with pytest.raises(PictureError) as caught, explained("TIFF"):
+    with pytest.raises(PictureError) as caught, picture_errors("TIFF"):
         raise raised
     assert caught.value.reason == wanted
     assert "\n" not in caught.value.detail
     assert "0x7f" not in caught.value.detail
     assert len(caught.value.detail) <= 200
-    assert loader.explain(caught.value).startswith(loader.REASONS[wanted])
+    assert reason_in_words(caught.value).startswith(REASONS[wanted])
 
 
 def test_memory_that_runs_out_is_said_so() -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     program = (
         "import resource\n"
-        "from imgdb import loader\n"
+        "from imgdb.pictures import loader\n"
+        "from imgdb.pictures.decoding import prepare\n"
         "from imgdb.errors import PictureError\n"
         "from PIL import Image\n"
         "import sys\n"
-        "loader.prepare()\n"
+        "prepare()\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)\n"
         "try:\n"

@@ -1,16 +1,14 @@
 """Every format gives the same scene, with the numbers of the file, whatever the file is called."""
 
-from datetime import UTC, datetime
-from io import BytesIO
-
 import imagehash
 import numpy as np
 import pytest
-from pictures import SIZE, encode, every_format, grey_array, scene
+from pictures import SIZE, encode, every_format, grey_array, load, scene
 from PIL import Image, features
 
 from imgdb.errors import PictureError
-from imgdb.pictures import loader
+from imgdb.pictures.decoding import prepare
+from imgdb.pictures.formats import FORMATS
 
 FILES = every_format()
 KINDS = {
@@ -48,12 +46,6 @@ LOSSLESS = [
 ]
 
 
-def load(content: bytes, decode: loader.Decode = "exact") -> loader.Picture:
-    return loader.load_stream(
-        BytesIO(content), byte_size=len(content), modified_at=datetime.now(UTC), decode=decode
-    )
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_every_format_shows_the_scene(name: str) -> None:
     picture = load(FILES[name])
@@ -75,7 +67,7 @@ def test_lossless_formats_give_the_very_grey_of_pillow(name: str) -> None:
 
 
 def test_every_format_of_the_list_is_tried() -> None:
-    assert {load(content).format for content in FILES.values()} | {"HEIF"} == set(loader.FORMATS)
+    assert {load(content).format for content in FILES.values()} | {"HEIF"} == set(FORMATS)
 
 
 def test_heif_or_a_word_on_what_it_needs() -> None:
@@ -87,7 +79,7 @@ def test_heif_or_a_word_on_what_it_needs() -> None:
             load(heif)
         assert caught.value.reason == "unsupported-format"
         return
-    loader.prepare()
+    prepare()
     picture = load(encode(scene(), "HEIF", quality=90))
     assert (picture.format, picture.grey.size, picture.frames) == ("HEIF", SIZE, 1)
     assert imagehash.phash(picture.grey) - imagehash.phash(scene()) <= 2

@@ -11,13 +11,13 @@ from pictures import (
     grey_array,
     grey_scene,
     grey_tiff,
+    load,
     on_white,
     png,
     scene,
     see_through,
 )
 from PIL import Image
-from test_loader_formats import load
 
 GREY = grey_array()
 DEEP = GREY.astype(np.uint16) * 257

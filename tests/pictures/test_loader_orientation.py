@@ -4,30 +4,10 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from pictures import chunk, encode, grey_array, grey_tiff, scene
-from PIL import Image, ImageOps
-from test_loader_formats import load
+from pictures import STORED, chunk, encode, exif_of, grey_array, grey_tiff, load, scene
+from PIL import ImageOps
 
-ORIENTATION = 0x0112
-
-# What a camera stores when the upright picture is to be seen by way of an orientation.
-STORED = {
-    1: lambda upright: upright,
-    2: ImageOps.mirror,
-    3: lambda upright: upright.transpose(Image.Transpose.ROTATE_180),
-    4: ImageOps.flip,
-    5: lambda upright: upright.transpose(Image.Transpose.TRANSPOSE),
-    6: lambda upright: upright.transpose(Image.Transpose.ROTATE_90),
-    7: lambda upright: upright.transpose(Image.Transpose.TRANSVERSE),
-    8: lambda upright: upright.transpose(Image.Transpose.ROTATE_270),
-}
 GREY = grey_array()
-
-
-def exif_of(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    return exif
 
 
 def check(content: bytes, tolerance: float = 0) -> None:

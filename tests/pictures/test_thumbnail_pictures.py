@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from outcomes import COLLECTIONS, SUITES, Outcome, files, read_table
-from test_loader_outcomes import FOLDER, same, unlisted
+from outcomes import COLLECTIONS, FOLDER, SUITES, Outcome, files, read_table, same, unlisted
 
 from imgdb.paths import path_text
 from imgdb.pictures.thumbnail import Thumbnail

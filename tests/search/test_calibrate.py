@@ -13,7 +13,7 @@ from servers import embedded_only
 
 from imgdb.hashes.copies import hash_copies
 from imgdb.hashes.fingerprint import fingerprint
-from imgdb.hashes.values import distance
+from imgdb.hashes.values import bit_distance
 from imgdb.pictures import loader
 
 EDITS = ("jpeg-30", "crop-10", "border-5", "flip")
@@ -88,7 +88,7 @@ def test_figures_are_those_of_brute_force_and_come_again(imgdb, database, folder
 
     def alike(one, other):
         names = ("ahash", "dhash", "phash", "whash")
-        return max(distance(getattr(one, n), getattr(other, n)) for n in names) <= 8
+        return max(bit_distance(getattr(one, n), getattr(other, n)) for n in names) <= 8
 
     pairs = [(a, b) for a in stored for b in stored if a != b and alike(stored[a], stored[b])]
     assert found["copies_left_out"] == len(pairs) >= 4
@@ -96,7 +96,8 @@ def test_figures_are_those_of_brute_force_and_come_again(imgdb, database, folder
         name = figures["hash"]
         for place, edit in enumerate(figures["edits"]):
             away = [
-                distance(getattr(stored[p], name), getattr(copies[p][place], name)) for p in stored
+                bit_distance(getattr(stored[p], name), getattr(copies[p][place], name))
+                for p in stored
             ]
             shares = [sum(bits <= radius for bits in away) / len(away) for radius in range(33)]
             assert edit["edit"] == EDITS[place]
@@ -104,7 +105,7 @@ def test_figures_are_those_of_brute_force_and_come_again(imgdb, database, folder
             assert edit["at_default"]["value"] == pytest.approx(shares[8], abs=1e-6)
             assert edit["needs"]["90"] == next((r for r in range(33) if shares[r] >= 0.9), None)
         wrong = [
-            distance(getattr(stored[other], name), getattr(copy, name))
+            bit_distance(getattr(stored[other], name), getattr(copy, name))
             for path in stored
             for copy in copies[path]
             for other in stored

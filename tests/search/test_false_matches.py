@@ -6,7 +6,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from imgdb.hashes.values import distance
+from imgdb.hashes.values import bit_distance
 from imgdb.search.calibration import false_matches as module
 from imgdb.search.calibration.false_matches import (
     LARGEST,
@@ -76,7 +76,7 @@ def alike(one, other):
     if one["sha256"] is not None and one["sha256"] == other["sha256"]:
         return True
     both = [n for n in HASHES if one[n] is not None and other[n] is not None]
-    return bool(both) and all(distance(one[n], other[n]) <= ALIKE for n in both)
+    return bool(both) and all(bit_distance(one[n], other[n]) <= ALIKE for n in both)
 
 
 def others(images, collection):
@@ -115,7 +115,7 @@ def counted(images, asked, space, collection):
             if other is original or other[space] is None or alike(original, other):
                 continue
             for value in copies.hashes:
-                counts[number, distance(other[space], value)] += 1 / len(copies.hashes)
+                counts[number, bit_distance(other[space], value)] += 1 / len(copies.hashes)
     return counts[:, : LARGEST + 1]
 
 

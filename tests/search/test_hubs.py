@@ -10,7 +10,7 @@ from folders import paint
 from hash_sets import flipped
 from servers import embedded_only
 
-from imgdb.hashes.values import distance, to_hex
+from imgdb.hashes.values import bit_distance, to_hex
 
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, flat, recipe)"
@@ -27,7 +27,7 @@ def model(images, radius, flood, collection, limit):
             paths[phash].append(path)
     found = []
     for one, held in paths.items():
-        near = sum(len(paths[other]) for other in paths if distance(one, other) <= radius)
+        near = sum(len(paths[other]) for other in paths if bit_distance(one, other) <= radius)
         found.append((one, len(held), near - 1, min(held)))
     hubs = [hub for hub in found if hub[2] > flood]
     return sorted(hubs, key=lambda hub: (-hub[2], -hub[1], hub[0]))[:limit]

@@ -91,12 +91,12 @@ def test_more_pictures_say_more():
 
 @given(st.lists(counts, min_size=1, max_size=50), st.floats(1, 1000))
 def test_a_count_lies_in_its_interval(per_picture, unit):
-    found = confidence.count(per_picture, unit)
+    found = confidence.mean_rate(per_picture, unit)
     assert 0 <= found.low <= found.value * (1 + 1e-9)
     assert found.value <= found.high
     assert found.high >= 3 * unit / len(per_picture)
 
 
 def test_none_seen_is_not_none_there():
-    assert confidence.count([0.0] * 30) == confidence.Rate(0, 0, 0.1)
-    assert confidence.count([0.0] * 30, unit=10).high == 1
+    assert confidence.mean_rate([0.0] * 30) == confidence.Rate(0, 0, 0.1)
+    assert confidence.mean_rate([0.0] * 30, unit=10).high == 1

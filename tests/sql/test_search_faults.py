@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import brute_force
 import psycopg
 import pytest
-from conftest import BINDIRS
+from servers import BINDIRS
 from spaces import INSERT, Space
 
 from imgdb import schema

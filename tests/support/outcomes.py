@@ -15,7 +15,10 @@ from PIL import Image
 
 from imgdb.errors import PictureError
 from imgdb.hashes import exact, values
+from imgdb.paths import path_text
 from imgdb.pictures import loader
+from imgdb.pictures.decoding import prepare
+from imgdb.pictures.reasons import REASONS
 
 TABLES = Path(__file__).parents[1] / "data" / "outcomes"
 
@@ -69,9 +72,9 @@ class Run(NamedTuple):
     peak: int
 
 
-def prepare() -> None:
+def prepare_all() -> None:
     """Import and set up once what every process would else do for itself."""
-    loader.prepare()
+    prepare()
     exact.hash_grey(Image.linear_gradient("L"))
 
 
@@ -81,7 +84,7 @@ def files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     for base in sorted((folder / name).glob(inside)):
         for path in sorted(base.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                yield loader.path_text(path.relative_to(base)), path
+                yield path_text(path.relative_to(base)), path
 
 
 def examine(file: str, path: Path) -> Run:
@@ -132,3 +135,27 @@ def write_table(name: str, rows: list[Outcome]) -> None:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(Outcome._fields)
         writer.writerows(rows)
+
+
+FOLDER = os.environ.get("IMGDB_TEST_PICTURES")
+
+
+# Their decoders have versions of their own, which may round otherwise.
+LOSSY = {"AVIF", "HEIF", "JPEG", "JPEG2000", "WEBP"}
+
+
+def unlisted(file: str, name: str) -> Outcome:
+    """Say what a file without a row should come to: pictures of collections are ordinary ones."""
+    ordinary = name in COLLECTIONS and Path(file).suffix.lower() in PICTURE_SUFFIXES
+    return Outcome(file, "accepted" if ordinary else "")
+
+
+def same(outcome: Outcome, wanted: Outcome) -> bool:
+    if VARIES.get(wanted.file) == outcome.outcome:
+        return True
+    if wanted.outcome == "":  # a file of another version of the set: it must only be survived
+        return outcome.outcome == "accepted" or outcome.outcome in REASONS
+    if not wanted.phash or not outcome.phash:
+        return outcome.outcome == wanted.outcome
+    bits = values.bit_distance(values.from_hex(outcome.phash), values.from_hex(wanted.phash))
+    return outcome[:-1] == wanted[:-1] and bits <= (2 if outcome.format in LOSSY else 0)

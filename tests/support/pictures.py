@@ -2,11 +2,15 @@
 
 import struct
 import zlib
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
+
+from imgdb.pictures import loader
+from imgdb.pictures.decoding import Decode
 
 SIZE = (200, 150)
 
@@ -168,3 +172,31 @@ def every_format() -> dict[str, bytes]:
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         files[f"{compression}.tif"] = encode(picture, "TIFF", compression=compression)
     return files
+
+
+def load(content: bytes, decode: Decode = "exact") -> loader.Picture:
+    return loader.load_stream(
+        BytesIO(content), byte_size=len(content), modified_at=datetime.now(UTC), decode=decode
+    )
+
+
+ORIENTATION = 0x0112
+
+
+# What a camera stores when the upright picture is to be seen by way of an orientation.
+STORED = {
+    1: lambda upright: upright,
+    2: ImageOps.mirror,
+    3: lambda upright: upright.transpose(Image.Transpose.ROTATE_180),
+    4: ImageOps.flip,
+    5: lambda upright: upright.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda upright: upright.transpose(Image.Transpose.ROTATE_90),
+    7: lambda upright: upright.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda upright: upright.transpose(Image.Transpose.ROTATE_270),
+}
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif

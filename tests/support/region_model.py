@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imgdb.hashes.regions import Region
-from imgdb.hashes.values import distance
+from imgdb.hashes.values import bit_distance
 
 SCALES = [2.0 ** ((third - 24) / 3) for third in range(49)]
 
@@ -38,7 +38,7 @@ def votes(query: Shown, image: Shown, max_distance: int) -> tuple[int, list[Plac
     cells: dict[tuple[int, float, float], list[Place]] = defaultdict(list)
     for a, asked in enumerate(query.regions):
         for s, stored in enumerate(image.regions):
-            if distance(asked.hash, stored.hash) > max_distance:
+            if bit_distance(asked.hash, stored.hash) > max_distance:
                 continue
             place = placed(query, a, asked, s, stored)
             bucket = bisect.bisect_right(SCALES, place.scale)

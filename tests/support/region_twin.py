@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgdb.hashes.regions import Plan, Region
+from imgdb.hashes.regions import Region, RegionPlan
 
 # Strength, x and y of the middle, side.
 Extreme = tuple[int, Fraction, Fraction, Fraction]
 
 
-def find(grey: Image.Image, plan: Plan) -> list[Region]:
+def find(grey: Image.Image, plan: RegionPlan) -> list[Region]:
     """Do as `find_regions` for a picture that need not be shrunk, and is a multiple of 4 wide."""
     assert max(grey.size) <= plan.side and grey.width % 4 == 0 and not plan.each_octave
     pixels = [[int(value) for value in row] for row in np.asarray(grey)]

@@ -8,8 +8,8 @@ import pytest
 from folders import paint
 
 from imgdb.ingest.task import picture_task
-from imgdb.ingest.walk import look
-from imgdb.workers.read_ahead import _read_ahead
+from imgdb.ingest.walk import look_at
+from imgdb.workers.read_ahead import read_ahead
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what is cached")
 
@@ -39,7 +39,7 @@ def test_a_file_is_in_memory_before_its_turn(tmp_path):
             pytest.skip("this file system keeps all files in memory")
     except OSError as error:
         pytest.skip(f"this file system does not tell: {error}")
-    _read_ahead(picture_task(look(str(path)), str(path), known=False))
+    read_ahead(picture_task(look_at(str(path)), str(path), known=False))
     given_up = time.monotonic() + PATIENCE
     while not all(is_cached(path, at) for at in range(0, size, 1 << 18)):
         assert time.monotonic() < given_up

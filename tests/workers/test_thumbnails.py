@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from archive_files import pack
 from folders import paint, picture
-from pictures import encode, every_format, scene, see_through
+from pictures import STORED, encode, every_format, exif_of, scene, see_through
 from PIL import Image
-from test_archives import pack
-from test_loader_orientation import STORED, exif_of
 
 from imgdb.errors import PictureError
 from imgdb.paths import path_text

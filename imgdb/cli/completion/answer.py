@@ -54,7 +54,7 @@ def fitting(app: typer.Typer, words: list[str]) -> Fitting:
     from typer.main import get_command
 
     *before, incomplete = words
-    place = Place(get_command(app))
+    place = Progress(get_command(app))
     for word in before:
         if not place.step(word):
             return Fitting()
@@ -63,7 +63,7 @@ def fitting(app: typer.Typer, words: list[str]) -> Fitting:
     return Fitting([(w, _one_line(s)) for w, s in words_found if w.isprintable()], found.files)
 
 
-class Place:
+class Progress:
     """How far a command line has come: the command, its options so far, and what is awaited."""
 
     def __init__(self, command: Any) -> None:

@@ -10,7 +10,7 @@ from imgdb.cli.completion import SHELLS
 from imgdb.errors import UsageError
 
 
-def script(shell: str) -> str:
+def shell_script(shell: str) -> str:
     """Return the script that has a shell complete imgdb's command lines."""
     return (resources.files(__package__) / f"imgdb.{shell}").read_text("utf-8")
 
@@ -26,7 +26,7 @@ def install(shell: str) -> tuple[Path, Path | None]:
     else:
         place = _folder("XDG_DATA_HOME", ".local/share") / f"imgdb/completion.{shell}"
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(script(shell), "utf-8")
+    place.write_text(shell_script(shell), "utf-8")
     if shell == "fish":
         return place, None
     settings = Path.home() / ".bashrc" if shell == "bash" else _folder("ZDOTDIR", "") / ".zshrc"

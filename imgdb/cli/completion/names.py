@@ -25,7 +25,7 @@ def collections(ctx: typer.Context) -> list[str]:
     return _ask(ctx, COLLECTIONS)
 
 
-def spaces(ctx: typer.Context) -> list[str]:
+def space_names(ctx: typer.Context) -> list[str]:
     """List the spaces; those of the four hashes and of regions are always there."""
     return _ask(ctx, SPACES) or [*HASHES, "region"]
 
@@ -43,7 +43,7 @@ def reasons() -> list[str]:
     return list(REASONS)
 
 
-def revisions() -> list[str]:
+def revision_names() -> list[str]:
     """List the schema's revisions."""
     from imgdb.schema import revisions
 

@@ -29,7 +29,7 @@ from imgdb.database.embedded.settings import (
     quoted,
 )
 from imgdb.database.embedded.sockets import SocketFolder
-from imgdb.database.embedded.trouble import explain, last_complaint
+from imgdb.database.embedded.trouble import last_complaint, with_advice
 from imgdb.errors import EmbeddedServerError
 
 LOG_LIMIT = 4_000_000  # bytes; a longer log is set aside at the next start
@@ -205,7 +205,7 @@ class Cluster:
         if done.returncode:
             complaint = last_complaint(done.stderr + done.stdout) or f"exit {done.returncode}"
             raise EmbeddedServerError(
-                f"cannot make a database in {self.home}: {explain(complaint)}"
+                f"cannot make a database in {self.home}: {with_advice(complaint)}"
             )
 
     def _configure(self) -> None:
@@ -243,7 +243,7 @@ class Cluster:
         with self.log.open("rb") as file:
             file.seek(begin)
             complaint = last_complaint(file.read().decode(errors="replace"))
-        why = explain(complaint) if complaint else "it was killed; try again"
+        why = with_advice(complaint) if complaint else "it was killed; try again"
         return EmbeddedServerError(f"PostgreSQL did not start: {why} (its log: {self.log})")
 
     # -- stopping -------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from imgdb.database.embedded.address import conninfo, url
 from imgdb.database.embedded.cluster import Cluster
 from imgdb.database.embedded.home import Home
 from imgdb.database.embedded.settings import DATABASE
-from imgdb.database.embedded.trouble import explained
+from imgdb.database.embedded.trouble import system_errors_explained
 from imgdb.database.embedded.users import Users
 from imgdb.errors import EmbeddedServerError
 
@@ -55,7 +55,7 @@ class Server:
         durable: bool = True,
     ) -> None:
         self.home = Path(os.path.realpath(home))
-        with explained(self.home):
+        with system_errors_explained(self.home):
             self.account = choose_account(account, self.home / "data")
         self._cluster = Cluster(
             self.home, self.account, bindir=bindir, settings=settings or {}, durable=durable
@@ -122,7 +122,7 @@ class Server:
         Where other imgdb processes use it, it stops when the last of them ends, and that is an
         error here; `now` closes their sessions instead. Other programs' sessions are closed.
         """
-        with self._mutex, explained(self.home):
+        with self._mutex, system_errors_explained(self.home):
             if not self._home.exists():
                 return False
             with self._home.locked():
@@ -142,7 +142,7 @@ class Server:
 
     def status(self) -> Status:
         """Tell what is there; nothing is made or started."""
-        with explained(self.home), contextlib.ExitStack() as stack:
+        with system_errors_explained(self.home), contextlib.ExitStack() as stack:
             if self._home.exists():  # nobody starts or stops it while we look
                 stack.enter_context(self._home.locked(shared=True))
             running = self._cluster.ready()
@@ -163,7 +163,7 @@ class Server:
     @contextlib.contextmanager
     def _starting(self) -> Iterator[int]:
         """Hold the home, made where it is missing; on failure leave no server that nobody uses."""
-        with explained(self.home):
+        with system_errors_explained(self.home):
             self._home.make()
             with self._home.locked() as lock:
                 try:
@@ -197,7 +197,7 @@ class Server:
             if not self._home.exists():  # somebody removed it, and the server ends when it notices
                 self._users.forget()
                 return
-            with explained(self.home), self._home.locked():
+            with system_errors_explained(self.home), self._home.locked():
                 self._users.sign_out()
                 if stop:
                     self._stop_if_unused()

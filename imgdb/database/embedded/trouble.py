@@ -20,7 +20,7 @@ ADVICE = {
 }
 
 
-def explain(complaint: str) -> str:
+def with_advice(complaint: str) -> str:
     """Return a complaint of PostgreSQL or the system with what to do about it."""
     for words, advice in ADVICE.items():
         if words in complaint:
@@ -35,11 +35,11 @@ def last_complaint(output: str) -> str | None:
 
 
 @contextlib.contextmanager
-def explained(home: Path) -> Iterator[None]:
+def system_errors_explained(home: Path) -> Iterator[None]:
     """Turn the system's refusals to touch files below a home into one clear line."""
     try:
         yield
     except OSError as error:
         where = error.filename or home
-        complaint = explain(error.strerror or str(error))
+        complaint = with_advice(error.strerror or str(error))
         raise EmbeddedServerError(f"cannot use {where}: {complaint}") from error

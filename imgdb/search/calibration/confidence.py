@@ -34,7 +34,7 @@ def share(value: float, trials: int) -> Rate:
     return Rate(value, min(value, max(0, middle - half)), max(value, min(1, middle + half)))
 
 
-def count(per_picture: Sequence[float], unit: float = 1) -> Rate:
+def mean_rate(per_picture: Sequence[float], unit: float = 1) -> Rate:
     """Return the mean of counts, one for each picture, with its interval.
 
     `unit` is what one match that was seen stands for. Where none was seen, or hardly any, the upper

@@ -84,7 +84,7 @@ def false_matches(
     growth = (among.expected or among.images) / among.images
     sums = growth * counts.cumsum(axis=1)
     return drawn, tuple(
-        confidence.count(
+        confidence.mean_rate(
             sums[:, distance].tolist(), growth if distance <= SEARCHED else growth * scale
         )
         for distance in range(LARGEST + 1)

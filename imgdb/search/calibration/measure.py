@@ -18,7 +18,7 @@ from imgdb.database.connect import read_only
 from imgdb.database.spaces import spaces
 from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.copies import CopyHashes
-from imgdb.hashes.values import Hashes, distance
+from imgdb.hashes.values import Hashes, bit_distance
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.search.calibration import proposal
 from imgdb.search.calibration.false_matches import (
@@ -147,7 +147,7 @@ def calibrate(
     )
 
 
-def apply(conn: Connection, calibration: Calibration) -> list[Applied]:
+def store_defaults(conn: Connection, calibration: Calibration) -> list[Applied]:
     """Store the proposals as the defaults of their spaces, all or none."""
     applied = []
     with conn.transaction():
@@ -267,7 +267,7 @@ def _hash_figures(
 
 def _distance(pair: _Measured, name: str, place: int) -> int:
     image, copies = pair
-    return distance(getattr(image, name), getattr(copies[place], name))
+    return bit_distance(getattr(image, name), getattr(copies[place], name))
 
 
 def _curve(name: str, distances: Sequence[int]) -> Curve:

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from imgdb.cli.output import Row
 from imgdb.pictures.edits import BY_NAME
-from imgdb.pictures.reasons import explain
+from imgdb.pictures.reasons import reason_in_words
 from imgdb.search.calibration.confidence import Rate
 from imgdb.search.calibration.false_matches import LARGEST
 from imgdb.search.calibration.measure import Applied
@@ -23,7 +22,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def rows(calibration: Calibration) -> Iterator[Row]:
+def result_rows(calibration: Calibration) -> Iterator[tuple[object, ...]]:
     """Yield every point of every curve, under COLUMNS; `all` is the mean of edits that count."""
     for figures in calibration.hashes:
         for curve in (figures.recall, *figures.edits):
@@ -52,7 +51,7 @@ def as_object(calibration: Calibration, applied: Sequence[Applied] = ()) -> dict
         "copies_left_out": calibration.copies,
         "failed": len(calibration.failures),
         "failures": [
-            {"path": path, "reason": explain(error), "kind": error.reason}
+            {"path": path, "reason": reason_in_words(error), "kind": error.reason}
             for path, error in calibration.failures
         ],
         "seed": question.seed,
