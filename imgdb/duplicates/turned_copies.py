@@ -21,9 +21,9 @@ from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.orientations import AS_IS, ONE_OF_TWO, ORIENTATIONS, Orientation, Turned, by_words
 from imgdb.hashes.values import bit_distance
 from imgdb.pictures.limits import MAX_PIXELS
-from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
-from imgdb.workers.messages import Settings
+from imgdb.workers.limits import PICTURE_SECONDS
 from imgdb.workers.stored_pictures import read_stored
+from imgdb.workers.work import HashTurned
 
 TURNABLE = (
     "SELECT * FROM imgdb._turnable(space_name => %(space)s, collection_name => %(collection)s,"
@@ -103,9 +103,9 @@ def turn_images(
         upright={image.image_id: image.hash for image in images},
         without_file=sum(image.to_turn and image.sha256 is None for image in images),
     )
-    settings = Settings("exact", (space,), max_pixels, WORKER_MEMORY, turned=True)
+    work = HashTurned(algorithm=space, max_pixels=max_pixels)
     files = files_to_read(images)
-    read = read_stored(files, settings, jobs=jobs, timeout=timeout, watching=watching)
+    read = read_stored(files, work, jobs=jobs, timeout=timeout, watching=watching)
     for path, outcome in read.items():
         if not isinstance(outcome, Turned):
             assert isinstance(outcome, PictureError)

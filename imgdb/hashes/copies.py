@@ -51,6 +51,6 @@ def fingerprint_copy(
     """Make an edited copy of a picture and read it as a file; raises PictureError."""
     content = encoded(edit, image)
     with loader.open_stream(
-        BytesIO(content), byte_size=len(content), modified_at=_ANY_TIME, name=edit.name
+        BytesIO(content), byte_size=len(content), modified_at=_ANY_TIME
     ) as source:
         return fingerprint_source(source, algorithms=algorithms)
