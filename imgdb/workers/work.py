@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from imgdb.hashes.fingerprint import Fingerprint, Unhashed, read_source
-from imgdb.hashes.orientations import Turned, turned_source
+from imgdb.hashes.orientations import Turned, hash_turned
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.pictures.decoding import Decode
 from imgdb.pictures.limits import MAX_PIXELS
@@ -63,7 +63,7 @@ class HashTurned(Work):
     algorithm: str
 
     def do(self, source: Source) -> Turned:
-        return turned_source(source, self.algorithm, max_pixels=self.max_pixels)
+        return hash_turned(source, self.algorithm, max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
