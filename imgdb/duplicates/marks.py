@@ -85,7 +85,7 @@ def _images(
     if unknown:
         where = f"collection {collection}" if collection else "the database"
         listed = ", ".join(map(path_text, unknown))
-        raise UnknownName(f"not in {where}: {listed}; imgdb ingest files pictures")
+        raise UnknownName(f"not in {where}: {listed}; imgdb ingest adds pictures")
     for rows in images:
         assert rows
         # The same path is the same file, but the same name of imported hashes says nothing.

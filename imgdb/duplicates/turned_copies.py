@@ -70,7 +70,7 @@ class TurnedHashes:
 
 
 def turnable(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> list[Turnable]:
-    """List the images that `choice` compares; with a reference, that is not to be turned."""
+    """List the images that `choice` compares; those of a reference need not be turned."""
     if choice.tier != "near":
         raise UsageError("turned copies are near ones: take tier near")
     with read_only(conn), conn.cursor(row_factory=class_row(Turnable)) as cursor:
@@ -121,7 +121,7 @@ def turn_images(
 def turned_pairs(
     conn: psycopg.Connection[Any], choice: DuplicateChoice, known: TurnedHashes
 ) -> list[tuple[int, int]]:
-    """Find pairs of images (by image_id) of which one, turned, is near the other as it is."""
+    """Find pairs of images (by image_id): one of them, turned, is near the other as it is."""
     # With a reference only one of two is turned, so it must be turned in every way.
     wanted = ONE_OF_TWO if choice.against is None else ORIENTATIONS[1:]
     places = [ORIENTATIONS.index(orientation) for orientation in wanted]
@@ -147,7 +147,7 @@ def _arguments(choice: DuplicateChoice) -> dict[str, object]:
 def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterator[Group]:
     """Say how each image of a group is turned against the keeper, and measure it turned back.
 
-    Of a turned image only the distance in the space that was searched is known.
+    For a turned image, only the distance in the space that was searched is known.
     """
     for group in groups:
         members = [_oriented(member, group.keeper, known, space) for member in group.members]
@@ -170,7 +170,7 @@ def _oriented(member: GroupRow, keeper: GroupRow, known: TurnedHashes, space: st
             apart[orientation] = bit_distance(turned[place], upright)
         elif (turned := known.turned.get(member.image_id)) is not None and kept is not None:
             apart[orientation.inverse()] = bit_distance(turned[place], kept)
-    # Of equals the least turned.
+    # The least turned one comes first among equals.
     best = min(ORIENTATIONS, key=lambda orientation: apart.get(orientation, 65))
     if best not in apart:
         return member

@@ -15,13 +15,13 @@ from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
 from imgdb.workers.pool import Pool
 from imgdb.workers.work import HashFiles
 
-# An idle worker has half of this resident.
+# Bytes; an idle worker holds half of it.
 LEAST_MEMORY = 128 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to ingest: `memory` in bytes and `timeout` in seconds are for one worker, one picture."""
+    """How to ingest: `memory` in bytes is for one worker, `timeout` in seconds for one picture."""
 
     collection: str = "default"
     jobs: int | None = None

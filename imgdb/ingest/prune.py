@@ -55,7 +55,7 @@ def members_gone(store: Store, spelling: str, seen: set[str]) -> int:
 
 def is_surely_gone(path: str) -> bool:
     """Tell whether a file, or an archive with a member in it, surely is no longer there."""
-    # What is in an archive that is there shows only when that is read.
+    # Only reading an archive shows what is in it.
     return walk.is_gone(path) and archive_of(path) is None
 
 

@@ -82,7 +82,7 @@ class Watch:
     def _follow(self, there: list[str], pool: Pool[IngestTask]) -> None:
         """Follow paths as long as the same ones are there."""
         batches = self._batches(there)
-        # Watched first and compared then, so that nothing happens in between.
+        # Watch first and compare then, so that no change falls in between.
         next(batches, None)
         self._do(pool, walk.walk(there), there)
         for changes in batches:

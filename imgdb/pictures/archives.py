@@ -24,8 +24,8 @@ TAR_SUFFIXES = (".tar", ".cbt", ".tgz", ".tar.gz", ".tbz", ".tbz2", ".tar.bz2", 
 # Between the archive and the member; no folder is likely to end in an exclamation mark.
 INSIDE = "!/"
 
-# Bombs: more than this is refused. Pictures are compressed already, so what shrinks by more than
-# RATIO and is not small was made to do so.
+# Limits against bombs. Pictures are compressed already, so what unpacks to more than RATIO times
+# its size, and to more than SMALL bytes, was made to do so.
 MEMBERS = 1_000_000
 MEMBER_BYTES = 2 << 30
 RATIO = 200
@@ -119,7 +119,7 @@ class _ZipOpener:
 
 
 def _zip_time(info: zipfile.ZipInfo) -> datetime:
-    # A zip does not say of which time zone its times are.
+    # A zip does not say which time zone its times are in.
     try:
         return datetime(*info.date_time, tzinfo=UTC)
     except ValueError:
@@ -131,7 +131,7 @@ def _tar(path: str) -> Iterator[ArchiveMember]:
     count = 0
     with tarfile.open(path, "r:*") as archive:
         while (member := archive.next()) is not None:
-            # It would keep them all.
+            # tarfile would keep them all.
             archive.members = []  # type: ignore[attr-defined]
             count += 1
             _check_count(count)

@@ -1,7 +1,7 @@
 """Any file -> one upright 8-bit grey picture, safely and always the same way.
 
-First is asked: a regular file? of what format, by content? is that on the list (`formats`)?
-Then it is decoded by the rules of `decoding`. docs/pictures.md says all of them.
+First come the questions: is it a regular file, what is its format by content, and is that format on
+the list (`formats`)? Then it is decoded by the rules of `decoding`. docs/pictures.md has all rules.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from imgdb.pictures.formats import HEAD_SIZE, identify
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.pictures.reasons import picture_errors
 
-# Up to this size a file is read once and decoded from memory; above it is read twice.
+# Bytes. A file of up to this size is read once and decoded from memory, a larger one is read twice.
 _IN_MEMORY = 64 * 1024 * 1024
 
 
@@ -68,7 +68,7 @@ def load_stream(
 
 
 class Source:
-    """The bytes of one file, opened and recognised; `picture` decodes them, as often as need be."""
+    """The bytes of one file, opened and recognised; `picture` may decode them several times."""
 
     def __init__(
         self, file: BinaryIO, format_name: str, byte_size: int, modified_at: datetime
@@ -121,7 +121,7 @@ class Source:
             with picture_errors(self.format):
                 yield
         finally:
-            # A file that changed tells nothing by what it decoded to, nor by what it failed with.
+            # If the file has changed, neither the picture nor the error says anything about it.
             self.check_unchanged()
 
 

@@ -24,7 +24,7 @@ MATCHES = (
 )
 ANY_REGIONS = "SELECT EXISTS (SELECT FROM imgdb.image_region)"
 
-# One region alike is chance, among many images, and so are two at the same place.
+# Among many images, one region that is alike is chance, and so are two at the same place.
 MIN_VOTES = 3
 
 Relation = Literal["same", "contains", "part", "overlaps"]

@@ -45,7 +45,7 @@ class _Fed(Enum):
 
 
 class Pool(Generic[AnyTask]):
-    """`jobs` worker processes; one that takes longer than `timeout` seconds on a file is ended."""
+    """`jobs` worker processes; a process is ended after more than `timeout` seconds on one file."""
 
     def __init__(self, work: Work, *, jobs: int, timeout: float) -> None:
         self._work = work
@@ -132,7 +132,7 @@ class Pool(Generic[AnyTask]):
                 answers += self._replace(worker)
         now = time.monotonic()
         for worker in list(self._workers):
-            # What it has answered meanwhile is not read yet: that comes first.
+            # It may have answered meanwhile: that is read first.
             if worker.late(now, self._timeout) and not worker.readable():
                 answers += self._replace(worker, PictureError("timeout", f"{self._timeout:g} s"))
         return answers

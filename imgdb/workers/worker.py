@@ -78,7 +78,7 @@ def _receive(fd: int, tasks: queue.SimpleQueue[object]) -> None:
     while piece := os.read(fd, 1 << 16):
         for message in unpacker.feed(piece):
             tasks.put(message)
-    # Nobody is there to be answered: not even the picture at hand is worth ending.
+    # Nobody waits for answers any more, so even the picture at hand is not finished.
     os._exit(0)
 
 
@@ -166,9 +166,9 @@ def _limit_memory(limit: int) -> None:
     try:
         pages, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
     except OSError:
-        # Only Linux keeps to the limit.
+        # Only Linux enforces the limit.
         return
-    # Addresses are reserved by the hundred megabytes without ever being used.
+    # Libraries reserve hundreds of megabytes of addresses that they never use.
     unused = (pages - resident) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = limit + unused
