@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -74,7 +74,7 @@ def turnable(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> list[Tur
     if choice.tier != "near":
         raise UsageError("turned copies are near ones: take tier near")
     with read_only(conn), conn.cursor(row_factory=class_row(Turnable)) as cursor:
-        return cursor.execute(TURNABLE, _arguments(choice)).fetchall()
+        return cursor.execute(TURNABLE, asdict(choice)).fetchall()
 
 
 def files_to_read(images: Iterable[Turnable]) -> dict[str, list[Turnable]]:
@@ -131,17 +131,13 @@ def turned_pairs(
         batch = images[first : first + BATCH]
         entries = [(image, known.turned[image][place]) for image in batch for place in places]
         arguments = {
-            **_arguments(choice),
+            **asdict(choice),
             "images": [image for image, _ in entries],
             "hashes": [value for _, value in entries],
         }
         with read_only(conn):
             pairs += conn.execute(PAIRS, arguments).fetchall()
     return pairs
-
-
-def _arguments(choice: DuplicateChoice) -> dict[str, object]:
-    return {name: getattr(choice, name) for name in DuplicateChoice.__dataclass_fields__}
 
 
 def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterator[Group]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 from imgdb.errors import PictureError, UsageError
 from imgdb.paths import path_text
@@ -32,20 +33,14 @@ RATIO = 200
 SMALL = 256 << 20
 
 
-class Opener(Protocol):
-    """Opens a member; raises PictureError."""
-
-    def __call__(self) -> AbstractContextManager[BinaryIO]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """A file in an archive."""
+    """A file in an archive; `open` raises PictureError."""
 
     name: str
     byte_size: int
     modified_at: datetime
-    open: Opener
+    open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
 def is_archive(path: str) -> bool:
@@ -99,23 +94,17 @@ def _zip(path: str, part: int, parts: int) -> Iterator[ArchiveMember]:
                 _plain_name(info.filename),
                 info.file_size,
                 _zip_time(info),
-                _ZipOpener(archive, info),
+                partial(_open_in_zip, archive, info),
             )
 
 
-class _ZipOpener:
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-        self._archive = archive
-        self._info = info
-
-    @contextmanager
-    def __call__(self) -> Iterator[BinaryIO]:
-        info = self._info
-        if info.flag_bits & 0x1:
-            raise PictureError("encrypted")
-        _check_size(info.file_size, info.compress_size)
-        with picture_errors("archive"), self._archive.open(info) as file:
-            yield cast(BinaryIO, file)
+@contextmanager
+def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryIO]:
+    if info.flag_bits & 0x1:
+        raise PictureError("encrypted")
+    _check_size(info.file_size, info.compress_size)
+    with picture_errors("archive"), archive.open(info) as file:
+        yield cast(BinaryIO, file)
 
 
 def _zip_time(info: zipfile.ZipInfo) -> datetime:
@@ -142,23 +131,18 @@ def _tar(path: str) -> Iterator[ArchiveMember]:
                     _plain_name(member.name),
                     member.size,
                     _tar_time(member),
-                    _TarOpener(archive, member),
+                    partial(_open_in_tar, archive, member),
                 )
 
 
-class _TarOpener:
-    def __init__(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        self._archive = archive
-        self._member = member
-
-    @contextmanager
-    def __call__(self) -> Iterator[BinaryIO]:
-        if self._member.size > MEMBER_BYTES:
-            raise PictureError("bomb", f"{self._member.size:,} bytes")
-        file = self._archive.extractfile(self._member)
-        assert file is not None
-        with picture_errors("archive"), file:
-            yield cast(BinaryIO, file)
+@contextmanager
+def _open_in_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[BinaryIO]:
+    if member.size > MEMBER_BYTES:
+        raise PictureError("bomb", f"{member.size:,} bytes")
+    file = archive.extractfile(member)
+    assert file is not None
+    with picture_errors("archive"), file:
+        yield cast(BinaryIO, file)
 
 
 def _tar_time(member: tarfile.TarInfo) -> datetime:

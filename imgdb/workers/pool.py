@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
-from types import TracebackType
 from typing import Generic, Self
 
 from imgdb.errors import ImgdbError, PictureError
@@ -61,12 +60,7 @@ class Pool(Generic[AnyTask]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.end()
         given_up = time.monotonic() + _PATIENCE

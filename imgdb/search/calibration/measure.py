@@ -15,6 +15,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.database.sessions import value
 from imgdb.database.spaces import spaces
 from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.copies import CopyHashes
@@ -153,9 +154,8 @@ def store_defaults(conn: Connection, calibration: Calibration) -> list[Applied]:
     with conn.transaction():
         for figures in calibration.hashes:
             after = figures.proposal.max_distance
-            row = conn.execute(SET_DEFAULT, (figures.name, after)).fetchone()
-            assert row is not None
-            applied.append(Applied(figures.name, row[0], after))
+            before = value(conn, SET_DEFAULT, figures.name, after)
+            applied.append(Applied(figures.name, before, after))
     return applied
 
 
