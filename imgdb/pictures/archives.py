@@ -54,12 +54,12 @@ def is_zip(path: str) -> bool:
 
 
 def member_text(archive: str, name: str) -> str:
-    """Spell a member as `imgdb.image.path` does; `archive` is spelled already."""
+    """Return the spelling of a member; `archive` is the spelling of its archive."""
     return archive + INSIDE + inner_text(name)
 
 
 def inner_text(name: str) -> str:
-    """Spell the name of a member, whatever an archive may hold as such."""
+    """Spell the name of a member; an archive may hold any name."""
     try:
         return path_text(name)
     except UsageError:

@@ -15,8 +15,8 @@ from folders import (
     picture,
     replace_at_same_time,
     row_versions,
+    spellings,
     stored,
-    texts,
 )
 from servers import embedded_only
 
@@ -49,7 +49,7 @@ def test_new_changed_and_unchanged_files(ingest, database, tmp_path):
     os.utime(paths[1], (1, 1))
     extra = paint(tmp_path / "more" / "below", 1)
     assert counts(ingest(tmp_path)) == (1, 2, 3, 0, 0)
-    assert stored(database).keys() == texts(*paths, *extra)
+    assert stored(database).keys() == spellings(*paths, *extra)
 
 
 @embedded_only
@@ -220,7 +220,7 @@ def test_a_list_on_stdin(ingest, database, tmp_path, null):
     summary = ingest("-", *option, stdin=given, code=3)
     assert summary["added"] == 5
     assert [failure["kind"] for failure in summary["failures"]] == ["missing"]
-    assert stored(database).keys() == texts(*paths, *below)
+    assert stored(database).keys() == spellings(*paths, *below)
 
 
 @embedded_only
@@ -241,7 +241,7 @@ def test_the_same_file_named_in_several_ways_is_one(ingest, database, tmp_path):
     paths = paint(tmp_path / "a", 2) + paint(tmp_path / "a" / "b", 2)
     summary = ingest(tmp_path, tmp_path / "a", paths[0], paths[0], "a/../a/b", cwd=tmp_path)
     assert counts(summary) == (4, 0, 0, 0, 0)
-    assert stored(database).keys() == texts(*paths)
+    assert stored(database).keys() == spellings(*paths)
 
 
 @embedded_only
@@ -250,11 +250,11 @@ def test_links_to_files_count_and_links_to_folders_do_not(ingest, database, tmp_
     (tmp_path / "pictures" / "again").symlink_to(path)
     (tmp_path / "pictures" / "around").symlink_to(tmp_path)
     assert ingest(tmp_path)["added"] == 2
-    assert stored(database).keys() == texts(path, tmp_path / "pictures" / "again")
+    assert stored(database).keys() == spellings(path, tmp_path / "pictures" / "again")
     # A folder that is named is followed, under the name that was given.
     assert ingest(tmp_path / "pictures" / "around" / "pictures", "--collection", "x")["added"] == 2
     assert (
-        texts(tmp_path / "pictures" / "around" / "pictures" / "again")
+        spellings(tmp_path / "pictures" / "around" / "pictures" / "again")
         < stored(database, "x").keys()
     )
 
@@ -264,7 +264,7 @@ def test_collections_are_apart(ingest, database, tmp_path):
     paths = paint(tmp_path, 2)
     ingest(tmp_path)
     assert ingest(tmp_path, "--collection", "second")["added"] == 2
-    assert stored(database) == stored(database, "second") == dict.fromkeys(texts(*paths), False)
+    assert stored(database) == stored(database, "second") == dict.fromkeys(spellings(*paths), False)
 
 
 def test_prune_marks_what_is_gone_below_the_given_folders(ingest, database, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from commands import Command
-from folders import failures, paint, picture, stored, texts
+from folders import failures, paint, picture, spellings, stored
 from PIL import Image
 from servers import embedded_only
 
@@ -77,7 +77,7 @@ def test_a_worker_that_crashes_costs_that_picture_only(ingest, database, tmp_pat
     assert (code, summary["added"], summary["failed"]) == (3, 30, 1)
     assert summary["failures"][0]["reason"] == "the decoder crashed on it (SIGSEGV)"
     assert failures(database) == {str(bad): "crashed"}
-    assert stored(database).keys() == texts(*good)
+    assert stored(database).keys() == spellings(*good)
     assert_not_tried_again(ingest, tmp_path, unchanged=30)
 
 
@@ -203,7 +203,7 @@ def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
     assert {(failed["path"], failed["kind"]) for failed in summary["failures"]} == {
         (str(tmp_path / "mounted"), "io-error")
     }
-    assert stored(database) == dict.fromkeys(texts(*good, *lost), False)
+    assert stored(database) == dict.fromkeys(spellings(*good, *lost), False)
 
 
 @embedded_only
@@ -228,7 +228,7 @@ def test_two_at_once_store_everything_once(ingest, database, tmp_path):
     assert [code for code, _, _ in results] == [0, 0]
     assert sum(json.loads(stdout)["added"] for _, stdout, _ in results) == len(paths)
     assert sum(json.loads(stdout)["updated"] for _, stdout, _ in results) == 0
-    assert stored(database).keys() == texts(*paths)
+    assert stored(database).keys() == spellings(*paths)
 
 
 def wait_for_rows(dsn, command):

@@ -66,5 +66,5 @@ def row_versions(dsn: str) -> list[tuple[object, ...]]:
         ]
 
 
-def texts(*paths: str | os.PathLike[str]) -> set[str]:
+def spellings(*paths: str | os.PathLike[str]) -> set[str]:
     return {path_text(path) for path in paths}
