@@ -114,10 +114,10 @@ BEGIN
     FOR v_hashes IN EXECUTE
         imgdb._hash_parts_query(format('SELECT %I, false FROM %s', hash_column, relation))
     LOOP
-        PERFORM imgdb._file_hashes(for_space_id, v_masks, v_hashes);
+        PERFORM imgdb._index_hashes(for_space_id, v_masks, v_hashes);
     END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._backfill(regclass, name, smallint) IS
-'Files the hashes that a column holds.';
+'Indexes the hashes that a column holds.';

@@ -74,7 +74,7 @@ BEGIN
         RETURN QUERY
         SELECT missing.hash, v_band
         FROM unnest(
-            imgdb._difference(v_tracked, imgdb._filed_hashes(v_space_id, v_band))
+            imgdb._difference(v_tracked, imgdb._indexed_hashes(v_space_id, v_band))
         ) AS missing (hash);
     END LOOP;
 END

@@ -30,7 +30,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_column name := imgdb._image_column(space_name);
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
     v_asked_for bigint[];
     v_different bigint[];
     v_near text :=
@@ -43,9 +43,6 @@ BEGIN
         RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
             ERRCODE = 'IM012',
             HINT = 'Leave it out for all matches.';
-    END IF;
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
     END IF;
     IF EXISTS (SELECT FROM imgdb.not_duplicate) THEN
         EXECUTE format(

@@ -34,7 +34,7 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM imgdb._collection_id(collection_name) WHERE collection_name IS NOT NULL;
+    PERFORM imgdb._collection_id(collection_name);
     RETURN QUERY
     SELECT i.path, i.image_id, c.name, i.sha256 IS NOT NULL
     FROM imgdb.collection AS c
@@ -99,7 +99,7 @@ LANGUAGE plpgsql STABLE ROWS 100
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM imgdb._collection_id(collection_name) WHERE collection_name IS NOT NULL;
+    PERFORM imgdb._collection_id(collection_name);
     RETURN QUERY
     SELECT a.path, ca.name, b.path, cb.name, d.marked_at
     FROM imgdb.not_duplicate AS d

@@ -187,6 +187,6 @@ def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
         " (SELECT count(DISTINCT hash) FROM hashes) FROM imgdb.prefix_bucket WHERE space_id = %s",
         [space.space_id],
     )
-    longest, filed, distinct = rows
+    longest, indexed, distinct = rows
     assert longest <= 200
-    assert filed == 4 * distinct
+    assert indexed == 4 * distinct

@@ -228,7 +228,7 @@ def test_no_row_is_missed_while_the_triggers_change(space, change):
 
 
 @pytest.mark.parametrize("late", ["new space", "new masks"])
-def test_a_writer_with_an_older_snapshot_files_by_the_masks_of_today(space, late):
+def test_a_writer_with_an_older_snapshot_indexes_by_the_masks_of_today(space, late):
     name = "late" if late == "new space" else space.name
     with space.connect() as old:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
