@@ -47,10 +47,7 @@ BEGIN
             ('(hash, indexed)', '(hash, filed)'),
             ('fresh.indexed', 'fresh.filed'),
             ('are_indexed', 'are_filed'),
-            (
-                '-- Waits for a change of the masks: they must not change until this column is indexed.',
-                '-- Masks that somebody is changing are waited for, and cannot change until this column is filed.'
-            ),
+            ('until this column is indexed.', 'until this column is filed.'),
             ('(imgdb._append_buckets says why)', '(40_file_hashes.sql)'),
             (
                 'compact(IN space_name text, IN batch_size integer DEFAULT 10000)',
@@ -109,7 +106,9 @@ $$),
 END
 $do$;
 
-CREATE OR REPLACE FUNCTION imgdb._is_flat(average bigint, difference bigint, perceptual bigint, wavelet bigint)
+CREATE OR REPLACE FUNCTION imgdb._is_flat(
+    average bigint, difference bigint, perceptual bigint, wavelet bigint
+)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
@@ -127,7 +126,9 @@ RETURN CASE
 END;
 
 ALTER TABLE imgdb.prefix_bucket
-DROP CONSTRAINT prefix_bucket_hashes_check,
+DROP CONSTRAINT prefix_bucket_hashes_check;
+
+ALTER TABLE imgdb.prefix_bucket -- noqa: PRS
 ADD CONSTRAINT prefix_bucket_hashes_check CHECK (cardinality(hashes) BETWEEN 1 AND 200);
 
 DROP FUNCTION imgdb._row_capacity();

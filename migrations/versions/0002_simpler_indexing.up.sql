@@ -11,12 +11,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN 200;
 
 ALTER TABLE imgdb.prefix_bucket
-DROP CONSTRAINT prefix_bucket_hashes_check,
+DROP CONSTRAINT prefix_bucket_hashes_check;
+
+ALTER TABLE imgdb.prefix_bucket -- noqa: PRS
 ADD CONSTRAINT prefix_bucket_hashes_check CHECK (
     cardinality(hashes) BETWEEN 1 AND imgdb._row_capacity()
 );
 
-CREATE OR REPLACE FUNCTION imgdb._is_flat(average bigint, difference bigint, perceptual bigint, wavelet bigint)
+CREATE OR REPLACE FUNCTION imgdb._is_flat(
+    average bigint, difference bigint, perceptual bigint, wavelet bigint
+)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE
@@ -58,10 +62,7 @@ BEGIN
             ('(hash, filed)', '(hash, indexed)'),
             ('fresh.filed', 'fresh.indexed'),
             ('are_filed', 'are_indexed'),
-            (
-                '-- Masks that somebody is changing are waited for, and cannot change until this column is filed.',
-                '-- Waits for a change of the masks: they must not change until this column is indexed.'
-            ),
+            ('until this column is filed.', 'until this column is indexed.'),
             ('(40_file_hashes.sql)', '(imgdb._append_buckets says why)'),
             (
                 'compact(IN space_name text)',
@@ -154,13 +155,13 @@ COMMENT ON FUNCTION imgdb._indexed_hashes(smallint, integer) IS
 
 COMMENT ON PROCEDURE imgdb.compact (text, integer) IS
 'Merges the bucket rows of each prefix of a space, drops doubles and hashes that no tracked column '
-'holds any more. Commits after each batch_size prefixes: CALL it outside a transaction. VACUUM gives '
-'the space back.';
+'holds any more. Commits after every batch_size prefixes: CALL it outside a transaction. VACUUM '
+'gives the space back.';
 
 COMMENT ON FUNCTION imgdb._take_hashes(smallint, bigint) IS
 'Deletes the bucket rows of a space and returns their hashes, eight bytes each, the highest first, '
-'for a client that indexes them again. NULL if there are more, if this role may not, or if somebody '
-'else takes them.';
+'for a client that indexes them again. NULL if there are more, if this role may not, or if '
+'somebody else takes them.';
 
 COMMENT ON FUNCTION imgdb._collection_id(text) IS
 'The identity of a collection; error IM011 if there is none of that name. NULL, which stands for '

@@ -35,7 +35,7 @@ BEGIN
     ELSE
         PERFORM imgdb._prepare_probes(v_space_id);
     END IF;
-    -- Waits for a change of the masks: they must not change until this column is indexed.
+    -- Masks that somebody is changing are waited for, and cannot change until this column is indexed.
     PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR SHARE;
     INSERT INTO imgdb.tracked_column (table_id, column_name, space_id)
     VALUES (relation, hash_column, v_space_id)

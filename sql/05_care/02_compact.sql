@@ -120,5 +120,5 @@ $$;
 
 COMMENT ON PROCEDURE imgdb.compact (text, integer) IS
 'Merges the bucket rows of each prefix of a space, drops doubles and hashes that no tracked column '
-'holds any more. Commits after each batch_size prefixes: CALL it outside a transaction. VACUUM gives '
-'the space back.';
+'holds any more. Commits after every batch_size prefixes: CALL it outside a transaction. VACUUM '
+'gives the space back.';

@@ -58,5 +58,5 @@ $$;
 
 COMMENT ON FUNCTION imgdb._take_hashes(smallint, bigint) IS
 'Deletes the bucket rows of a space and returns their hashes, eight bytes each, the highest first, '
-'for a client that indexes them again. NULL if there are more, if this role may not, or if somebody '
-'else takes them.';
+'for a client that indexes them again. NULL if there are more, if this role may not, or if '
+'somebody else takes them.';

@@ -17,8 +17,8 @@ COMMENT ON FUNCTION imgdb._fed_spaces(regclass, name[]) IS
 
 -- Triggers sort in the server, and the foreign key is checked row by row, with a lock that sessions
 -- at work on the same collection share. An import sorts for itself, in a fraction of the time,
--- indexes by COPY and looks for the collection once: then it stores without triggers and foreign key,
--- as roles do that restore dumps so.
+-- indexes by COPY and looks for the collection once: then it stores without triggers and foreign
+-- key, as roles do that restore dumps so.
 CREATE FUNCTION imgdb._may_index()
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -40,7 +40,7 @@ COMMENT ON FUNCTION imgdb._may_index() IS
 'Whether this role may index the hashes of an import by COPY, and store it without triggers.';
 
 -- The hashes are indexed in a transaction of their own, which commits before those that bring the
--- rows. Whoever sees a row then finds its hashes indexed, and if the rows do not come after all, the
+-- rows. Who sees a row then finds its hashes indexed, and if the rows do not come after all, the
 -- hashes are stale. Until they have come:
 -- * compact must not look whether the hashes are held;
 -- * the bands of the spaces, and which space a column feeds, must not change. Rebuild and track
