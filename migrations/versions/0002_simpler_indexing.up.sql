@@ -62,6 +62,24 @@ BEGIN
             ('(hash, filed)', '(hash, indexed)'),
             ('fresh.filed', 'fresh.indexed'),
             ('are_filed', 'are_indexed'),
+            ($$                FROM generate_series(1, floor(random() * (max_distance + 1))::integer)
+                -- A bit set is drawn for each hash, not one for all.
+                WHERE drawn.hash IS NOT NULL
+            ) AS turned
+        FROM (
+            SELECT s.hash FROM imgdb.scan(space_name, 0, 64) AS s ORDER BY random() LIMIT sample_count
+        ) AS drawn
+$$,
+            $$                -- Of a column, or one number of bits would be drawn for all hashes.
+                FROM generate_series(1, drawn.turns)
+            ) AS turned
+        FROM (
+            SELECT s.hash, floor(random() * (max_distance + 1))::integer AS turns
+            FROM imgdb.scan(space_name, 0, 64) AS s
+            ORDER BY random()
+            LIMIT sample_count
+        ) AS drawn
+$$),
             ('until this column is filed.', 'until this column is indexed.'),
             ('(40_file_hashes.sql)', '(imgdb._append_buckets says why)'),
             (

@@ -594,7 +594,7 @@ def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tm
 # -- merging in the client -----------------------------------------------------------------------
 
 
-def filed_twice(space, masks, hashes):
+def indexed_twice(space, masks, hashes):
     """File hashes in small rows that overlap."""
     space.clear()
     if masks:
@@ -612,10 +612,10 @@ def filed_twice(space, masks, hashes):
 @example(hashes=CROWD + CROWD)
 @example(hashes=[])
 def test_rows_indexed_again_are_those_of_compact(space, masks, hashes):
-    filed_twice(space, MASKS[masks], hashes)
+    indexed_twice(space, MASKS[masks], hashes)
     assert buckets.index_again(space.conn, space.name)
     found = sorted(space.buckets())
-    filed_twice(space, MASKS[masks], hashes)
+    indexed_twice(space, MASKS[masks], hashes)
     space.insert(hashes)  # or they are stale, and compact drops them
     space.compact()
     assert found == sorted(space.buckets())
@@ -639,10 +639,10 @@ def test_two_do_not_take_at_once(space, database):
 
 
 def test_a_space_that_is_too_large_is_compacted(space, monkeypatch):
-    filed_twice(space, None, [1, 2, 3])
+    indexed_twice(space, None, [1, 2, 3])
     space.insert([1, 2, 3])
     before = space.buckets()
-    monkeypatch.setattr(buckets, "MOST_REFILED", 2)
+    monkeypatch.setattr(buckets, "MOST_TAKEN", 2)
     assert not buckets.index_again(space.conn, space.name)
     assert space.buckets() == before
     compaction.tidy(space.conn, [space.name])
