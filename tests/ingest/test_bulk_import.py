@@ -490,7 +490,7 @@ WAITING = {
 
 
 @contextlib.contextmanager
-def hash_filed_first(database, conn):
+def hash_indexed_first(database, conn):
     """File a hash in one transaction, and give the one that shall bring its row."""
     conn.execute("SELECT imgdb._make_collection('shop')")
     with psycopg.connect(database) as rows:
@@ -510,7 +510,7 @@ def bring_row(rows):
 
 @pytest.mark.parametrize("what", WAITING)
 def test_until_the_rows_are_there_others_wait(database, conn, what):
-    with hash_filed_first(database, conn) as rows:
+    with hash_indexed_first(database, conn) as rows:
         conn.execute("SET lock_timeout = 1")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             conn.execute(WAITING[what])
@@ -524,8 +524,8 @@ def test_until_the_rows_are_there_others_wait(database, conn, what):
 
 def test_imports_do_not_wait_for_each_other(database, conn):
     with (
-        hash_filed_first(database, conn) as rows,
-        hash_filed_first(database, conn) as others,
+        hash_indexed_first(database, conn) as rows,
+        hash_indexed_first(database, conn) as others,
     ):
         bring_row(others)
         others.commit()
@@ -535,7 +535,7 @@ def test_imports_do_not_wait_for_each_other(database, conn):
 
 
 def test_rows_that_do_not_come_after_all_leave_stale_hashes(database, conn):
-    with hash_filed_first(database, conn) as rows:
+    with hash_indexed_first(database, conn) as rows:
         bring_row(rows)
         rows.rollback()
     assert len(bucket_rows(conn)) == 4
@@ -649,7 +649,7 @@ def test_a_space_that_is_too_large_is_compacted(space, monkeypatch):
     assert len(space.buckets()) < len(before)
 
 
-def test_refiling_waits_for_compact_and_for_other_bands(space, database):
+def test_indexing_again_waits_for_compact_and_for_other_bands(space, database):
     with psycopg.connect(database) as other:
         other.execute("SELECT imgdb._hold_off_compact(%s::smallint)", [space.space_id])
         space.conn.execute("SET lock_timeout = 1")

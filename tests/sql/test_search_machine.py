@@ -187,7 +187,7 @@ class SearchMachine(RuleBasedStateMachine):
         )
 
     @invariant()
-    def every_tracked_hash_is_filed(self):
+    def every_tracked_hash_is_indexed(self):
         assert self.space.missing() == 0
 
 
