@@ -47,7 +47,7 @@ BEGIN
             ('(hash, indexed)', '(hash, filed)'),
             ('fresh.indexed', 'fresh.filed'),
             ('are_indexed', 'are_filed'),
-            ($$                -- Of a column, or one number of bits would be drawn for all hashes.
+            ($$                -- Not random() itself: it would be drawn once, for all hashes.
                 FROM generate_series(1, drawn.turns)
             ) AS turned
         FROM (

@@ -70,7 +70,7 @@ BEGIN
             SELECT s.hash FROM imgdb.scan(space_name, 0, 64) AS s ORDER BY random() LIMIT sample_count
         ) AS drawn
 $$,
-            $$                -- Of a column, or one number of bits would be drawn for all hashes.
+            $$                -- Not random() itself: it would be drawn once, for all hashes.
                 FROM generate_series(1, drawn.turns)
             ) AS turned
         FROM (

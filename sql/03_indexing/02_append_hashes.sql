@@ -17,9 +17,9 @@ RETURN format(
 COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
 'SQL that gives the distinct hashes of (hash, indexed) rows as arrays, less the indexed ones.';
 
--- Runs for whoever writes to the tracked table, hence SECURITY DEFINER: writers need no rights on
--- the buckets. The transition table is read into an array first and the buckets are written from
--- the array: one statement that does both cannot run on a distributed PostgreSQL.
+-- SECURITY DEFINER, because it runs for every writer of the tracked table, and writers need no
+-- rights on the buckets. The transition table is read into an array first and the buckets are
+-- written from the array: one statement that does both cannot run on a distributed PostgreSQL.
 -- The band masks are an argument of the trigger, because a trigger is always seen as it is now: a
 -- REPEATABLE READ writer would look up masks that were changed since, or a space not yet made.
 CREATE FUNCTION imgdb._append_hashes()
@@ -57,7 +57,7 @@ BEGIN
 END
 $$;
 
--- Whoever may run this in a trigger of his own may index hashes in any space.
+-- A role that may run this in a trigger of its own may index hashes in any space.
 REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
 
 COMMENT ON FUNCTION imgdb._append_hashes() IS

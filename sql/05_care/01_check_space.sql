@@ -21,7 +21,7 @@ BEGIN
             drawn.hash,
             (
                 SELECT coalesce(bit_or(1::bigint << floor(random() * 64)::integer), 0)
-                -- Of a column, or one number of bits would be drawn for all hashes.
+                -- Not random() itself: it would be drawn once, for all hashes.
                 FROM generate_series(1, drawn.turns)
             ) AS turned
         FROM (

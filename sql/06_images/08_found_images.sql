@@ -3,9 +3,9 @@
 -- space, so the statement is made for the column. An image that is near several query hashes counts
 -- for the nearest, then for the first of them.
 --
--- Who asks with the hash of images in the database means these, or as files of the same bytes: what
--- was marked as different from all of them is no answer. (What has the very same hash cannot be
--- told apart here, and is.)
+-- A caller who gives the hash of images in the database asks for what is like these (and like files
+-- of the same bytes). What was marked as different from all of them is no answer. (Images of the
+-- very same hash cannot be told apart here, and count as these.)
 CREATE FUNCTION imgdb._found_images(
     space_name text,
     query_hashes bigint[],

@@ -13,9 +13,9 @@ $$;
 COMMENT ON FUNCTION imgdb._forget_marks() IS
 'Forgets what was said of an image that is another picture now.';
 
--- Who said that two pictures are different has seen these pictures. Other bytes with the same four
--- hashes are the same picture (its tags were edited), and other hashes of the same bytes, too (it
--- was hashed by other rules). Of imported rows only the hashes are known.
+-- A person who said that two pictures are different has seen these two. Other bytes with the same
+-- four hashes are the same picture (its tags were edited), and other hashes of the same bytes, too
+-- (it was hashed by other rules). Only the hashes of imported rows are known.
 CREATE TRIGGER image_forget_marks
 AFTER UPDATE ON imgdb.image
 FOR EACH ROW
