@@ -94,7 +94,7 @@ def refuse_unknown(revision: str | None) -> None:
     if revision is not None and revision not in revisions():
         raise SchemaMismatch(
             f"the database's schema is at revision {revision}, which this imgdb (it needs "
-            f"{head()}) does not know: run `pip install --upgrade imgdb`"
+            f"{head()}) does not know: upgrade imgdb (its package is called imgdb-postgresql)"
         )
 
 

@@ -185,7 +185,7 @@ def test_newer_schema(cli, database, command):
     ):
         assert "0999_more" in error
         assert schema.head() in error
-        assert "pip install --upgrade imgdb" in error
+        assert "upgrade imgdb (its package is called imgdb-postgresql)" in error
 
 
 def test_schema_of_the_embedded_server_is_made_by_itself(monkeypatch, server):
