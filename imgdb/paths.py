@@ -19,7 +19,7 @@ LONGEST = 2600
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Control characters (category Cc) are valid text, but a name with ESC or a newline in it could
-# rewrite the terminal of whoever lists the database, or pass for two names.
+# rewrite the terminal of a person who lists the database, or pass for two names.
 _TO_ESCAPE = re.compile("[\\\\\x00-\x1f\x7f-\x9f\udc80-\udcff]")
 _ESCAPE = re.compile(rb"\\(\\|n|x[0-9a-f]{2})")
 

@@ -27,11 +27,11 @@ SCHEMA = "imgdb"
 # Revisions write rows into these; a user's own rows there are worth nothing without hashes.
 SEEDED_TABLES = ("alembic_version", "space", "probe", "tracked_column", "collection")
 
-# Whoever changes the schema holds this advisory lock, so that two upgrades take turns.
+# A process that changes the schema holds this advisory lock, so that two upgrades take turns.
 UPGRADE_LOCK = int.from_bytes(b"imgdb", "big")
 
 # Names in the scripts are qualified; a user's own objects must not be able to stand in for
-# PostgreSQL's while a script runs with the rights of whoever upgrades.
+# PostgreSQL's while a script runs with the rights of the person who upgrades.
 _PROLOGUE = "SET LOCAL search_path = pg_catalog, pg_temp;\n\n"
 
 

@@ -52,7 +52,7 @@ class SpaceContent:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where the data is, and in what."""
+    """Which server holds the data, and at which revision."""
 
     place: str
     server_version: str

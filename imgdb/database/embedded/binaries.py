@@ -23,7 +23,7 @@ SYSTEM_PLACES = (
     "/usr/local/opt/postgresql@*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
-# Where root's copy of the programs goes if it cannot lie in the home.
+# Root's copy of the programs goes here if it cannot lie in the home.
 SYSTEM_CACHE = Path("/var/cache/imgdb")
 # initdb runs its own programs through a shell, between double quotes, and reads their path as text.
 HARD_FOR_INITDB = re.compile(r'["$`\\\n\ud800-\udfff]')
@@ -140,6 +140,6 @@ def _copy_files(installation: Path, package: Path, target: Path) -> None:
         if part.exists():
             place = target / part.relative_to(package.parent)
             shutil.copytree(part, place, symlinks=True, ignore=NOT_NEEDED_TO_RUN)
-    for path in (target, *target.rglob("*")):  # made just now, under whatever umask
+    for path in (target, *target.rglob("*")):  # made just now, under any umask
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
