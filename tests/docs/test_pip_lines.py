@@ -30,7 +30,6 @@ FILES = sorted(
         ROOT / "benchmarks" / "README.md",
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "imgdb").rglob("*.py"),
-        *(ROOT / "tests" / "support").glob("*.py"),
     ]
 )
 

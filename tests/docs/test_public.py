@@ -32,7 +32,7 @@ def test_importing_imgdb_loads_nothing_else():
 
 
 def test_a_name_loads_what_it_needs_and_no_more():
-    assert "numpy" in loaded("import imgdb; imgdb.to_hex")
+    assert "numpy" in loaded("import imgdb; imgdb.fingerprint")
     assert not loaded("import imgdb; imgdb.path_text, imgdb.ImgdbError") & HEAVY
 
 
