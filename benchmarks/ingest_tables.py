@@ -109,7 +109,7 @@ def text(found: dict[str, Any]) -> str:
             table(["", *(f"{name} ({files[name]:,} files)" for name in files)], rows(found)),
             table(HEAD, [target.cells(found) for target in (*TARGETS, *import_targets(found))]),
             "`imgdb import` of CSV, path and phash, into an empty database, and in the same rounds"
-            " a plain `COPY` of these lines into an empty table like `imgdb.image`, which files"
+            " a plain `COPY` of these lines into an empty table like `imgdb.image`, which indexes"
             f" nothing; in hashes a second (medians of {found['import rounds']} rounds in turns):",
             table(["lines", "`imgdb import`", "`COPY`", ""], import_rows(found)),
             f"One connection stores {found['appended per second']:,} images a second with all four"

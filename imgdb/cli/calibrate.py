@@ -131,7 +131,9 @@ def calibrate_command(
         alike=alike,
         among=among,
     )
-    work = module.Work(jobs=jobs, max_pixels=max_pixels, memory=worker_memory, timeout=timeout)
+    work = module.WorkerOptions(
+        jobs=jobs, max_pixels=max_pixels, memory=worker_memory, timeout=timeout
+    )
     failures = Failures()
     applied: list[Applied] = []
     with open_database(dsn) as conn:

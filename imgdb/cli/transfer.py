@@ -56,9 +56,9 @@ def import_file(
                 done = import_hashes(
                     conn, file, collection=collection, stopping=stopping, watching=bar.update
                 )
-            if done.filed is None or not done.filed.is_compact:
+            if done.indexed is None or not done.indexed.is_compact:
                 compact_after(conn, done.added + done.updated)
-            elif done.filed.has_replaced:
+            elif done.indexed.has_replaced:
                 vacuum(conn)
     except BadLines as error:
         for line in error.told:

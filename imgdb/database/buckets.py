@@ -1,4 +1,4 @@
-"""File hashes by COPY, in a fraction of the time that triggers take to sort them in the server.
+"""Index hashes by COPY, in a fraction of the time that triggers take to sort them in the server.
 
 The rows are those of imgdb._append_buckets: for each prefix its distinct hashes in ascending order,
 at most 200 in a row.
@@ -19,8 +19,8 @@ from psycopg.rows import class_row
 from imgdb.database import binary_copy
 from imgdb.database.sessions import read_committed
 
-MAY_FILE = "SELECT imgdb._may_file()"
-HOLD_FILING = "SELECT * FROM imgdb._hold_filing(%s::name[])"
+MAY_INDEX = "SELECT imgdb._may_index()"
+HOLD_INDEXING = "SELECT * FROM imgdb._hold_indexing(%s::name[])"
 BEGIN_MERGE = "SELECT * FROM imgdb._begin_merge(%s)"
 TAKE_HASHES = "SELECT imgdb._take_hashes(%s::smallint, %s)"
 EMPTY_BUCKETS = "SELECT imgdb._empty_buckets()"
@@ -29,7 +29,7 @@ COPY = "COPY imgdb.prefix_bucket (space_id, prefix, hashes) FROM STDIN (FORMAT b
 MOST_HASHES = 200
 
 # Hashes of a space that the server puts together and the client sorts in memory, 100 bytes each.
-MOST_REFILED = 16_000_000
+MOST_TAKEN = 16_000_000
 
 # Rows of this many hashes are put together at a time.
 _PART = 1 << 18
@@ -40,59 +40,59 @@ HashArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Where the hashes of a column of imgdb.image are filed, and the bands of that space."""
+    """Where the hashes of a column of imgdb.image are indexed, and the bands of that space."""
 
     hash_column: str
     space_id: int
     band_masks: list[int]
 
 
-def may_file(conn: psycopg.Connection[Any]) -> bool:
-    """Tell whether the role may file without the triggers, in the transaction that it is in."""
-    return conn.execute(MAY_FILE).fetchone() == (True,)
+def may_index(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether the role may index without the triggers, in the transaction that it is in."""
+    return conn.execute(MAY_INDEX).fetchone() == (True,)
 
 
 def hold(conn: psycopg.Connection[Any], hash_columns: Sequence[str]) -> list[Feed]:
-    """Return where to file, held so until the transaction ends; empty: leave it to the triggers."""
+    """Return where to index, held until the transaction ends; empty: leave it to the triggers."""
     with conn.cursor(row_factory=class_row(Feed)) as cursor:
-        return cursor.execute(HOLD_FILING, (list(hash_columns),)).fetchall()
+        return cursor.execute(HOLD_INDEXING, (list(hash_columns),)).fetchall()
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
-    """What filing did: whether the spaces are compact now, and whether rows were replaced."""
+class Indexed:
+    """What indexing did: whether the spaces are compact now, and whether rows were replaced."""
 
     is_compact: bool
     has_replaced: bool
 
 
-def file(
+def index(
     conn: psycopg.Connection[Any], feeds: Sequence[Feed], hashes: Mapping[str, HashArray]
-) -> Filed:
-    """File the hashes of columns, in the transaction that `conn` is in.
+) -> Indexed:
+    """Index the hashes of columns, in the transaction that `conn` is in.
 
     Where a space has no more than twice as many, its rows are replaced by ones that hold all: two
     for a bucket would cost each search a quarter more, and compacting them takes longer.
     """
-    filing: dict[int, tuple[list[int], list[HashArray]]] = {}
+    to_index: dict[int, tuple[list[int], list[HashArray]]] = {}
     for feed in feeds:
-        _, parts = filing.setdefault(feed.space_id, (feed.band_masks, []))
+        _, parts = to_index.setdefault(feed.space_id, (feed.band_masks, []))
         parts.append(hashes[feed.hash_column])
     is_compact, has_replaced = True, False
     # In a table that is new nothing needs to be looked for.
     if conn.execute(EMPTY_BUCKETS).fetchone() != (True,):
-        for space_id, (_, parts) in filing.items():
-            taken = _take(conn, space_id, min(2 * sum(map(len, parts)), MOST_REFILED))
+        for space_id, (_, parts) in to_index.items():
+            taken = _take(conn, space_id, min(2 * sum(map(len, parts)), MOST_TAKEN))
             if taken is None:
                 is_compact = False
             else:
                 has_replaced = has_replaced or len(taken) > 0
                 parts.append(taken)
-    _copy(conn, filing)
-    return Filed(is_compact, has_replaced)
+    _copy(conn, to_index)
+    return Indexed(is_compact, has_replaced)
 
 
-def refile(conn: psycopg.Connection[Any], space_name: str) -> bool:
+def index_again(conn: psycopg.Connection[Any], space_name: str) -> bool:
     """Merge the rows of a space; False, and it stays as it is, if it has too many hashes.
 
     As imgdb.compact does, in a tenth of the time; but hashes that nothing holds any more stay.
@@ -101,7 +101,7 @@ def refile(conn: psycopg.Connection[Any], space_name: str) -> bool:
         row = conn.execute(BEGIN_MERGE, (space_name,)).fetchone()
         assert row is not None
         space_id, band_masks = row
-        taken = _take(conn, space_id, MOST_REFILED)
+        taken = _take(conn, space_id, MOST_TAKEN)
         if taken is None:
             return False
         _copy(conn, {space_id: (band_masks, [taken])})
@@ -115,10 +115,10 @@ def _take(conn: psycopg.Connection[Any], space_id: int, most: int) -> HashArray 
 
 
 def _copy(
-    conn: psycopg.Connection[Any], filing: Mapping[int, tuple[list[int], list[HashArray]]]
+    conn: psycopg.Connection[Any], to_index: Mapping[int, tuple[list[int], list[HashArray]]]
 ) -> None:
     with binary_copy.copying(conn, COPY) as write:
-        for space_id, (band_masks, parts) in filing.items():
+        for space_id, (band_masks, parts) in to_index.items():
             for some in bucket_rows(space_id, np.concatenate(parts), band_masks):
                 write(some)
 
@@ -136,12 +136,12 @@ def bucket_rows(space_id: int, hashes: HashArray, band_masks: Sequence[int]) -> 
     yield from _rows_of(space_id, np.zeros_like(of_empty), of_empty)
 
 
-def _rows_of(space_id: int, prefixes: HashArray, filed: HashArray) -> Iterator[bytes]:
+def _rows_of(space_id: int, prefixes: HashArray, hashes: HashArray) -> Iterator[bytes]:
     starts = _row_starts(prefixes)
-    ends = np.append(starts[1:], len(filed))
-    part = np.searchsorted(starts, np.arange(0, len(filed), _PART)).tolist()
+    ends = np.append(starts[1:], len(hashes))
+    part = np.searchsorted(starts, np.arange(0, len(hashes), _PART)).tolist()
     for first, last in pairwise([*part, len(starts)]):
-        yield _encoded(space_id, prefixes, filed, starts[first:last], ends[first:last])
+        yield _encoded(space_id, prefixes, hashes, starts[first:last], ends[first:last])
 
 
 def _distinct(hashes: HashArray) -> HashArray:
@@ -164,8 +164,8 @@ def _sorted_by_prefix(distinct: HashArray, mask: int) -> tuple[HashArray, HashAr
         place += count
     keys |= np.arange(len(distinct), dtype=np.uint64)
     keys.sort()
-    filed = distinct[(keys & np.uint64((1 << 42) - 1)).view(np.int64)]
-    return filed & np.int64(mask), filed
+    hashes = distinct[(keys & np.uint64((1 << 42) - 1)).view(np.int64)]
+    return hashes & np.int64(mask), hashes
 
 
 def _runs(mask: int) -> Iterator[tuple[int, int]]:
@@ -187,7 +187,7 @@ def _row_starts(prefixes: HashArray) -> NDArray[np.int64]:
 def _encoded(
     space_id: int,
     prefixes: HashArray,
-    filed: HashArray,
+    hashes: HashArray,
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> bytes:
@@ -209,7 +209,7 @@ def _encoded(
         len(starts),
     )
     first = starts[0]
-    values = filed[first : ends[-1]]
+    values = hashes[first : ends[-1]]
     content = memoryview(binary_copy.numbers([(">i4", 8), (">i8", values)], len(values)).tobytes())
     arrays = [
         content[start:end]

@@ -84,7 +84,7 @@ def tidy(conn: Connection, space_names: Sequence[str]) -> None:
     """
 
     def work(session: Connection, name: str) -> None:
-        if not buckets.refile(session, name):
+        if not buckets.index_again(session, name):
             session.execute(COMPACT, {"space": name})
 
     vacuum(conn, ended=_each(conn, space_names, work))

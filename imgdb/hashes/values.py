@@ -22,7 +22,7 @@ _HEX = re.compile(r"[0-9A-Fa-f]{16}")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}")
 _DECIMALS = re.compile(r"[-0-9]*")
 
-# What a solid colour gives: phash keeps the sum of the pixels as its first bit, unless black.
+# The hashes of a solid colour. The first bit of phash is the sum of the pixels: 1 unless black.
 _SOLID = {"ahash": (0,), "dhash": (0,), "phash": (-_SIGN, 0), "whash": (0,)}
 
 
@@ -77,10 +77,10 @@ def bit_distance(a: int, b: int) -> int:
 
 
 def is_flat(hashes: Hashes) -> bool:
-    """Guess from hashes alone, where the pixels are not at hand, whether a picture is flat.
+    """Guess from hashes alone, without the pixels, whether a picture is flat.
 
-    With phash: all hashes that were made are within 4 bits of a solid colour's. Without it they
-    must be equal to it: ahash, dhash and whash come near it on many pictures that have structure.
+    With phash, each hash that was made must be within 4 bits of a solid colour's. Without phash,
+    each must be equal to it: ahash, dhash and whash come near it on many pictures with structure.
     """
     slack = 4 if hashes.phash is not None else 0
     made = [
@@ -110,7 +110,7 @@ def _signed(value: int) -> int:
 
 
 def all_hex(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """Return the hashes if every one is 16 hex digits."""
+    """Return the stored forms, one for each text, if every text is 16 hex digits; else None."""
     if set(map(len, texts)) != {16}:
         return None
     try:
@@ -124,7 +124,7 @@ def all_hex(texts: Sequence[str]) -> NDArray[np.int64] | None:
 
 
 def all_decimal(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """Return the hashes if every one is a number of 64 bits, signed or unsigned."""
+    """Return the stored forms, one for each text, if all are 64-bit numbers, signed or not."""
     if "" in texts or not _DECIMALS.fullmatch("".join(texts)):
         return None
     try:

@@ -9,7 +9,7 @@ from struct import unpack_from
 
 from imgdb.errors import PictureError
 
-# What `identify` needs to see of a file's beginning.
+# Bytes of a file's beginning that `identify` needs.
 HEAD_SIZE = 4096
 
 # The allow-list: the names are Pillow's, which imgdb stores.
@@ -28,7 +28,7 @@ FORMATS = {
     "HEIF": "HEIF and HEIC: the primary picture (needs `pip install pillow-heif`)",
 }
 
-# Pictures that people have and that imgdb does not read: they deserve a word, not silence.
+# Pictures that people have and that imgdb does not read: it says so, and names the format.
 _OTHERS = {
     b"8BPS": "Photoshop (PSD)",
     b"\xff\x0a": "JPEG XL",
@@ -122,7 +122,7 @@ def _is_icon(head: bytes) -> bool:
 
 
 def _is_targa(head: bytes) -> bool:
-    """Targa has no magic number: every field must make sense, or any file would pass for one."""
+    """Tell whether every field makes sense: Targa has no magic number to know it by."""
     if len(head) < 18:
         return False
     map_type, image_type = head[1], head[2]

@@ -1,6 +1,6 @@
 -- A client merges the rows of a space many times as fast as compact, which sorts them with the
--- planner's means: it takes all hashes, and files them again in the same transaction. The first
--- rule of compact (60_compact.sql) holds here, too: what others append meanwhile is not taken, and
+-- planner's means: it takes all hashes, and indexes them again in the same transaction. The first
+-- rule of imgdb._compact_prefixes holds here, too: what others append meanwhile is not taken, and
 -- stays. No hash is dropped, so the second has no use.
 CREATE FUNCTION imgdb._begin_merge(space_name text)
 RETURNS TABLE (space_id smallint, band_masks bigint[])
@@ -58,5 +58,5 @@ $$;
 
 COMMENT ON FUNCTION imgdb._take_hashes(smallint, bigint) IS
 'Deletes the bucket rows of a space and returns their hashes, eight bytes each, the highest first, '
-'for a client that files them again. NULL if there are more, if this role may not, or if somebody '
-'else takes them.';
+'for a client that indexes them again. NULL if there are more, if this role may not, or if '
+'somebody else takes them.';

@@ -59,7 +59,7 @@ COMMENT ON FUNCTION imgdb._any_stored(integer) IS
 -- that are the same are not touched. INSERT ... ON CONFLICT would do both in one statement, and
 -- take as long again; here another writer of the same path, or a path that is staged twice, is a
 -- unique violation.
-CREATE FUNCTION imgdb._store_import(for_collection_id integer, are_filed boolean)
+CREATE FUNCTION imgdb._store_import(for_collection_id integer, are_indexed boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
 SET plan_cache_mode = force_custom_plan
@@ -68,7 +68,7 @@ DECLARE
     v_role text := current_setting('session_replication_role');
 BEGIN
     updated := 0;
-    IF are_filed THEN
+    IF are_indexed THEN
         PERFORM imgdb._hold_collection(for_collection_id);
         PERFORM set_config('session_replication_role', 'replica', true);
     ELSE
@@ -104,7 +104,7 @@ BEGIN
     -- Quicker for the index.
     ORDER BY n.path;
     GET DIAGNOSTICS added = ROW_COUNT;
-    IF are_filed THEN
+    IF are_indexed THEN
         PERFORM set_config('session_replication_role', v_role, true);
     END IF;
     RETURN NEXT;
@@ -113,4 +113,4 @@ $$;
 
 COMMENT ON FUNCTION imgdb._store_import(integer, boolean) IS
 'Puts the rows of pg_temp.fresh_hash into imgdb.image; rows that were made from a file stay. If '
-'they are filed, which needs _hold_filing, none is there yet, and no trigger runs.';
+'they are indexed, which needs _hold_indexing, none is there yet, and no trigger runs.';

@@ -55,6 +55,17 @@ def test_full_rows_of_doubles_are_merged(space):
     assert_compact(space)
 
 
+@pytest.mark.parametrize("batch_size", [0, 1, 2, 3])
+def test_no_prefix_is_passed_over_between_batches(space, batch_size):
+    """Of prefixes p and p + 1 one is the last of a batch and the other the first of the next."""
+    for value in [*range(64), *range(64)]:
+        space.insert([value])
+    space.delete(range(0, 64, 5))
+    assert {4, 5} < {prefix for prefix, _ in space.buckets()}
+    space.conn.execute("CALL imgdb.compact(%s, %s)", [space.name, batch_size])
+    assert_compact(space)
+
+
 def test_hashes_that_no_row_holds_are_dropped(space):
     space.copy(range(1000))
     space.delete(range(0, 1000, 3))
@@ -187,6 +198,6 @@ def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
         " (SELECT count(DISTINCT hash) FROM hashes) FROM imgdb.prefix_bucket WHERE space_id = %s",
         [space.space_id],
     )
-    longest, filed, distinct = rows
+    longest, indexed, distinct = rows
     assert longest <= 200
-    assert filed == 4 * distinct
+    assert indexed == 4 * distinct

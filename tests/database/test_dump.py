@@ -1,4 +1,4 @@
-"""A database that is dumped and restored searches as before, and goes on filing."""
+"""A database that is dumped and restored searches as before, and goes on indexing."""
 
 import subprocess
 

@@ -1,9 +1,11 @@
 """check, rebuild and compact: they find damage, mend it, and keep searches right."""
 
 import json
+import random
 
 import psycopg
 import pytest
+from hash_sets import flipped
 from servers import embedded_only
 
 from imgdb.database import compaction
@@ -53,6 +55,35 @@ def test_damage_is_found_and_mended(cli, fragmented):
     assert (rebuilt.code, rebuilt.stdout) == (0, "")
     assert rebuilt.stderr.startswith("imgdb: space phash rebuilt in ")
     assert checks(cli, database, "phash")[0].code == 0
+
+
+@pytest.mark.parametrize("band", range(4))
+def test_one_hash_gone_from_one_band_is_found(space, band):
+    """Each neighbour differs from the hash in all bands but one, by which alone it is found."""
+    masks = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
+    bits = [[bit for bit in range(64) if mask >> bit & 1] for mask in masks]
+    lost = 0x0123456789ABCDEF
+    draw = random.Random(band)
+    neighbours = [
+        flipped(lost, frozenset(draw.choice(other) for other in bits if other is not one))
+        for one in bits
+        for _ in range(100)
+    ]
+    space.copy([lost, *neighbours])
+    space.compact()
+    gone = space.conn.execute(
+        "UPDATE imgdb.prefix_bucket SET hashes = array_remove(hashes, %(hash)s)"
+        " WHERE space_id = %(space)s AND prefix = %(hash)s & %(mask)s::bigint",
+        {"hash": lost, "space": space.space_id, "mask": masks[band]},
+    )
+    assert gone.rowcount == 1
+    missing = space.conn.execute("SELECT * FROM imgdb.missing_hashes(%s)", [space.name])
+    assert missing.fetchall() == [(lost, band)]
+    sampled, mismatches = space.conn.execute(
+        "SELECT * FROM imgdb.check_space(%s, 1000, 3)", [space.name]
+    ).fetchone()
+    assert sampled >= len(set(neighbours))
+    assert mismatches > 0
 
 
 @embedded_only

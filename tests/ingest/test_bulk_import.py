@@ -1,4 +1,4 @@
-"""Imports that file their hashes by COPY, not by triggers: nothing is missed, come what may."""
+"""Imports that index their hashes by COPY, not by triggers: nothing is missed, come what may."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from servers import embedded_only
 
 from imgdb import schema
 from imgdb.database import binary_copy, buckets, compaction
-from imgdb.database.buckets import Filed
+from imgdb.database.buckets import Indexed
 from imgdb.database.embedded import Server
 from imgdb.hashes.values import ALGORITHMS, to_hex
 from imgdb.ingest.tables import first_import, importing
@@ -45,13 +45,13 @@ def test_rows_are_those_of_append_buckets(space, masks, hashes):
         space.use_masks(MASKS[masks])
     bands = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
     space.conn.execute(
-        "SELECT imgdb._file_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
+        "SELECT imgdb._index_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
         [space.space_id, bands, hashes],
     )
     expected = sorted(space.buckets())
     space.clear()
     feed = buckets.Feed("hash", space.space_id, bands)
-    buckets.file(space.conn, [feed], {"hash": np.array(hashes, np.int64)})
+    buckets.index(space.conn, [feed], {"hash": np.array(hashes, np.int64)})
     assert sorted(space.buckets()) == expected
 
 
@@ -74,16 +74,16 @@ def conn(database):
 
 
 @pytest.fixture
-def filed(monkeypatch):
-    """Let small files be imported as large ones are; the spaces that were filed in."""
+def indexed(monkeypatch):
+    """Let small files be imported as large ones are; and the spaces that were written to."""
     spaces = []
-    file = buckets.file
+    index = buckets.index
 
     def note(conn, feeds, hashes):
         spaces.extend(feed.space_id for feed in feeds)
-        return file(conn, feeds, hashes)
+        return index(conn, feeds, hashes)
 
-    monkeypatch.setattr(buckets, "file", note)
+    monkeypatch.setattr(buckets, "index", note)
     monkeypatch.setattr(importing, "SMALL_FILE", 0)
     monkeypatch.setattr(importing, "available_cores", lambda: 3)
     return spaces
@@ -134,11 +134,11 @@ def missing(conn):
 
 
 @pytest.mark.parametrize("when", ["first", "later"])
-def test_an_import_files_what_rebuild_would(request, conn, filed, hashes, when):
+def test_an_import_indexes_what_rebuild_would(request, conn, indexed, hashes, when):
     if when == "later":
         request.getfixturevalue("earlier")
     assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert sorted(filed) == [1, 2, 3, 4]
+    assert sorted(indexed) == [1, 2, 3, 4]
     found = bucket_rows(conn)
     for space in ALGORITHMS:
         conn.execute("SELECT imgdb.rebuild(%s)", [space])
@@ -171,7 +171,7 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("what", OTHERWISE)
-def test_otherwise_the_triggers_file(database, conn, filed, hashes, what):
+def test_otherwise_the_triggers_index(database, conn, indexed, hashes, what):
     if what == "fewer rights":
         conn.execute("DROP ROLE IF EXISTS imgdb_clerk")
     conn.execute(OTHERWISE[what])
@@ -182,35 +182,35 @@ def test_otherwise_the_triggers_file(database, conn, filed, hashes, what):
     finally:
         if role:
             conn.execute("DROP OWNED BY imgdb_clerk; DROP ROLE imgdb_clerk")
-    assert filed == []
+    assert indexed == []
     assert missing(conn) == []
     [(found,)] = conn.execute("SELECT count(*) FROM imgdb.image")
     assert found == 900
 
 
-def test_the_isolation_is_not_that_of_the_database(database, conn, filed, hashes):
+def test_the_isolation_is_not_that_of_the_database(database, conn, indexed, hashes):
     conn.execute(
         f"ALTER DATABASE {conn.info.dbname} SET default_transaction_isolation = 'serializable'"
     )
     with psycopg.connect(database, autocommit=True) as fresh:
         assert import_hashes(fresh, hashes, collection="shop").added == 900
-    assert sorted(filed) == [1, 2, 3, 4]
+    assert sorted(indexed) == [1, 2, 3, 4]
 
 
-def test_what_is_there_already_is_left_to_the_triggers(conn, filed, hashes, tmp_path):
+def test_what_is_there_already_is_left_to_the_triggers(conn, indexed, hashes, tmp_path):
     few = tmp_path / "few.csv"
     few.write_text("path,phash\nä/0/0,00000000000000ff\nother,0000000000000001\n")
     import_hashes(conn, few, collection="shop")
-    assert filed == [3]
+    assert indexed == [3]
     assert import_hashes(conn, hashes, collection="shop") == Imported(899, 1, 0)
     assert import_hashes(conn, hashes, collection="shop") == Imported(0, 0, 900)
     assert import_hashes(conn, hashes, collection="copy") == Imported(900)
-    assert filed[1:] == [1, 2, 3, 4]
+    assert indexed[1:] == [1, 2, 3, 4]
     assert missing(conn) == []
 
 
 @pytest.mark.parametrize("when", ["first", "later"])
-def test_a_path_that_comes_twice_leaves_nothing(request, conn, filed, hashes, when):
+def test_a_path_that_comes_twice_leaves_nothing(request, conn, indexed, hashes, when):
     if when == "later":
         request.getfixturevalue("earlier")
     before = definitions(conn)
@@ -225,7 +225,7 @@ def test_a_path_that_comes_twice_leaves_nothing(request, conn, filed, hashes, wh
 
 
 def test_a_path_that_another_adds_meanwhile_is_updated(
-    database, conn, filed, hashes, earlier, monkeypatch
+    database, conn, indexed, hashes, earlier, monkeypatch
 ):
     hold = buckets.hold
 
@@ -243,7 +243,7 @@ def test_a_path_that_another_adds_meanwhile_is_updated(
 
 
 def test_a_collection_that_is_dropped_meanwhile_is_an_error(
-    conn, filed, hashes, earlier, monkeypatch
+    conn, indexed, hashes, earlier, monkeypatch
 ):
     hold = buckets.hold
 
@@ -290,11 +290,11 @@ def directly(monkeypatch):
     return found
 
 
-def test_what_is_removed_is_made_again_as_it_was(conn, filed, hashes, directly):
+def test_what_is_removed_is_made_again_as_it_was(conn, indexed, hashes, directly):
     conn.execute(MORE)
     before, indexes = definitions(conn), dict(conn.execute(INDEXES).fetchall())
     assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert directly == [(900, Filed(True, False))]
+    assert directly == [(900, Indexed(True, False))]
     assert definitions(conn) == before
     # One gets no entries, and the definition of the other does not tell all.
     after = dict(conn.execute(INDEXES).fetchall())
@@ -309,7 +309,7 @@ def test_what_is_removed_is_made_again_as_it_was(conn, filed, hashes, directly):
     assert "image_phash_idx" in str(plan)
 
 
-def test_keys_and_triggers_are_at_work_again(conn, filed, hashes):
+def test_keys_and_triggers_are_at_work_again(conn, indexed, hashes):
     import_hashes(conn, hashes, collection="shop")
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         conn.execute("INSERT INTO imgdb.not_duplicate VALUES (1, 2147483647)")
@@ -324,21 +324,21 @@ def test_keys_and_triggers_are_at_work_again(conn, filed, hashes):
 
 
 @pytest.mark.parametrize("columns", [("ahash", "dhash"), ("phash", "whash")])
-def test_the_same_pictures_are_flat_as_in_the_server(conn, filed, directly, tmp_path, columns):
+def test_the_same_pictures_are_flat_as_in_the_server(conn, indexed, directly, tmp_path, columns):
     words = [0, 1, 15, 31, 63, -(2**63), -1, 5 - 2**63, 0x5555555555555555]
     rows = list(product(["", *words], repeat=2))[1:]
     file = tmp_path / "hashes.csv"
     lines = [f"{n},{first},{second}\n" for n, (first, second) in enumerate(rows)]
     file.write_text(f"path,{','.join(columns)}\n{''.join(lines)}")
     import_hashes(conn, file, collection="shop")
-    assert directly == [(len(rows), Filed(True, False))]
+    assert directly == [(len(rows), Indexed(True, False))]
     told = conn.execute(
         "SELECT flat, imgdb._is_flat(ahash, dhash, phash, whash) FROM imgdb.image"
     ).fetchall()
     assert set(told) == {(True, True), (False, False)}
 
 
-def test_a_bad_line_leaves_nothing(conn, filed, hashes, directly):
+def test_a_bad_line_leaves_nothing(conn, indexed, hashes, directly):
     before = definitions(conn)
     with hashes.open("a") as file:
         file.write("\nb,,,,12\nc,,,,0000000000000001\n,,,,0000000000000001")
@@ -351,7 +351,7 @@ def test_a_bad_line_leaves_nothing(conn, filed, hashes, directly):
         assert conn.execute(f"SELECT FROM imgdb.{table}").fetchall() == []
 
 
-def test_what_the_server_refuses_leaves_nothing(conn, filed, hashes, directly):
+def test_what_the_server_refuses_leaves_nothing(conn, indexed, hashes, directly):
     conn.execute("ALTER TABLE imgdb.image ADD CONSTRAINT short CHECK (length(path) < 7)")
     before = definitions(conn)
     with pytest.raises(psycopg.errors.CheckViolation):
@@ -362,19 +362,19 @@ def test_what_the_server_refuses_leaves_nothing(conn, filed, hashes, directly):
         assert conn.execute(f"SELECT FROM imgdb.{table}").fetchall() == []
 
 
-def test_the_first_images_come_beside_the_hashes_of_others(conn, filed, hashes, directly):
+def test_the_first_images_come_beside_the_hashes_of_others(conn, indexed, hashes, directly):
     conn.execute("SELECT imgdb.create_space('other', '')")
     conn.execute("CREATE TABLE picture (hash bigint)")
     conn.execute("SELECT imgdb.track('picture', 'hash', 'other')")
     conn.execute("INSERT INTO picture VALUES (5)")
     assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert directly == [(900, Filed(True, False))]
+    assert directly == [(900, Indexed(True, False))]
     assert missing(conn) == []
 
 
 @pytest.mark.parametrize("what", ["rows come", "somebody reads", "a view", "a foreign key"])
 def test_otherwise_they_come_by_way_of_another_table(
-    database, conn, filed, hashes, directly, what, monkeypatch
+    database, conn, indexed, hashes, directly, what, monkeypatch
 ):
     hold = buckets.hold
     reader = psycopg.connect(database)
@@ -402,40 +402,40 @@ def test_otherwise_they_come_by_way_of_another_table(
         assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
     assert directly == [None]
     assert conn.execute(INDEXES).fetchall() == indexes
-    assert sorted(filed) == [1, 2, 3, 4]
+    assert sorted(indexed) == [1, 2, 3, 4]
     assert missing(conn) == []
 
 
 @pytest.fixture
-def filer(database, conn):
+def indexer(database, conn):
     """A session of somebody who owns nothing, and may file but not delete."""
     if conn.info.server_version < 150000:
         pytest.skip("PostgreSQL 15 brought rights to settings")
-    conn.execute("DROP ROLE IF EXISTS imgdb_filer")
+    conn.execute("DROP ROLE IF EXISTS imgdb_indexer")
     conn.execute(
-        "CREATE ROLE imgdb_filer; GRANT USAGE ON SCHEMA imgdb TO imgdb_filer;"
-        "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA imgdb TO imgdb_filer;"
-        "GRANT ALL ON ALL SEQUENCES IN SCHEMA imgdb TO imgdb_filer;"
-        "GRANT SET ON PARAMETER session_replication_role TO imgdb_filer"
+        "CREATE ROLE imgdb_indexer; GRANT USAGE ON SCHEMA imgdb TO imgdb_indexer;"
+        "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA imgdb TO imgdb_indexer;"
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA imgdb TO imgdb_indexer;"
+        "GRANT SET ON PARAMETER session_replication_role TO imgdb_indexer"
     )
-    options = make_conninfo(database, options="-c role=imgdb_filer")
-    with psycopg.connect(options, autocommit=True) as filer:
-        yield filer
-    conn.execute("DROP OWNED BY imgdb_filer; DROP ROLE imgdb_filer")
+    options = make_conninfo(database, options="-c role=imgdb_indexer")
+    with psycopg.connect(options, autocommit=True) as indexer:
+        yield indexer
+    conn.execute("DROP OWNED BY imgdb_indexer; DROP ROLE imgdb_indexer")
 
 
-def test_who_may_file_need_not_own_the_table(filer, conn, filed, hashes, directly):
-    found = import_hashes(filer, hashes, collection="shop")
-    assert (found, found.filed) == (Imported(added=900), Filed(False, False))
+def test_who_may_index_need_not_own_the_table(indexer, conn, indexed, hashes, directly):
+    found = import_hashes(indexer, hashes, collection="shop")
+    assert (found, found.indexed) == (Imported(added=900), Indexed(False, False))
     assert directly == [None]
-    assert sorted(filed) == [1, 2, 3, 4]
+    assert sorted(indexed) == [1, 2, 3, 4]
     assert missing(conn) == []
 
 
-def test_rows_that_are_hidden_are_not_emptied(filer, conn, filed, hashes, directly):
+def test_rows_that_are_hidden_are_not_emptied(indexer, conn, indexed, hashes, directly):
     tables = "image", "image_region", "not_duplicate", "prefix_bucket"
     for table in tables:
-        conn.execute(f"ALTER TABLE imgdb.{table} OWNER TO imgdb_filer")
+        conn.execute(f"ALTER TABLE imgdb.{table} OWNER TO imgdb_indexer")
     conn.execute(
         "INSERT INTO imgdb.image (collection_id, path, recipe)"
         " SELECT imgdb._make_collection('theirs'), 'hidden', 'imported';"
@@ -443,7 +443,7 @@ def test_rows_that_are_hidden_are_not_emptied(filer, conn, filed, hashes, direct
         "CREATE POLICY ours ON imgdb.image USING (path <> 'hidden')"
     )
     try:
-        assert import_hashes(filer, hashes, collection="shop") == Imported(added=900)
+        assert import_hashes(indexer, hashes, collection="shop") == Imported(added=900)
     finally:
         for table in tables:
             conn.execute(f"ALTER TABLE imgdb.{table} OWNER TO SESSION_USER")
@@ -464,7 +464,7 @@ def test_rows_that_an_old_snapshot_lacks_are_not_emptied(database, conn):
         assert old.execute(buckets.EMPTY_BUCKETS).fetchone() == (False,)
 
 
-def test_what_a_subscriber_would_be_told_is_not_emptied(home, filed, hashes, directly):
+def test_what_a_subscriber_would_be_told_is_not_emptied(home, indexed, hashes, directly):
     replicating = {"wal_level": "logical", "max_wal_senders": "1"}
     with Server(home, settings=replicating, durable=False) as server:
         schema.upgrade(server.conninfo())
@@ -490,12 +490,12 @@ WAITING = {
 
 
 @contextlib.contextmanager
-def hash_filed_first(database, conn):
+def hash_indexed_first(database, conn):
     """File a hash in one transaction, and give the one that shall bring its row."""
     conn.execute("SELECT imgdb._make_collection('shop')")
     with psycopg.connect(database) as rows:
         feeds = buckets.hold(rows, ["phash"])
-        buckets.file(conn, feeds, {"phash": np.array([HASH])})
+        buckets.index(conn, feeds, {"phash": np.array([HASH])})
         yield rows
 
 
@@ -510,7 +510,7 @@ def bring_row(rows):
 
 @pytest.mark.parametrize("what", WAITING)
 def test_until_the_rows_are_there_others_wait(database, conn, what):
-    with hash_filed_first(database, conn) as rows:
+    with hash_indexed_first(database, conn) as rows:
         conn.execute("SET lock_timeout = 1")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             conn.execute(WAITING[what])
@@ -524,8 +524,8 @@ def test_until_the_rows_are_there_others_wait(database, conn, what):
 
 def test_imports_do_not_wait_for_each_other(database, conn):
     with (
-        hash_filed_first(database, conn) as rows,
-        hash_filed_first(database, conn) as others,
+        hash_indexed_first(database, conn) as rows,
+        hash_indexed_first(database, conn) as others,
     ):
         bring_row(others)
         others.commit()
@@ -535,7 +535,7 @@ def test_imports_do_not_wait_for_each_other(database, conn):
 
 
 def test_rows_that_do_not_come_after_all_leave_stale_hashes(database, conn):
-    with hash_filed_first(database, conn) as rows:
+    with hash_indexed_first(database, conn) as rows:
         bring_row(rows)
         rows.rollback()
     assert len(bucket_rows(conn)) == 4
@@ -571,7 +571,7 @@ def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tm
         with Command(
             "import", file, "--collection", "shop", env={"IMGDB_DSN": database}
         ) as command:
-            # The rows are being stored when the hashes are to be filed.
+            # The rows are being stored when the hashes are to be indexed.
             while not conn.execute(WAITS).rowcount:
                 assert command.process.poll() is None, command.process.communicate()
             if how == "killed":
@@ -594,7 +594,7 @@ def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tm
 # -- merging in the client -----------------------------------------------------------------------
 
 
-def filed_twice(space, masks, hashes):
+def indexed_twice(space, masks, hashes):
     """File hashes in small rows that overlap."""
     space.clear()
     if masks:
@@ -602,7 +602,7 @@ def filed_twice(space, masks, hashes):
     bands = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
     for part in (hashes, hashes[::2], hashes[1::3]):
         space.conn.execute(
-            "SELECT imgdb._file_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
+            "SELECT imgdb._index_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
             [space.space_id, bands, part],
         )
 
@@ -611,11 +611,11 @@ def filed_twice(space, masks, hashes):
 @given(hashes=clustered() | st.lists(st.sampled_from(CORNERS)))
 @example(hashes=CROWD + CROWD)
 @example(hashes=[])
-def test_refiled_rows_are_those_of_compact(space, masks, hashes):
-    filed_twice(space, MASKS[masks], hashes)
-    assert buckets.refile(space.conn, space.name)
+def test_rows_indexed_again_are_those_of_compact(space, masks, hashes):
+    indexed_twice(space, MASKS[masks], hashes)
+    assert buckets.index_again(space.conn, space.name)
     found = sorted(space.buckets())
-    filed_twice(space, MASKS[masks], hashes)
+    indexed_twice(space, MASKS[masks], hashes)
     space.insert(hashes)  # or they are stale, and compact drops them
     space.compact()
     assert found == sorted(space.buckets())
@@ -625,7 +625,7 @@ def test_what_others_append_meanwhile_stays(space, database):
     space.insert([1, 2])
     with psycopg.connect(database) as other:
         other.execute("INSERT INTO hashes (hash) VALUES (3), (4)")
-        assert buckets.refile(space.conn, space.name)
+        assert buckets.index_again(space.conn, space.name)
     assert space.within(0, 4).keys() == space.scan(0, 4).keys() == {1, 2, 3, 4}
 
 
@@ -639,34 +639,34 @@ def test_two_do_not_take_at_once(space, database):
 
 
 def test_a_space_that_is_too_large_is_compacted(space, monkeypatch):
-    filed_twice(space, None, [1, 2, 3])
+    indexed_twice(space, None, [1, 2, 3])
     space.insert([1, 2, 3])
     before = space.buckets()
-    monkeypatch.setattr(buckets, "MOST_REFILED", 2)
-    assert not buckets.refile(space.conn, space.name)
+    monkeypatch.setattr(buckets, "MOST_TAKEN", 2)
+    assert not buckets.index_again(space.conn, space.name)
     assert space.buckets() == before
     compaction.tidy(space.conn, [space.name])
     assert len(space.buckets()) < len(before)
 
 
-def test_refiling_waits_for_compact_and_for_other_bands(space, database):
+def test_indexing_again_waits_for_compact_and_for_other_bands(space, database):
     with psycopg.connect(database) as other:
         other.execute("SELECT imgdb._hold_off_compact(%s::smallint)", [space.space_id])
         space.conn.execute("SET lock_timeout = 1")
         with pytest.raises(psycopg.errors.LockNotAvailable):
-            buckets.refile(space.conn, space.name)
+            buckets.index_again(space.conn, space.name)
     with psycopg.connect(database) as other:
         other.execute("SELECT * FROM imgdb._begin_merge(%s)", [space.name])
         with pytest.raises(psycopg.errors.LockNotAvailable):
             space.conn.execute("SELECT imgdb.rebuild(%s)", [space.name])
 
 
-def test_a_later_import_replaces_the_rows_of_smaller_spaces(conn, filed, hashes, tmp_path):
+def test_a_later_import_replaces_the_rows_of_smaller_spaces(conn, indexed, hashes, tmp_path):
     few = tmp_path / "few.csv"
     few.write_text("path,phash\nfirst,0000000000000001\nsecond,0000000000000002\n")
-    assert import_hashes(conn, few, collection="few").filed == Filed(True, False)
-    assert import_hashes(conn, hashes, collection="shop").filed == Filed(True, True)
-    assert import_hashes(conn, few, collection="other").filed == Filed(False, False)
+    assert import_hashes(conn, few, collection="few").indexed == Indexed(True, False)
+    assert import_hashes(conn, hashes, collection="shop").indexed == Indexed(True, True)
+    assert import_hashes(conn, few, collection="other").indexed == Indexed(False, False)
     assert missing(conn) == []
     before = bucket_rows(conn)
     compaction.tidy(conn, ALGORITHMS)

@@ -1,4 +1,4 @@
-"""`imgdb ingest`: what it files, what it leaves alone, and what it says."""
+"""`imgdb ingest`: what it stores, what it leaves alone, and what it says."""
 
 import json
 import os
@@ -9,7 +9,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from folders import failures, paint, picture, row_versions, stored, texts
+from folders import (
+    failures,
+    paint,
+    picture,
+    replace_at_same_time,
+    row_versions,
+    spellings,
+    stored,
+)
 from servers import embedded_only
 
 from imgdb.hashes.fingerprint import fingerprint
@@ -41,7 +49,27 @@ def test_new_changed_and_unchanged_files(ingest, database, tmp_path):
     os.utime(paths[1], (1, 1))
     extra = paint(tmp_path / "more" / "below", 1)
     assert counts(ingest(tmp_path)) == (1, 2, 3, 0, 0)
-    assert stored(database).keys() == texts(*paths, *extra)
+    assert stored(database).keys() == spellings(*paths, *extra)
+
+
+@embedded_only
+@pytest.mark.parametrize("options", [[], ["--regions"]])
+def test_another_size_is_a_change_though_the_time_is_the_same(ingest, database, tmp_path, options):
+    folder, later = tmp_path / "pictures", tmp_path / "later.png"
+    path, _ = paint(folder, 2)
+    lie = folder / "lie.png"
+    lie.write_bytes(path.read_bytes()[:200])
+    ingest(folder, *options, code=3)
+    picture(10, (90, 70)).save(later)
+    replace_at_same_time(path, later)
+    assert counts(ingest(folder, *options, code=3)) == (0, 1, 1, 1, 0)
+    # A file that failed, too.
+    picture(11).save(later)
+    replace_at_same_time(lie, later)
+    assert counts(ingest(folder, *options)) == (1, 0, 2, 0, 0)
+    with psycopg.connect(database) as conn:
+        sizes = dict(conn.execute("SELECT path, width FROM imgdb.image").fetchall())
+    assert (sizes[str(path)], sizes[str(lie)]) == (90, 64)
 
 
 def test_rows_say_what_the_file_is(ingest, database, tmp_path):
@@ -86,6 +114,28 @@ def test_a_failure_is_remembered_until_the_file_changes(ingest, database, tmp_pa
     bad.write_bytes(whole)
     assert counts(ingest(tmp_path)) == (1, 0, 1, 0, 0)
     assert failures(database) == {}
+
+
+@embedded_only
+def test_what_would_fail_again_is_not_tried_again(ingest, database, tmp_path):
+    lasting = ["truncated", "broken", "crashed", "timeout", "no-memory", "encrypted", "bomb"]
+    passing = ["denied", "io-error", "changed", "too-large", "unsupported-format"]
+    # Good pictures, so that one that is tried again is added.
+    reasons = dict(zip(map(str, paint(tmp_path, 12)), lasting + passing, strict=True))
+    ingest(tmp_path, "--max-pixels", "100", code=1)
+    with psycopg.connect(database) as conn:
+        for path, reason in reasons.items():
+            conn.execute(
+                "UPDATE imgdb.ingest_failure SET reason = %s, detail = %s WHERE path = %s",
+                (reason, f"it was {reason}", path),
+            )
+    summary = ingest(tmp_path, code=3)
+    assert counts(summary) == (len(passing), 0, 0, len(lasting), 0)
+    assert [(one["path"], one["reason"], one["kind"]) for one in summary["failures"]] == [
+        (path, f"it was {reason}", reason) for path, reason in reasons.items() if reason in lasting
+    ]
+    assert sorted(failures(database).values()) == sorted(lasting)
+    assert ingest(tmp_path, "--retry")["added"] == len(lasting)
 
 
 @embedded_only
@@ -170,7 +220,7 @@ def test_a_list_on_stdin(ingest, database, tmp_path, null):
     summary = ingest("-", *option, stdin=given, code=3)
     assert summary["added"] == 5
     assert [failure["kind"] for failure in summary["failures"]] == ["missing"]
-    assert stored(database).keys() == texts(*paths, *below)
+    assert stored(database).keys() == spellings(*paths, *below)
 
 
 @embedded_only
@@ -191,7 +241,7 @@ def test_the_same_file_named_in_several_ways_is_one(ingest, database, tmp_path):
     paths = paint(tmp_path / "a", 2) + paint(tmp_path / "a" / "b", 2)
     summary = ingest(tmp_path, tmp_path / "a", paths[0], paths[0], "a/../a/b", cwd=tmp_path)
     assert counts(summary) == (4, 0, 0, 0, 0)
-    assert stored(database).keys() == texts(*paths)
+    assert stored(database).keys() == spellings(*paths)
 
 
 @embedded_only
@@ -200,11 +250,11 @@ def test_links_to_files_count_and_links_to_folders_do_not(ingest, database, tmp_
     (tmp_path / "pictures" / "again").symlink_to(path)
     (tmp_path / "pictures" / "around").symlink_to(tmp_path)
     assert ingest(tmp_path)["added"] == 2
-    assert stored(database).keys() == texts(path, tmp_path / "pictures" / "again")
+    assert stored(database).keys() == spellings(path, tmp_path / "pictures" / "again")
     # A folder that is named is followed, under the name that was given.
     assert ingest(tmp_path / "pictures" / "around" / "pictures", "--collection", "x")["added"] == 2
     assert (
-        texts(tmp_path / "pictures" / "around" / "pictures" / "again")
+        spellings(tmp_path / "pictures" / "around" / "pictures" / "again")
         < stored(database, "x").keys()
     )
 
@@ -214,7 +264,7 @@ def test_collections_are_apart(ingest, database, tmp_path):
     paths = paint(tmp_path, 2)
     ingest(tmp_path)
     assert ingest(tmp_path, "--collection", "second")["added"] == 2
-    assert stored(database) == stored(database, "second") == dict.fromkeys(texts(*paths), False)
+    assert stored(database) == stored(database, "second") == dict.fromkeys(spellings(*paths), False)
 
 
 def test_prune_marks_what_is_gone_below_the_given_folders(ingest, database, tmp_path):

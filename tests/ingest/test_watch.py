@@ -6,9 +6,10 @@ import signal
 import sys
 import time
 
+import psycopg
 import pytest
 from commands import Command
-from folders import paint, picture, row_versions, stored
+from folders import paint, picture, replace_at_same_time, row_versions, stored
 from servers import embedded_only
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -58,6 +59,18 @@ def test_files_come_change_and_go(watch, database, folder):
     assert code == 0
     assert '"added": 4' in stdout
     assert "Traceback" not in stderr
+
+
+@embedded_only
+def test_another_size_is_a_change_though_the_time_is_the_same(watch, database, folder, tmp_path):
+    picture(10, (90, 70)).save(tmp_path / "later.png")
+    replace_at_same_time(folder / "0001.png", tmp_path / "later.png")
+    given_up = time.monotonic() + PATIENCE
+    with psycopg.connect(database, autocommit=True) as conn:
+        query = "SELECT width FROM imgdb.image WHERE path = %s"
+        while conn.execute(query, (str(folder / "0001.png"),)).fetchone() != (90,):
+            assert time.monotonic() < given_up
+            assert watch.process.poll() is None
 
 
 @embedded_only

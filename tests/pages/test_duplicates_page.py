@@ -40,7 +40,7 @@ def group(*members, diameter=4):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Two groups: one with a hostile name in it, and a chain of which the end stays."""
+    """Two groups: one with a hostile name in it, and a chain whose end stays."""
     folder = tmp_path_factory.mktemp("page")
     files = paint(folder / "pictures", 6)
     hostile = files[1].rename(files[1].with_name(HOSTILE))

@@ -10,7 +10,7 @@ import tarfile
 import pytest
 from archive_files import TARS, pack
 from commands import Command
-from folders import failures, paint, picture, row_versions, stored
+from folders import failures, paint, picture, replace_at_same_time, row_versions, stored
 from servers import embedded_only
 
 from imgdb.errors import PictureError
@@ -68,6 +68,28 @@ def test_a_changed_archive_is_read_again(ingest, database, tmp_path):
     path.unlink()
     paint(tmp_path, 1)
     assert ingest(tmp_path, "--prune")["missing"] == 3
+
+
+@embedded_only
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_another_size_is_a_change_though_the_time_is_the_same(ingest, tmp_path, suffix):
+    (tmp_path / "in").mkdir()
+    path = pack(tmp_path / "in" / f"a{suffix}", {"1.png": png(1)})
+    ingest(path)
+    members = {"1.png": png(1)} | {f"{n}.png": png(n) for n in range(2, 12)}
+    replace_at_same_time(path, pack(tmp_path / f"later{suffix}", members))
+    summary = ingest(path)
+    assert (summary["added"], summary["unchanged"]) == (10, 1)
+
+
+@embedded_only
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_members_are_stored_by_the_names_that_unpacking_gives(ingest, database, tmp_path, suffix):
+    names = ["./a.png", "/b.png", "//c.png", ".//d.png", "./in/e.png", ".f.png"]
+    path = pack(tmp_path / f"a{suffix}", {name: png(n) for n, name in enumerate(names)})
+    assert ingest(path)["added"] == len(names)
+    plain = ["a.png", "b.png", "c.png", "d.png", "in/e.png", ".f.png"]
+    assert stored(database).keys() == {f"{path}!/{name}" for name in plain}
 
 
 @embedded_only

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from psycopg.sql import SQL, Identifier
 
 from imgdb.database import binary_copy, buckets
-from imgdb.database.buckets import Filed
+from imgdb.database.buckets import Indexed
 from imgdb.database.collections import MAKE_COLLECTION
 from imgdb.database.sessions import Session, at_once, read_committed, twin, value
 from imgdb.hashes import values
@@ -36,21 +36,21 @@ _NO_HASHES = dict.fromkeys(ALGORITHMS)
 
 def store(
     conn: Session, path: Path, collection: str, stopping: Stopping, watching: Watching
-) -> tuple[int, Filed] | None:
-    """Store and file all rows of a file of hashes, or none; return how many.
+) -> tuple[int, Indexed] | None:
+    """Store and index all rows of a file of hashes, or none; return how many.
 
     None if images are there, the triggers must file, another session is at the table, or a path
     stands there twice. Raises BadLines when any line is bad, UsageError when the file is no table.
     """
     with contextlib.suppress(psycopg.errors.UniqueViolation), read_committed(conn):
-        if buckets.may_file(conn):
+        if buckets.may_index(conn):
             return _store(conn, path, collection, stopping, watching)
     return None
 
 
 def _store(
     conn: Session, path: Path, collection: str, stopping: Stopping, watching: Watching
-) -> tuple[int, Filed] | None:
+) -> tuple[int, Indexed] | None:
     complaints = Complaints()
     chunks = hash_table.read(path, complaints)
     first = next(chunks, None)
@@ -75,18 +75,18 @@ def _store(
             stopping.refuse()
         if complaints.count:
             raise BadLines(path, complaints)
-        # All lines are good. The session that files commits first: whoever sees a row finds it by
+        # All lines are good. The session that indexes commits first: whoever sees a row finds it by
         # its hashes.
         with twin(conn) as other, read_committed(other):
-            works: dict[Session, Callable[[Session], Filed | None]] = {
+            works: dict[Session, Callable[[Session], Indexed | None]] = {
                 conn: partial(_end, copying=copying.pop_all(), remake=remake),
-                other: partial(buckets.file, feeds=feeds, hashes=staged.hashes()),
+                other: partial(buckets.index, feeds=feeds, hashes=staged.hashes()),
             }
             running = at_once(works, stopping)
             running[conn].result()
-            filed = running[other].result()
-            assert filed is not None
-    return staged.count, filed
+            indexed = running[other].result()
+            assert indexed is not None
+    return staged.count, indexed
 
 
 def _end(conn: Session, copying: contextlib.ExitStack, remake: list[str]) -> None:

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 
 from imgdb.cores import available_cores
 from imgdb.database import buckets
-from imgdb.database.buckets import Filed
+from imgdb.database.buckets import Indexed
 from imgdb.database.collections import MAKE_COLLECTION, Stored
 from imgdb.database.sessions import Session, at_once, read_committed, twin, value
 from imgdb.errors import DatabaseFailure, UsageError
@@ -27,7 +27,7 @@ from imgdb.stopping import Stopping
 
 REPEATED = "SELECT * FROM imgdb._repeated_imports(%s)"
 ANY_STORED = "SELECT imgdb._any_stored(%s)"
-STORE = "SELECT * FROM imgdb._store_import(%s, are_filed => %s)"
+STORE = "SELECT * FROM imgdb._store_import(%s, are_indexed => %s)"
 
 # Below this a second connection takes longer to make than it saves.
 SMALL_FILE = 4 << 20
@@ -50,13 +50,13 @@ class Repeated:
 class Imported:
     """What an import did, in rows; `unchanged` ones say the same, or were made from a file.
 
-    `filed` unless the triggers did that.
+    `indexed` unless the triggers did that.
     """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
-    filed: Filed | None = field(default=None, compare=False)
+    indexed: Indexed | None = field(default=None, compare=False)
 
 
 def import_hashes(
@@ -67,25 +67,25 @@ def import_hashes(
     stopping: Stopping | None = None,
     watching: staging.Watching = lambda done, failed: None,
 ) -> Imported:
-    """File the hashes of a CSV or Parquet file in a collection: all of them or none.
+    """Store the hashes of a CSV or Parquet file in a collection: all of them or none.
 
     Raises BadLines when any line is bad, UsageError when the file is no table of hashes.
     """
     if not collection.strip():
         raise UsageError("a collection needs a name")
     stopping = stopping or Stopping()
-    files = path.stat().st_size >= SMALL_FILE
-    if files:
+    large = path.stat().st_size >= SMALL_FILE
+    if large:
         first = first_import.store(conn, path, collection, stopping, watching)
         if first is not None:
-            return Imported(first[0], filed=first[1])
+            return Imported(first[0], indexed=first[1])
     complaints = Complaints()
     with contextlib.ExitStack() as stack:
         # It commits last: it holds locks for all.
         stack.enter_context(read_committed(conn))
-        files = files and buckets.may_file(conn)
-        # With triggers one is as quick: what several file takes compacting.
-        twins = min(available_cores(), MOST_SESSIONS) - 1 if files else 0
+        large = large and buckets.may_index(conn)
+        # With triggers one is as quick: what several index takes compacting.
+        twins = min(available_cores(), MOST_SESSIONS) - 1 if large else 0
         sessions = [conn, *(stack.enter_context(twin(conn)) for _ in range(twins))]
         # All are written to before the first commits, and commit one right after the other.
         for session in sessions[1:]:
@@ -98,13 +98,13 @@ def import_hashes(
         # Committed at once: every session refers to it.
         collection_id = int(value(other, MAKE_COLLECTION, collection))
         storing = _Storing(sessions, collection_id, path, stopping)
-        filed: Filed | None = None
-        if storing.any_stored() or not files:
+        indexed: Indexed | None = None
+        if storing.any_stored() or not large:
             stored = storing.by_triggers()
         else:
-            stored, filed = storing.filing(other, staged.hashes())
+            stored, indexed = storing.by_copy(other, staged.hashes())
     added, updated = sum(s.added for s in stored), sum(s.updated for s in stored)
-    return Imported(added, updated, staged.count - added - updated, filed=filed)
+    return Imported(added, updated, staged.count - added - updated, indexed=indexed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,26 +122,26 @@ class _Storing:
         return any(asked.result() for asked in asking.values())
 
     def by_triggers(self) -> list[Stored]:
-        """Store; the triggers file the hashes."""
-        stored, left = self._attempt(self.sessions, are_filed=False)
+        """Store; the triggers index the hashes."""
+        stored, left = self._attempt(self.sessions, are_indexed=False)
         return stored + self._again(left)
 
-    def filing(
+    def by_copy(
         self, other: Session, hashes: dict[str, NDArray[np.int64]]
-    ) -> tuple[list[Stored], Filed | None]:
-        """Store what is all new, and file the hashes by COPY in another session meanwhile.
+    ) -> tuple[list[Stored], Indexed | None]:
+        """Store what is all new, and index the hashes by COPY in another session meanwhile.
 
         That session commits first: whoever sees a row finds it by its hashes.
         """
         feeds = buckets.hold(self.sessions[0], list(hashes))
         if not feeds:
             return self.by_triggers(), None
-        filed: list[Filed] = []
+        indexed: list[Indexed] = []
         with read_committed(other):
-            file = partial(buckets.file, feeds=feeds, hashes=hashes)
-            beside = {other: lambda session: filed.append(file(session))}
-            stored, left = self._attempt(self.sessions, are_filed=True, beside=beside)
-            return stored + self._again(left), filed[0] if not left else None
+            index = partial(buckets.index, feeds=feeds, hashes=hashes)
+            beside = {other: lambda session: indexed.append(index(session))}
+            stored, left = self._attempt(self.sessions, are_indexed=True, beside=beside)
+            return stored + self._again(left), indexed[0] if not left else None
 
     def _again(self, left: list[Session]) -> list[Stored]:
         """Store in sessions that met a path twice, if that is not the fault of the file."""
@@ -151,16 +151,16 @@ class _Storing:
         if complaints.count:
             raise BadLines(self.path, complaints)
         # Then somebody else has added one of the paths meanwhile: now it is seen.
-        stored, left = self._attempt(left, are_filed=False)
+        stored, left = self._attempt(left, are_indexed=False)
         if left:
             raise DatabaseFailure("another session adds the same paths; run this command again")
         return stored
 
     def _attempt(
-        self, sessions: list[Session], *, are_filed: bool, beside: Works = NOTHING
+        self, sessions: list[Session], *, are_indexed: bool, beside: Works = NOTHING
     ) -> tuple[list[Stored], list[Session]]:
         """Return what was stored, and the sessions that met a path twice."""
-        store = partial(self._store, are_filed=are_filed)
+        store = partial(self._store, are_indexed=are_indexed)
         works: Works = {**dict.fromkeys(sessions, store), **beside}
         running = at_once(works, self.stopping)
         for session in beside:
@@ -177,10 +177,10 @@ class _Storing:
     def _ask(self, session: Session) -> bool:
         return bool(value(session, ANY_STORED, self.collection_id))
 
-    def _store(self, session: Session, *, are_filed: bool) -> Stored:
+    def _store(self, session: Session, *, are_indexed: bool) -> Stored:
         # A savepoint: what was staged can still be read when a path turns out to be there twice.
         with session.transaction(), session.cursor(row_factory=class_row(Stored)) as cursor:
-            stored = cursor.execute(STORE, (self.collection_id, are_filed)).fetchone()
+            stored = cursor.execute(STORE, (self.collection_id, are_indexed)).fetchone()
             assert stored is not None
             return stored
 

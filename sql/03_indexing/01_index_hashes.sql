@@ -16,7 +16,8 @@ BEGIN
         SELECT
             entry.prefix,
             entry.hash,
-            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1) / 200 AS part
+            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1)
+            / imgdb._row_capacity() AS part
         FROM (
             SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
             FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
@@ -28,9 +29,9 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
-'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most 200 hashes a row.';
+'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most _row_capacity a row.';
 
-CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
+CREATE FUNCTION imgdb._index_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -45,5 +46,5 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._file_hashes(smallint, bigint[], bigint[]) IS
-'Files hashes in the buckets of a space: each in one bucket per band, the masks being its bands.';
+COMMENT ON FUNCTION imgdb._index_hashes(smallint, bigint[], bigint[]) IS
+'Indexes hashes in a space: puts each into one bucket per band, the masks being its bands.';

@@ -17,9 +17,9 @@ COMMENT ON FUNCTION imgdb._fed_spaces(regclass, name[]) IS
 
 -- Triggers sort in the server, and the foreign key is checked row by row, with a lock that sessions
 -- at work on the same collection share. An import sorts for itself, in a fraction of the time,
--- files by COPY and looks for the collection once: then it stores without triggers and foreign key,
--- as roles do that restore dumps so.
-CREATE FUNCTION imgdb._may_file()
+-- indexes by COPY and looks for the collection once: then it stores without triggers and foreign
+-- key, as roles do that restore dumps so.
+CREATE FUNCTION imgdb._may_index()
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -36,18 +36,18 @@ EXCEPTION
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._may_file() IS
-'Whether this role may file the hashes of an import by COPY, and store it without triggers.';
+COMMENT ON FUNCTION imgdb._may_index() IS
+'Whether this role may index the hashes of an import by COPY, and store it without triggers.';
 
--- The hashes are filed in a transaction of their own, which commits before those that bring the
--- rows. Whoever sees a row then finds its hashes filed, and if the rows do not come after all, the
+-- The hashes are indexed in a transaction of their own, which commits before those that bring the
+-- rows. Who sees a row then finds its hashes indexed, and if the rows do not come after all, the
 -- hashes are stale. Until they have come:
 -- * compact must not look whether the hashes are held;
 -- * the bands of the spaces, and which space a column feeds, must not change. Rebuild and track
 --   lock the space first and the table then, and so does this;
 -- * nobody may add a trigger or a foreign key to the table, and nobody has.
 -- For a READ COMMITTED transaction: an older snapshot does not see what locks were waited for.
-CREATE FUNCTION imgdb._hold_filing(hash_columns name[])
+CREATE FUNCTION imgdb._hold_indexing(hash_columns name[])
 RETURNS TABLE (hash_column name, space_id smallint, band_masks bigint[])
 LANGUAGE plpgsql VOLATILE ROWS 4
 AS $$
@@ -90,8 +90,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._hold_filing(name[]) IS
-'Where hashes of imgdb.image are filed, and by which bands: held so until the transaction ends. '
+COMMENT ON FUNCTION imgdb._hold_indexing(name[]) IS
+'Where hashes of imgdb.image are indexed, and by which bands: held so until the transaction ends. '
 'Nothing if that is left to the triggers, because the table has others than its own.';
 
 CREATE FUNCTION imgdb._hold_collection(for_collection_id integer)

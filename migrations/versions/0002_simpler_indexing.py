@@ -1,11 +1,11 @@
-"""File what an import brings by COPY, and see more quickly what is worth compacting."""
+"""Say index where SQL said file, guard collections in one way, and write each number once."""
 
 from alembic import op
 
 from imgdb.schema import run_frozen
 
-revision = "0012_bulk_imports"
-down_revision = "0011_lighter_searches"
+revision = "0002_simpler_indexing"
+down_revision = "0001_initial"
 
 
 def upgrade() -> None:
