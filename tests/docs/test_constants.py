@@ -33,13 +33,13 @@ def page(name):
 
 
 def commands():
-    """Return the last word of each command to its parameters' defaults."""
+    """Return the parameters of each command, by the last word of its name."""
     found = {}
     waiting = [typer.main.get_command(app)]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, "commands", {}).values()
-        found[command.name] = {one.name: one.default for one in command.params}
+        found[command.name] = {one.name: one for one in command.params}
     return found
 
 
@@ -48,7 +48,7 @@ COMMANDS = commands()
 
 def defaults(option):
     """Return what stands for an option that is not given, in each command that has it."""
-    found = {name: given[option] for name, given in COMMANDS.items() if option in given}
+    found = {name: one[option].default for name, one in COMMANDS.items() if option in one}
     return {name: one.value if isinstance(one, Enum) else one for name, one in found.items()}
 
 
@@ -166,7 +166,8 @@ def test_default_distances(conn):
     assert given.pop("hubs") == default(hubs.hubs, "max_distance")
     assert given == {"compare": usual, "check": usual}
     assert f"the default is that of space `region`, {usual}." in page("regions.md")
-    assert f"that of the hash's space, {usual} unless" in inspect.getsource(options)
+    helps = [one["max_distance"].help or "" for one in COMMANDS.values() if "max_distance" in one]
+    assert {*re.findall(r"(\d+) unless", " ".join(helps))} == {str(usual)}
     assert re.findall(r"hashes; (\d+) is a usual choice", SQL) == [str(usual)]
 
 
@@ -180,7 +181,7 @@ def test_floods():
 
 
 def test_what_a_calibration_wants():
-    given = COMMANDS["calibrate"]
+    given = {name: one.default for name, one in COMMANDS["calibrate"].items()}
     question = results.Question
     assert default(question, "recall") == given["recall"] / 100
     for name in ("false_matches", "alike", "sample", "seed"):
