@@ -116,7 +116,7 @@ def refuse_unknown(conn: psycopg.Connection[Any], revision: str | None) -> None:
     if revision not in (None, SQUASHED, *revisions()):
         raise SchemaMismatch(
             f"the database's schema is at revision {revision}, which this imgdb (it needs "
-            f"{head()}) does not know: run `pip install --upgrade imgdb`"
+            f"{head()}) does not know: upgrade imgdb (its package is called imgdb-postgresql)"
         )
 
 

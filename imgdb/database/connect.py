@@ -18,12 +18,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from imgdb import schema as schema_files
+from imgdb.database import OLDEST_SERVER
 from imgdb.errors import ConnectionFailed, UsageError
 from imgdb.sqlstate import connection_failed, translate
 
 __all__ = ["Place", "connect", "locate", "named_place", "open_database", "read_only", "translate"]
-
-OLDEST_SERVER = 14
 
 # psycopg also logs what it gives up when a signal ends it, to stderr if nobody listens.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())

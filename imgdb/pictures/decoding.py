@@ -310,5 +310,5 @@ def _samples(image: Image.Image) -> Samples:
 
 def _missing_opener(format_name: str) -> str:
     if format_name == "HEIF":
-        return "HEIF: needs pip install 'imgdb[heif]'"
+        return "HEIF: needs the package pillow-heif (pip install pillow-heif)"
     return f"{format_name}: this Pillow is built without it"

@@ -25,7 +25,7 @@ FORMATS = {
     "TGA": "Targa: true colour, grey, palette, run-length coded too",
     "JPEG2000": "JPEG 2000: JP2 files and bare codestreams, up to 16 bits",
     "AVIF": "AVIF: the primary picture, or the first of a sequence",
-    "HEIF": "HEIF and HEIC: the primary picture (needs `pip install 'imgdb[heif]'`)",
+    "HEIF": "HEIF and HEIC: the primary picture (needs `pip install pillow-heif`)",
 }
 
 # Pictures that people have and that imgdb does not read: it says so, and names the format.

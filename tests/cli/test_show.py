@@ -128,4 +128,4 @@ def test_the_extra_is_named_before_any_work(folder, on_terminal):
         "query", folder / "none.png", "--show", terminal=Terminal(), code=WITHOUT_LIBRARY
     )
     assert (code, output) == (2, b"")
-    assert stderr == "imgdb: --show needs textual-image: pip install 'imgdb[show]'\n"
+    assert stderr == "imgdb: --show needs the package textual-image: pip install textual-image\n"

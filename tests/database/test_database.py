@@ -193,7 +193,7 @@ def test_newer_schema(cli, database, command):
     ):
         assert "0999_more" in error
         assert schema.head() in error
-        assert "pip install --upgrade imgdb" in error
+        assert "upgrade imgdb (its package is called imgdb-postgresql)" in error
 
 
 def as_before_the_squash(database, revision, more="SELECT"):

@@ -65,5 +65,5 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed):
     assert (installed / "imgdb" / "py.typed").exists()
     scripts = {path.suffix for path in (installed / "imgdb" / "cli" / "completion").glob("imgdb.*")}
     assert scripts == {".bash", ".zsh", ".fish"}
-    metadata = next(installed.glob("imgdb-*.dist-info"))
+    metadata = next(installed.glob("imgdb_postgresql-*.dist-info"))
     assert (metadata / "licenses" / "LICENSE").exists()

@@ -31,7 +31,7 @@ class Browser:
     """One page at a time, as a reader with a screen, a colour scheme, keys and fingers sees it."""
 
     def __init__(self, folder: Path) -> None:
-        pytest.importorskip("selenium", reason="no selenium: pip install 'imgdb[test]'")
+        pytest.importorskip("selenium", reason="no selenium: pip install selenium")
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
         driver = shutil.which("chromedriver")
         if program is None or driver is None:
