@@ -28,12 +28,13 @@ from imgdb.cli.hash import hash_files
 from imgdb.cli.help import Command, CommandGroup
 from imgdb.cli.hubs import hubs_command
 from imgdb.cli.ingest import ingest_command
-from imgdb.cli.inspect import explain_command, failures_command, stats
-from imgdb.cli.maintain import check_command, compact_command, rebuild_command
+from imgdb.cli.inspect import failures_command, stats
 from imgdb.cli.mark import mark_app
 from imgdb.cli.options import DSN_HELP
+from imgdb.cli.parts import parts_command
 from imgdb.cli.query import query
 from imgdb.cli.rehash import rehash_command
+from imgdb.cli.space import space_app
 from imgdb.cli.transfer import export, import_file
 from imgdb.errors import ImgdbError, UsageError
 
@@ -64,6 +65,7 @@ COMMANDS = (
     (FILL, "import", import_file),
     (FILL, "export", export),
     (FIND, "query", query),
+    (FIND, "parts", parts_command),
     (FIND, "compare", compare_files),
     (FIND, "duplicates", duplicates_command),
     (FIND, "hubs", hubs_command),
@@ -73,15 +75,12 @@ COMMANDS = (
     (CLEAR, "restore", restore_command),
     (CARE, "stats", stats),
     (CARE, "failures", failures_command),
-    (CARE, "explain", explain_command),
-    (CARE, "check", check_command),
-    (CARE, "rebuild", rebuild_command),
-    (CARE, "compact", compact_command),
     (TRY, "demo", demo),
 )
 for heading, name, function in COMMANDS:
     app.command(name, cls=Command, rich_help_panel=heading)(function)
 app.add_typer(mark_app, name="mark", rich_help_panel=CLEAR)
+app.add_typer(space_app, name="space", rich_help_panel=CARE)
 app.add_typer(db_app, name="db", rich_help_panel=CARE)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli import pool_options as pool
 from imgdb.cli.completion import names
-from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.options import Dsn, FormatOption, HashName, collection_option, takes_options
 from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pages import OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures
+from imgdb.cli.pool_options import Timeout, WorkerOptions, hash_names
 from imgdb.errors import ImgdbError
+from imgdb.workers.limits import EDITING_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from imgdb.search.calibration.results import Calibration, Curve, HashFigures
 
 
+@dataclass(frozen=True, kw_only=True)
+class EditorOptions(WorkerOptions):
+    """As for ingest, but with more time: a picture is written and read once for each edit."""
+
+    timeout: Timeout = EDITING_SECONDS
+
+
+@takes_options
 def calibrate_command(
     collection: Annotated[str | None, collection_option("Default: all collections.")] = None,
     sample: Annotated[
@@ -38,7 +48,7 @@ def calibrate_command(
             help="Which to measure, separated by commas.",
             autocompletion=names.hashes,
         ),
-    ] = ",".join(names.HASHES),
+    ] = ",".join(HashName),
     edits: Annotated[
         str | None,
         typer.Option(
@@ -95,10 +105,8 @@ def calibrate_command(
         ),
     ] = None,
     open_page: OpenPage = False,
-    jobs: pool.Jobs = None,
-    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
-    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
-    timeout: pool.Timeout = 300,
+    *,
+    workers: EditorOptions,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -124,14 +132,19 @@ def calibrate_command(
         collection=collection,
         sample=sample,
         seed=seed,
-        hashes=pool.names(hashes),
+        hashes=hash_names(hashes),
         edits=all_edits.chosen(edits),
         recall=recall / 100,
         false_matches=false_matches,
         alike=alike,
         among=among,
     )
-    work = module.Work(jobs=jobs, max_pixels=max_pixels, memory=worker_memory, timeout=timeout)
+    work = module.Work(
+        jobs=workers.jobs,
+        max_pixels=workers.max_pixels,
+        memory=workers.worker_memory,
+        timeout=workers.timeout,
+    )
     failures = Failures()
     applied: list[Applied] = []
     with open_database(dsn) as conn:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli import pool_options as pool
-from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.compact import compact_after
+from imgdb.cli.options import Dsn, FormatOption, collection_option, takes_options
 from imgdb.cli.output import Format, default_format, print_object, print_rows
+from imgdb.cli.pool_options import HashingOptions, WorkerOptions, ingest_options
 from imgdb.errors import UsageError
 from imgdb.words import printable
 
@@ -25,6 +25,7 @@ TOLD = 20
 COUNTS = ("added", "updated", "unchanged", "failed", "skipped", "missing")
 
 
+@takes_options
 def ingest_command(
     paths: Annotated[
         list[str],
@@ -48,18 +49,15 @@ def ingest_command(
     regions: Annotated[
         bool,
         typer.Option(
-            "--regions", help="Find the parts by which query --regions knows crops and collages."
+            "--regions", help="Find the parts by which `imgdb parts` knows crops and collages."
         ),
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Then go on: follow every change until Ctrl-C.")
     ] = False,
-    decode: pool.DecodeOption = "exact",
-    hashes: pool.HashesOption = pool.ALL_HASHES,
-    jobs: pool.Jobs = None,
-    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
-    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
-    timeout: pool.Timeout = pool.TIMEOUT,
+    *,
+    hashing: HashingOptions,
+    workers: WorkerOptions,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -69,7 +67,6 @@ def ingest_command(
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
-    from imgdb.ingest.options import Options
     from imgdb.ingest.run import ingest as run
     from imgdb.ingest.walk import check_named, read_list
     from imgdb.stopping import Stopping
@@ -79,14 +76,10 @@ def ingest_command(
         raise UsageError("--watch follows files and folders, not a list on stdin")
     if null and len(named) == len(paths):
         raise UsageError("--null says how the list on stdin is separated: give - as a path")
-    options = Options(
+    options = ingest_options(
+        hashing,
+        workers,
         collection=collection,
-        jobs=jobs,
-        decode=decode,
-        algorithms=pool.names(hashes),
-        max_pixels=max_pixels,
-        memory=worker_memory,
-        timeout=timeout,
         prune=prune,
         retry=retry,
         archives=archives,

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli import pool_options as pool
+from imgdb.cli.compact import compact_after
 from imgdb.cli.ingest import finish, tell
-from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.options import Dsn, FormatOption, collection_option, takes_options
+from imgdb.cli.pool_options import HashingOptions, WorkerOptions, ingest_options
 
 
+@takes_options
 def rehash_command(
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     recipe: Annotated[
@@ -27,12 +28,9 @@ def rehash_command(
             show_default=False,
         ),
     ] = None,
-    decode: pool.DecodeOption = "exact",
-    hashes: pool.HashesOption = pool.ALL_HASHES,
-    jobs: pool.Jobs = None,
-    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
-    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
-    timeout: pool.Timeout = pool.TIMEOUT,
+    *,
+    hashing: HashingOptions,
+    workers: WorkerOptions,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -43,19 +41,11 @@ def rehash_command(
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
-    from imgdb.ingest.options import Options
     from imgdb.ingest.rehash import RehashChoice, outdated
     from imgdb.ingest.rehash import rehash as run
     from imgdb.stopping import Stopping
 
-    options = Options(
-        decode=decode,
-        algorithms=pool.names(hashes),
-        jobs=jobs,
-        max_pixels=max_pixels,
-        memory=worker_memory,
-        timeout=timeout,
-    )
+    options = ingest_options(hashing, workers)
     if before is not None and before.tzinfo is None:
         before = before.astimezone(UTC)
     choice = RehashChoice(collection=collection, recipe=recipe, before=before)

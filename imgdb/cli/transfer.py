@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.maintain import compact_after
+from imgdb.cli.compact import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
 from imgdb.cli.output import Format, default_format, print_object, print_rows
 from imgdb.errors import UsageError

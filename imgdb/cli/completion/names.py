@@ -12,9 +12,9 @@ import threading
 
 import typer
 
-SECONDS = 1.0
+from imgdb.hashes.values import ALGORITHMS
 
-HASHES = ("phash", "dhash", "whash", "ahash")
+SECONDS = 1.0
 
 COLLECTIONS = "SELECT name FROM imgdb.collection ORDER BY name LIMIT 1000"
 SPACES = "SELECT name FROM imgdb.space ORDER BY space_id"
@@ -27,13 +27,13 @@ def collections(ctx: typer.Context) -> list[str]:
 
 def space_names(ctx: typer.Context) -> list[str]:
     """List the spaces; those of the four hashes and of regions are always there."""
-    return _ask(ctx, SPACES) or [*HASHES, "region"]
+    return _ask(ctx, SPACES) or [*ALGORITHMS, "region"]
 
 
 def hashes(incomplete: str) -> list[str]:
     """List what can stand next in a list of hashes with commas."""
     given, comma, _ = incomplete.rpartition(",")
-    return [given + comma + name for name in HASHES if name not in given.split(",")]
+    return [given + comma + name for name in ALGORITHMS if name not in given.split(",")]
 
 
 def reasons() -> list[str]:
