@@ -159,7 +159,8 @@ def run_command() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, _interrupt)
     try:
-        code = app(standalone_mode=False) or 0
+        # The same name, however it was started: `python -m imgdb` too.
+        code = app(prog_name="imgdb", standalone_mode=False) or 0
         sys.stdout.flush()
     except SystemExit:
         raise
