@@ -131,7 +131,7 @@ def root(
             "--install-completion",
             callback=_install_completion,
             is_eager=True,
-            help="Have this shell complete commands and names, and exit.",
+            help="Let this shell complete commands and names with Tab, and exit.",
         ),
     ] = False,
     show_completion: Annotated[
@@ -176,7 +176,7 @@ def run_command() -> None:
 
 
 def _complete(shell: str) -> NoReturn:
-    """Answer a shell in which somebody pressed Tab, and leave, whatever a database is still at."""
+    """Answer a shell whose user pressed Tab, and leave without waiting for a database."""
     with contextlib.suppress(BaseException):
         from imgdb.cli.completion.answer import answer
 
@@ -211,7 +211,7 @@ def _report(error: BaseException) -> int:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, BrokenPipeError):  # whoever read our output has enough of it
+    if isinstance(error, BrokenPipeError):  # the reader of our output has enough of it
         return 1
     if isinstance(error, _WrongUsage):
         return _report_usage(error)

@@ -39,13 +39,13 @@ def calibrate_command(
         int, typer.Option(metavar="N", min=1, help="How many pictures to edit.")
     ] = 100,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Another number draws other pictures.")
+        int, typer.Option(metavar="N", help="Another number chooses other pictures.")
     ] = 0,
     hashes: Annotated[
         str,
         typer.Option(
             metavar="LIST",
-            help="Which to measure, separated by commas.",
+            help="The hashes to measure, separated by commas.",
             autocompletion=names.hashes,
         ),
     ] = ",".join(HashName),
@@ -60,7 +60,10 @@ def calibrate_command(
     recall: Annotated[
         float,
         typer.Option(
-            metavar="PERCENT", min=1, max=100, help="How many of the edited copies to find."
+            metavar="PERCENT",
+            min=1,
+            max=100,
+            help="How many of the edited copies a search must find.",
         ),
     ] = 95,
     false_matches: Annotated[
@@ -68,7 +71,8 @@ def calibrate_command(
         typer.Option(
             metavar="COUNT",
             min=0,
-            help="How many wrong images a search may show on average; this goes before --recall.",
+            help="How many wrong images a search may show on average. This limit comes before "
+            "--recall.",
         ),
     ] = 0.1,
     alike: Annotated[
@@ -77,8 +81,8 @@ def calibrate_command(
             metavar="BITS",
             min=0,
             max=64,
-            help="Images of the collection within so many bits of a picture in all hashes are "
-            "copies of it, no wrong images.",
+            help="An image within this many bits of a picture in all hashes is a copy of it, not "
+            "a wrong image.",
         ),
     ] = 8,
     among: Annotated[
@@ -86,8 +90,8 @@ def calibrate_command(
         typer.Option(
             metavar="N",
             min=1,
-            help="Tell the wrong images among N images, which is how large the collection will be. "
-            "Default: as many as there are.",
+            help="Count the wrong images among N images: the size that the collection will have. "
+            "Default: its size now.",
             show_default=False,
         ),
     ] = None,
@@ -100,7 +104,7 @@ def calibrate_command(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Also write a page with all curves, in this one file.",
+            help="Also write a page with all curves: one file that needs no other.",
             show_default=False,
         ),
     ] = None,
@@ -112,10 +116,10 @@ def calibrate_command(
 ) -> None:
     """Measure on your pictures how similar is similar enough.
 
-    Pictures of the collection are edited as people edit them (saved anew, scaled, cropped, ...),
-    and every copy is looked for. Shown is how many copies each hash finds, and how many wrong
-    images, at which distance; and which distance would be a good default. Nothing is changed
-    without --apply.
+    The command edits pictures of the collection as people edit them (saved anew, scaled, cropped,
+    ...), and looks for every copy. It shows how many copies and how many wrong images each hash
+    finds at each distance, and which distance is a good default. Nothing is changed without
+    --apply.
 
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """

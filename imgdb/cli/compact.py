@@ -22,18 +22,18 @@ def compact_command(
         bool | None,
         typer.Option(
             "--full/--no-full",
-            help="Give the room back to the disk (VACUUM FULL), for which searches and writers "
-            "wait. Default: only while nobody else is connected.",
+            help="Give free room back to the disk (VACUUM FULL). Searches and writers wait for "
+            "it. Default: only if nobody else is connected.",
             show_default=False,
         ),
     ] = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Merge what ingest appended, for faster searches.
+    """Merge the hashes that ingest appended, for faster searches.
 
-    The database becomes smaller, too: hashes that no row holds any more are dropped. Searches and
-    writers go on meanwhile, but for --full. Sizes are those of table and index.
+    The database also becomes smaller: hashes that no row has any more are dropped. Searches and
+    writers go on meanwhile, except with --full. The sizes are those of the table and its index.
     """
     from imgdb.database.compaction import Compacted, compact
     from imgdb.database.connect import open_database
@@ -79,7 +79,7 @@ def compact_after(conn: psycopg.Connection[Any], added: int) -> None:
             typer.echo(f"imgdb: compacting {told}, for faster searches", err=True)
             tidy(conn, names)
     except InsufficientPrivilege:
-        # Whoever may add images need not be allowed to look after the spaces.
+        # A role that may add images need not be allowed to look after the spaces.
         typer.echo("imgdb: let the owner of schema imgdb run imgdb space compact", err=True)
 
 

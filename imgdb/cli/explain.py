@@ -25,16 +25,17 @@ def explain_command(
         typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
     ] = None,
     hash_name: Annotated[
-        HashName | None, hash_option("Only this space (with --hex phash unless said)")
+        HashName | None, hash_option("Only the space of this hash, with --hex phash by default")
     ] = None,
     max_distance: MaxDistance = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Show how a search is done in each space, and its time.
+    """Show how a search works in each space, and its time.
 
-    Probes are the prefixes looked up, candidates the hashes read, matches those near enough;
-    milliseconds are those of the search alone as a client sees them, the best of three.
+    Probes are the prefixes that are looked up, candidates are the hashes that are read, and
+    matches are the hashes that are near enough. Milliseconds are those of the search alone, as a
+    client sees them: the best of three.
     """
     from imgdb.database.connect import open_database
     from imgdb.database.spaces import explain, spaces

@@ -40,7 +40,7 @@ MaxDistance = Annotated[
         metavar="BITS",
         min=0,
         max=64,
-        help="How many of the 64 bits may differ. Default: that of the hash's space, 8 unless "
+        help="How many of the 64 bits may differ. Default: that of the space, which is 8 unless "
         "somebody changed it.",
         show_default=False,
     ),
@@ -50,7 +50,7 @@ SpaceArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="SPACE",
-        help="The space; all of them if none is named.",
+        help="The space. Default: all spaces.",
         autocompletion=names.space_names,
     ),
 ]

@@ -47,7 +47,7 @@ def parts_command(
             min=0,
             max=64,
             help="How many of the 64 bits of two regions may differ. Default: that of the space "
-            "region, 8 unless somebody changed it.",
+            "region, which is 8 unless somebody changed it.",
             show_default=False,
         ),
     ] = None,
@@ -61,8 +61,8 @@ def parts_command(
 ) -> None:
     """Show the images that share a part with a picture.
 
-    That is crops of it, what it was cut from, and collages. Only images have parts that
-    `imgdb ingest --regions` brought. The database is only read.
+    These are crops of it, images that it was cut from, and collages. Only images can be found
+    that `imgdb ingest --regions` has read. The database is only read.
 
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """

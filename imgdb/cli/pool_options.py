@@ -27,17 +27,23 @@ class WorkerOptions:
 
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", "-j", metavar="N", min=1, help="Worker processes. Default: cores."),
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="How many worker processes. Default: one for each core.",
+        ),
     ] = None
     max_pixels: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Pictures with more pixels fail.")
+        int, typer.Option(metavar="N", min=1, help="A picture with more pixels fails.")
     ] = MAX_PIXELS
     worker_memory: Annotated[
         int,
         typer.Option(
             parser=byte_size,
             metavar="SIZE",
-            help=f"Memory of one worker: 512M, 1.5G. Default: {WORKER_MEMORY >> 30}G.",
+            help=f"Memory for one worker: 512M, 1.5G. Default: {WORKER_MEMORY >> 30}G.",
             show_default=False,
         ),
     ] = WORKER_MEMORY
@@ -50,13 +56,13 @@ class HashingOptions:
 
     decode: Annotated[
         Literal["exact", "scaled"],
-        typer.Option(help="scaled: JPEGs at reduced size, several times faster."),
+        typer.Option(help="scaled reads JPEGs at reduced size, several times faster."),
     ] = "exact"
     hashes: Annotated[
         str,
         typer.Option(
             metavar="LIST",
-            help="Which to make, separated by commas.",
+            help="The hashes to make, separated by commas.",
             autocompletion=hashes,
         ),
     ] = ",".join(ALGORITHMS)

@@ -52,15 +52,16 @@ def query(
     include_flat: Annotated[
         bool,
         typer.Option(
-            "--include-flat", help="Search for, and among, flat pictures: solid colours, blanks."
+            "--include-flat",
+            help="Also look for flat pictures, and find them: solid colours, blank pages.",
         ),
     ] = False,
     any_orientation: Annotated[
         bool,
         typer.Option(
             "--any-orientation",
-            help="Also find turned and mirrored copies, and say how the query is turned against "
-            "the image found.",
+            help="Also find turned and mirrored copies, and say how the query is turned, compared "
+            "with the image.",
         ),
     ] = False,
     flood: Annotated[
@@ -68,8 +69,8 @@ def query(
         typer.Option(
             metavar="N",
             min=0,
-            help="Show more than N images of the same hash as one line, with their number; 0: show "
-            "them all. Default: 20 in a table, 0 in JSON and CSV.",
+            help="If more than N images have the same hash, show them as one line with their "
+            "number. 0 shows all. Default: 20 in a table, 0 in JSON and CSV.",
             show_default=False,
         ),
     ] = None,

@@ -18,13 +18,13 @@ def rehash_command(
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="RECIPE", help="Only images of this recipe.", show_default=False),
+        typer.Option(metavar="RECIPE", help="Only images with this recipe.", show_default=False),
     ] = None,
     before: Annotated[
         datetime | None,
         typer.Option(
             metavar="TIME",
-            help="Also images that were hashed before this time: 2026-01-31.",
+            help="Also images that were hashed before this time, such as 2026-01-31.",
             show_default=False,
         ),
     ] = None,
@@ -34,10 +34,11 @@ def rehash_command(
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Hash again, from the files, what other rules hashed.
+    """Hash images again that were hashed by other rules.
 
-    That is every image of another recipe than --decode asks for, or without one of --hashes.
-    Search goes on meanwhile, and an interrupted run goes on where it stopped.
+    These are all images that have another recipe than --decode asks for, or that lack one of
+    --hashes. Their files are read again. Searches go on meanwhile. If a run is interrupted, the
+    next run does the rest.
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database

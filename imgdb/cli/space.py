@@ -29,16 +29,16 @@ def check_command(
         int, typer.Option(metavar="N", min=1, help="How many searches to try in each space.")
     ] = 100,
     max_distance: Annotated[
-        int, typer.Option(metavar="BITS", min=0, max=64, help="How far these searches reach.")
+        int, typer.Option(metavar="BITS", min=0, max=64, help="The distance of these searches.")
     ] = 8,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
     """Prove that searches find everything, on your own data.
 
-    Searches drawn from the space are answered twice, by the prefix buckets and by reading every
-    hash: a mismatch is a difference. Every hash of a tracked column must stand in its buckets:
-    those that do not are missing. Exit code 1 if anything is wrong.
+    Hashes of the space are searched for twice: by the prefix buckets, and by reading every hash. A
+    mismatch is a difference between both answers. A hash of a tracked column is missing if its
+    buckets lack it. Exit code 1 if anything is wrong.
     """
     from imgdb.database.connect import open_database
     from imgdb.database.spaces import check, spaces
@@ -66,7 +66,10 @@ def rebuild_command(
     ],
     dsn: Dsn = None,
 ) -> None:
-    """Make a space anew from its tracked columns. Writers to their tables wait meanwhile."""
+    """Make a space anew from its tracked columns.
+
+    Writers to the tables of these columns wait meanwhile.
+    """
     from imgdb.database.connect import open_database
     from imgdb.database.spaces import rebuild
 

@@ -1,6 +1,6 @@
 """Names that commands take: what is known without asking, and what the database knows.
 
-The database is asked only where that is quick and sure: a server that somebody named, or the
+The database is asked only where that is quick and sure: a server that the user named, or the
 embedded one while it runs. Nothing is started, nothing is said, and after a second without an
 answer there is none.
 """
@@ -58,7 +58,7 @@ def _ask(ctx: typer.Context, question: str) -> list[str]:
     names: list[str] = []
 
     def ask() -> None:
-        # Whatever is wrong there, somebody who pressed Tab does not want to read of it.
+        # A user who pressed Tab does not want to read what is wrong there.
         with contextlib.suppress(Exception):
             names.extend(_answers(said, question))
 

@@ -38,8 +38,9 @@ def demo(
 ) -> None:
     """Try a search among example pictures.
 
-    They are ingested into a database of their own, which is gone when the demo ends: yours is not
-    touched. The pictures stay, with a page that shows what was found.
+    They are copied to a folder and ingested into a database of their own. This database is gone
+    when the demo ends; yours is not touched. The pictures stay, with a page that shows what was
+    found.
     """
     from imgdb.cli.demo import throwaway
 
@@ -69,7 +70,7 @@ def _copy_examples(place: Path) -> None:
     files = [source / "query.jpg", *sorted((source / "images").iterdir())]
     (place / "images").mkdir(parents=True)
     for file in files:
-        # The contents alone: a copy is the user's own, whatever the installed file's mode is.
+        # The contents alone, not the mode: the user may change and delete his copy.
         shutil.copyfile(file, place / file.relative_to(source))
 
 
