@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from imgdb.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ALGORITHMS = ("ahash", "dhash", "phash", "whash")
 
@@ -111,6 +113,8 @@ def _signed(value: int) -> int:
 
 def all_hex(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """Return the stored forms, one for each text, if every text is 16 hex digits; else None."""
+    import numpy as np  # not at the top: the command line reads ALGORITHMS for its help
+
     if set(map(len, texts)) != {16}:
         return None
     try:
@@ -125,6 +129,8 @@ def all_hex(texts: Sequence[str]) -> NDArray[np.int64] | None:
 
 def all_decimal(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """Return the stored forms, one for each text, if all are 64-bit numbers, signed or not."""
+    import numpy as np
+
     if "" in texts or not _DECIMALS.fullmatch("".join(texts)):
         return None
     try:

@@ -98,11 +98,34 @@ def test_version(cli):
     assert cli("--version").stdout == f"imgdb {__version__}\n"
 
 
+def test_the_package_is_the_command():
+    def run(*arguments):
+        command = [sys.executable, "-m", "imgdb", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    version = run("--version")
+    assert (version.returncode, version.stdout) == (0, f"imgdb {__version__}\n")
+    assert run("query", "--help").stdout.startswith("Usage: imgdb query ")
+    assert run("query", "--nosuch").stderr == (
+        "imgdb: No such option: --nosuch; see `imgdb query --help`\n"
+    )
+
+
+HELP = """
+import sys
+from typer.main import get_command
+from imgdb.cli.app import app
+
+for name in ("", *get_command(app).commands):
+    app([*filter(None, [name]), "--help"], standalone_mode=False)
+"""
+
+
 def test_help_imports_nothing_heavy():
     heavy = {"psycopg", "PIL", "numpy", "scipy", "alembic", "sqlalchemy", "rich", "imagehash"}
-    code = f"import sys, imgdb.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    code = f"{HELP}\nprint(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_reader_that_has_enough_hears_no_complaint():
