@@ -69,7 +69,7 @@ def compact_after(conn: psycopg.Connection[Any], added: int) -> None:
     """Compact what a large run left fragmented, and say so."""
     from psycopg.errors import InsufficientPrivilege
 
-    from imgdb.database.compaction import fragmented, tidy
+    from imgdb.database.compaction import fragmented, merge
 
     if added < LARGE:
         return
@@ -77,7 +77,7 @@ def compact_after(conn: psycopg.Connection[Any], added: int) -> None:
         if names := fragmented(conn):
             told = ", ".join(names)
             typer.echo(f"imgdb: compacting {told}, for faster searches", err=True)
-            tidy(conn, names)
+            merge(conn, names)
     except InsufficientPrivilege:
         # A role that may add images need not be allowed to look after the spaces.
         typer.echo("imgdb: let the owner of schema imgdb run imgdb space compact", err=True)

@@ -45,22 +45,15 @@ def import_file(
     Hashes are 16 hex digits or 64-bit numbers. A file with a bad line is not imported at all.
     """
     from imgdb.cli import progress
-    from imgdb.database.compaction import vacuum
     from imgdb.database.connect import open_database
     from imgdb.ingest.tables.bad_lines import BadLines
     from imgdb.ingest.tables.importing import import_hashes
-    from imgdb.stopping import Stopping
 
     try:
         with open_database(dsn) as conn:
-            with Stopping() as stopping, progress.bar() as bar:
-                done = import_hashes(
-                    conn, file, collection=collection, stopping=stopping, watching=bar.update
-                )
-            if done.indexed is None or not done.indexed.is_compact:
-                compact_after(conn, done.added + done.updated)
-            elif done.indexed.has_replaced:
-                vacuum(conn)
+            with progress.bar() as bar:
+                done = import_hashes(conn, file, collection=collection, watching=bar.update)
+            compact_after(conn, done.added + done.updated)
     except BadLines as error:
         for line in error.told:
             typer.echo(f"imgdb: {printable(line)}", err=True)
