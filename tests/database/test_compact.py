@@ -8,6 +8,8 @@ import pytest
 from psycopg import sql
 from servers import embedded_only
 
+pytestmark = pytest.mark.sql
+
 TOASTED = (
     "SELECT coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0) FROM pg_class"
     " WHERE oid = 'imgdb.prefix_bucket'::regclass"
