@@ -15,6 +15,7 @@ import pytest
 from browser import Browser
 from forked import EARLY, forks, run_script
 from servers import BINDIRS, TEMPLATE, Databases, Servers, server_folder
+from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 from spaces import Space
 
 from imgdb.database.embedded import Server
@@ -51,6 +52,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Let processes of the tests that are done take tests from those that are not."""
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
         config.option.dist = "worksteal"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and give it more time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
 
 
 SQL_ROOM = Path(__file__).with_name("sql")
