@@ -1,7 +1,8 @@
 # What developers do: `make` tells. All of it runs in the virtual environment of the README.
 bin := .venv/bin
 
-.PHONY: help test test-fast test-sql test-thorough test-lowest lint docs freeze bench
+.PHONY: help test test-fast test-sql test-thorough test-latest test-lowest lint docs \
+	constraints freeze bench
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -20,6 +21,11 @@ test-sql: ## run the tests of SQL on PostgreSQL 14 to 18 (fetches some with npm 
 test-thorough: ## run all tests with 40 times as many examples
 	IMGDB_TEST_PROFILE=thorough $(bin)/pytest -q -n auto -o timeout=3600
 
+test-latest: ## run the tests with the latest versions of all dependencies, in .venv-latest
+	python3 -m venv .venv-latest
+	.venv-latest/bin/pip install -q -U --upgrade-strategy eager -e '.[heif,test]'
+	.venv-latest/bin/pytest -q -n auto
+
 test-lowest: ## run the tests with the lowest versions of all dependencies, in .venv-lowest
 	python3 -m venv .venv-lowest
 	.venv-lowest/bin/pip install -q uv
@@ -37,6 +43,10 @@ lint: ## check style, types, layers and SQL
 docs: ## make the pages that programs make
 	$(bin)/python docs/make_cli.py
 	$(bin)/python docs/run_examples.py
+
+constraints: ## note the versions that .venv has for .ci/run
+	{ sed -n '/^#/p' constraints.txt; $(bin)/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
 
 freeze: ## hold the revisions of a release still
 	$(bin)/python tools/freeze.py

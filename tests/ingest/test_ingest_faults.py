@@ -13,7 +13,6 @@ import pytest
 from commands import Command
 from folders import failures, paint, picture, stored, texts
 from PIL import Image
-from servers import embedded_only
 
 from imgdb.database.embedded import Server
 
@@ -53,7 +52,6 @@ def large(path, side=9000):
     return path
 
 
-@embedded_only
 def test_a_worker_that_crashes_costs_that_picture_only(ingest, database, tmp_path):
     bad = large(tmp_path / "bad.png")
     good = paint(tmp_path, 30)
@@ -71,7 +69,6 @@ def test_a_worker_that_crashes_costs_that_picture_only(ingest, database, tmp_pat
     assert stored(database).keys() == texts(*good)
 
 
-@embedded_only
 def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 30)
@@ -82,7 +79,6 @@ def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
     assert json.loads(stdout)["added"] == 31
 
 
-@embedded_only
 def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 10)
@@ -95,7 +91,6 @@ def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     assert failures(database) == {str(slow): "timeout"}
 
 
-@embedded_only
 def test_a_picture_that_takes_too_much_memory_fails(ingest, database, tmp_path):
     big = large(tmp_path / "big.png", 14000)
     paint(tmp_path, 10)
@@ -105,7 +100,6 @@ def test_a_picture_that_takes_too_much_memory_fails(ingest, database, tmp_path):
     assert failures(database) == {str(big): "no-memory"}
 
 
-@embedded_only
 def test_a_worker_that_cannot_start_ends_the_run_with_its_words(ingest, tmp_path):
     paint(tmp_path, 1)
     with ingest(tmp_path, "--worker-memory", "1") as command:
@@ -114,7 +108,6 @@ def test_a_worker_that_cannot_start_ends_the_run_with_its_words(ingest, tmp_path
     assert "--worker-memory" in stderr
 
 
-@embedded_only
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     paths = paint(tmp_path, 400)
@@ -132,6 +125,7 @@ def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     assert (code, summary["added"], summary["unchanged"]) == (0, len(paths) - done, done)
 
 
+@pytest.mark.sql
 def test_the_connection_is_lost(ingest, database, tmp_path):
     paths = paint(tmp_path, 400)
     with ingest(tmp_path, "--jobs", "1") as command:
@@ -170,7 +164,6 @@ def test_the_embedded_server_is_killed(place):
     assert summary["added"] + summary["unchanged"] == len(paths)
 
 
-@embedded_only
 @pytest.mark.skipif(not STRACE, reason="strace makes the calls of a disk fail")
 def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
     good, lost = paint(tmp_path / "good", 4), paint(tmp_path / "mounted", 3)
@@ -194,7 +187,6 @@ def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
     assert stored(database) == dict.fromkeys(texts(*good, *lost), False)
 
 
-@embedded_only
 @pytest.mark.skipif(not UNREADABLE, reason="the kernel has no file that cannot be read")
 def test_a_file_that_the_disk_cannot_read_is_a_failure(ingest, database, tmp_path):
     paint(tmp_path, 2)
@@ -206,6 +198,7 @@ def test_a_file_that_the_disk_cannot_read_is_a_failure(ingest, database, tmp_pat
     assert failures(database) == {str(link): "io-error"}
 
 
+@pytest.mark.sql
 def test_two_at_once_file_everything_once(ingest, database, tmp_path):
     paths = paint(tmp_path, 120)
     with (

@@ -8,7 +8,6 @@ import numpy as np
 import psycopg
 import pytest
 from folders import paint, row_versions, stored
-from servers import embedded_only
 
 from imgdb.hashes.values import ALGORITHMS, Hashes, is_flat, to_hex
 
@@ -52,7 +51,6 @@ def test_hex_of_all_four(load, database):
         ).fetchall() == [("id-7", 0)]
 
 
-@embedded_only
 @pytest.mark.parametrize("unsigned", [False, True])
 def test_numbers(load, database, unsigned):
     spelled = [h % 2**64 if unsigned else h for h in HASHES]
@@ -62,6 +60,7 @@ def test_numbers(load, database, unsigned):
     ]
 
 
+@pytest.mark.sql
 def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, database, tmp_path):
     [path] = paint(tmp_path / "pictures", 1)
     cli("ingest", path, "--collection", "shop", "--jobs", "1", dsn=database)
@@ -78,7 +77,6 @@ def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, 
     assert json.loads(pruned.stdout)["missing"] == 0
 
 
-@embedded_only
 def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
     good = to_hex(HASHES[0])
     lines = [
@@ -109,7 +107,6 @@ def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
     assert stored(database, "shop") == {}
 
 
-@embedded_only
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_a_file_of_bad_lines_only(load, database, end):
     result = load(f"path,phash\n/a,xyz{end}")
@@ -119,7 +116,6 @@ def test_a_file_of_bad_lines_only(load, database, end):
     )
 
 
-@embedded_only
 def test_a_path_that_comes_twice_is_a_bad_line(load, database):
     lines = [f"/{n % 45},{h}" for n, h in enumerate(HASHES)]
     result = load("path,phash", *lines)
@@ -129,7 +125,6 @@ def test_a_path_that_comes_twice_is_a_bad_line(load, database):
     assert stored(database, "shop") == {}
 
 
-@embedded_only
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -145,14 +140,12 @@ def test_a_file_without_the_columns_is_wrong_usage(load, lines, words):
     assert words in result.stderr
 
 
-@embedded_only
 def test_a_file_that_is_no_parquet(load):
     result = load("path,phash", name="hashes.parquet")
     assert (result.code, result.stderr.count("\n")) == (2, 1)
     assert "as Parquet" in result.stderr
 
 
-@embedded_only
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.string()])
 def test_parquet(cli, database, tmp_path, kind):
     spelled = {
@@ -168,7 +161,6 @@ def test_parquet(cli, database, tmp_path, kind):
     assert images(database, "path", "phash") == list(zip(names, HASHES, strict=True))
 
 
-@embedded_only
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_what_is_exported_can_be_imported(cli, database, tmp_path, format):
     paint(tmp_path / "pictures", 4)
@@ -197,7 +189,6 @@ def test_export_says_what_is_known(cli, database, tmp_path):
     assert cli("export", "--collection", "gone", dsn=database).code == 2
 
 
-@embedded_only
 def test_many_lines_through_several_sessions(load, database, monkeypatch):
     random = np.random.default_rng(5).integers(0, 2**64 - 1, 120_000, dtype=np.uint64)
     lines = [f"/shop/pictures/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]

@@ -149,10 +149,18 @@ def forks() -> Forks:
     return Forks()
 
 
+def run_command(
+    args: Sequence[str | os.PathLike[str]], *, code: str = COMMAND, **given: Any
+) -> tuple[int, bytes, bytes]:
+    """Run a command, or another `code`: in a fork where libraries bear to be forked, on Linux."""
+    if sys.platform == "linux":
+        return forks().run(args, code=code, **given)
+    return run_script([sys.executable, "-c", code, *args], **given)
+
+
 def run_script(args: Sequence[str | os.PathLike[str]], **given: Any) -> tuple[int, bytes, bytes]:
-    """Run a command by the installed script; takes what `Forks.run` takes."""
-    script = Path(sys.executable).with_name("imgdb")
-    done = subprocess.run([script, *args], capture_output=True, check=False, **given)
+    """Run a program; takes what `Forks.run` takes but for its `code`."""
+    done = subprocess.run(args, capture_output=True, check=False, **given)
     return done.returncode, done.stdout, done.stderr
 
 
