@@ -178,6 +178,7 @@ def test_equal_prefixes(space):
         assert space.within(query, 2) == brute_force.within(every, query, 2)
 
 
+@pytest.mark.slow
 @embedded_only
 def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
     space.conn.execute(
