@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from servers import embedded_only
 
 from imgdb import __version__, schema
 
@@ -169,7 +168,6 @@ def test_output_that_cannot_be_written_is_an_error():
     assert (done.returncode, done.stderr) == (1, b"imgdb: No space left on device\n")
 
 
-@embedded_only
 @pytest.mark.parametrize(
     "sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sent: sent.name
 )
@@ -210,7 +208,6 @@ def store_a_hash(database):
         conn.execute("INSERT INTO public.product VALUES (1)")
 
 
-@embedded_only
 def test_data_is_dropped_only_when_told(cli, database):
     store_a_hash(database)
     result = cli("db", "downgrade", "base", dsn=database)
@@ -224,7 +221,6 @@ def test_data_is_dropped_only_when_told(cli, database):
         assert conn.execute("SELECT count(*) FROM public.product").fetchone() == (2,)
 
 
-@embedded_only
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_on_a_terminal_it_asks(database, answer, code):
     store_a_hash(database)
@@ -244,7 +240,6 @@ def test_on_a_terminal_it_asks(database, answer, code):
     assert "drops data" in stderr
 
 
-@embedded_only
 def test_a_users_own_object_stops_the_downgrade(cli, database):
     with psycopg.connect(database) as conn:
         conn.execute("CREATE VIEW public.mine AS SELECT imgdb.distance(1, 2)")

@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from library import blank
 from PIL import Image
-from servers import embedded_only
 
 from imgdb.errors import UsageError
 from imgdb.hashes.regions import RECIPE
@@ -103,7 +102,6 @@ def test_crops_and_collages_are_found_from_both_sides(db, run, folder, tmp_path)
     assert query_box(found["crop"]) == pytest.approx((100, 60, 420, 340), abs=20)
 
 
-@embedded_only
 def test_regions_are_made_once_and_follow_their_file(cli, database, db, run, folder):
     assert run(folder) == (5, 0, 0, 0)
     assert sum(regions_of(db).values()) == 0
@@ -130,7 +128,6 @@ def test_regions_are_made_once_and_follow_their_file(cli, database, db, run, fol
     assert regions_of(db)["sunflower.jpg"] == 0
 
 
-@embedded_only
 def test_an_archive_is_read_again_for_regions(db, run, folder, tmp_path):
     archive = tmp_path / "pictures.zip"
     with zipfile.ZipFile(archive, "w") as made:
@@ -142,7 +139,6 @@ def test_an_archive_is_read_again_for_regions(db, run, folder, tmp_path):
     assert run(archive, archives=True, regions=True) == (0, 0, 5, 0)
 
 
-@embedded_only
 def test_what_the_command_prints(cli, database, folder):
     def show(*files, form="json"):
         args = ("parts", *files, "--format", form)
@@ -174,7 +170,6 @@ def test_what_the_command_prints(cli, database, folder):
         assert said in several.stderr
 
 
-@embedded_only
 def test_a_page_and_the_same_rows(cli, database, folder, tmp_path):
     """The page says of each match what the rows say; --show draws nothing into a pipe."""
     with Image.open(folder / "sunflower.jpg") as image:

@@ -7,7 +7,6 @@ import json
 import psycopg
 import pytest
 from library import add, shelf
-from servers import embedded_only
 
 from imgdb import schema
 from imgdb.hashes.values import ALGORITHMS
@@ -68,13 +67,11 @@ def test_stats_count_what_is_there(cli, filled):
     assert "image_phash_idx" in image["indexes"]
 
 
-@embedded_only
 def test_stats_never_tell_a_password(cli, filled):
     result = cli("stats", dsn=f"{filled} password=secret")
     assert result.code == 0 and "secret" not in result.stdout
 
 
-@embedded_only
 def test_stats_as_table_and_csv(cli, filled):
     table = cli("stats", "--format", "table", dsn=filled).stdout
     assert ["images", "6"] in [line.split() for line in table.splitlines()]
@@ -82,7 +79,6 @@ def test_stats_as_table_and_csv(cli, filled):
     assert {"what": "failures: broken", "value": "1"} in [*csv.DictReader(io.StringIO(text))]
 
 
-@embedded_only
 def test_stats_of_an_empty_database(cli, database):
     found = printed(cli, "stats", dsn=database)
     assert (found["images"], found["failures"], found["failures_by_reason"]) == (0, 0, {})
@@ -114,7 +110,6 @@ def test_failures_are_listed(cli, filled):
     assert cli("failures", "--reason", "bad luck", dsn=filled).code == 2
 
 
-@embedded_only
 def test_explain_a_picture(cli, filled, folder):
     found = printed(cli, "space", "explain", folder / "lake.png", dsn=filled)
     assert [row["space"] for row in found] == [*ALGORITHMS]
@@ -132,7 +127,6 @@ def test_explain_a_hash(cli, filled, folder):
     assert (row["space"], row["matches"]) == ("dhash", 0)
 
 
-@embedded_only
 def test_explain_what_cannot_be_read(cli, filled):
     result = cli("space", "explain", "gone.png", dsn=filled)
     assert (result.code, len(result.stderr.splitlines())) == (1, 1)

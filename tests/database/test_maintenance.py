@@ -11,6 +11,8 @@ from servers import embedded_only
 from imgdb.database import compaction
 from imgdb.hashes.values import ALGORITHMS
 
+pytestmark = pytest.mark.sql
+
 SPACES = [*ALGORITHMS, "region"]
 
 # Only 16 bits vary, so that prefixes are few and each statement brings some more of their hashes.

@@ -8,6 +8,8 @@ import pytest
 
 from imgdb import schema
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 # Run by a Python that knows the installed wheel and the dependencies, but not the checkout.

@@ -21,6 +21,8 @@ from imgdb.ingest.tables import importing
 from imgdb.ingest.tables.bad_lines import BadLines
 from imgdb.ingest.tables.importing import Imported, import_hashes
 
+pytestmark = pytest.mark.sql
+
 # Many hashes of one prefix in all bands but the first, where each has one of two.
 CROWD = [n - (n & 1) * 2**63 for n in range(900)]
 
