@@ -119,7 +119,7 @@ def ycck_jpeg(picture: Image.Image) -> bytes:
     inks = np.asarray(picture.convert("CMYK"))
     colours = np.asarray(Image.fromarray(inks[:, :, :3]).convert("YCbCr"))
     stored = np.dstack([255 - colours, inks[:, :, 3]])  # Pillow writes the inverse of each channel
-    content = bytearray(encode(Image.fromarray(stored, "CMYK"), "JPEG"))
+    content = bytearray(encode(Image.frombytes("CMYK", picture.size, stored.tobytes()), "JPEG"))
     content[content.index(b"Adobe") + 11] = 2  # the colour transform: of YCCK
     return bytes(content)
 
