@@ -1,4 +1,4 @@
-"""Measure `imgdb ingest` and `imgdb import` against a plain loop, in one run on one server.
+"""Measure `imgdb ingest` against a plain loop, in one run on one server.
 
     python -m benchmarks.ingest PICTURES        (the folder that get_images.sh filled)
 
@@ -210,65 +210,14 @@ def _images(
         yield f"/photos/{number:09}.jpg", found
 
 
-def write_hashes(folder: Path, count: int) -> tuple[Path, Path]:
-    """Write paths and hashes as `imgdb import` takes them, and as PostgreSQL does."""
-    hashes = np.random.default_rng(3).integers(0, 2**64 - 1, count, dtype=np.uint64)
-    paths = [f"/photos/{number:09}.jpg" for number in range(count)]
-    pairs = list(zip(paths, hashes.tolist(), hashes.view(np.int64).tolist(), strict=True))
-    ours, theirs = folder / "hashes.csv", folder / "signed.csv"
-    ours.write_text("path,phash\n" + "".join(f"{path},{h:016x}\n" for path, h, _ in pairs))
-    theirs.write_text("".join(f"{path},{signed}\n" for path, _, signed in pairs))
-    return ours, theirs
-
-
-def import_rates(command: Command, folder: Path, count: int, rounds: int) -> dict[str, float]:
-    """Return hashes per second of `imgdb import`, from a CSV file into one space, and of COPY."""
-    ours, theirs = write_hashes(folder, count)
-    rates: dict[str, list[float]] = {"import": [], "copy": []}
-    for number in range(rounds):
-        command.empty()
-        start = time.perf_counter()
-        command("import", str(ours), "--collection", "import", "--format", "json")
-        rates["import"].append(round(count / (time.perf_counter() - start)))
-        command.empty()
-        rates["copy"].append(round(count / plain_copy(command.conninfo, theirs)))
-        told = ", ".join(f"{name} {of_way[-1]:,}" for name, of_way in rates.items())
-        print(f"round {number + 1}, {count:,} lines: {told} hashes/s", file=sys.stderr)
-    return {name: median(of_way) for name, of_way in rates.items()}
-
-
-def plain_copy(conninfo: str, file: Path) -> float:
-    """Return the seconds of COPY into a table like imgdb.image, which nothing else is done for."""
-    with psycopg.connect(conninfo) as conn:
-        conn.execute("CREATE TABLE plain_copy (LIKE imgdb.image INCLUDING ALL)")
-        conn.execute(
-            "ALTER TABLE plain_copy ALTER collection_id SET DEFAULT 1,"
-            " ALTER recipe SET DEFAULT 'imported'"
-        )
-        conn.commit()
-        start = time.perf_counter()
-        statement = "COPY plain_copy (path, phash) FROM STDIN (FORMAT csv)"
-        with file.open("rb") as content, conn.cursor().copy(statement) as copy:
-            while part := content.read(1 << 20):
-                copy.write(part)
-        conn.commit()
-        seconds = time.perf_counter() - start
-        conn.execute("DROP TABLE plain_copy")
-    return seconds
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingest")
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--large", type=int, default=40, help=f"12 megapixels, {LINKS} links each")
     parser.add_argument("--small", type=int, default=60_000, help="pictures of 28x28")
     parser.add_argument("--plain", type=int, default=10_000, help="of these, for the plain loop")
-    parser.add_argument(
-        "--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="to import at once"
-    )
     parser.add_argument("--append", type=int, default=200_000, help="images to store")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--import-rounds", type=int, default=3)
     parser.add_argument("--result", type=Path, default=RESULT)
     given = parser.parse_args()
     load_before = round(os.getloadavg()[0], 1)
@@ -290,10 +239,6 @@ def main() -> None:
                 name: measure_ways(paths, plain, command, given.rounds)
                 for name, (paths, plain) in sets.items()
             }
-            imported = {
-                str(count): import_rates(command, folder, count, given.import_rounds)
-                for count in given.rows
-            }
             command.empty()
             with psycopg.connect(server.conninfo(), autocommit=True) as conn:
                 appended = append_rate(conn, given.append)
@@ -305,11 +250,9 @@ def main() -> None:
         "load average": load_before,
         "jobs": JOBS,
         "rounds": given.rounds,
-        "import rounds": given.import_rounds,
         "files": {name: len(paths) for name, (paths, _) in sets.items()},
         "images per second": found,
         "appended per second": appended,
-        "imported per second": imported,
     }
     given.result.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

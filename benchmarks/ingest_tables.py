@@ -1,4 +1,4 @@
-"""Render the stored results of benchmarks.ingest into docs/ingest.md.
+"""Render the stored results of benchmarks.ingest and benchmarks.imports into docs/ingest.md.
 
 python -m benchmarks.ingest_tables
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ingest import RESULT
+from benchmarks import imports, ingest
 from benchmarks.tables import table
 from benchmarks.targets import HEAD, Target
 
@@ -73,16 +73,6 @@ TARGETS = (
 )  # fmt: skip
 
 
-def import_targets(found: dict[str, Any]) -> list[Target]:
-    """Return one for each number of lines that was imported."""
-    return [
-        Target(f"hashes imported a second, of {int(count):,} lines", 200_000, "",
-               lambda found, count=count: found["imported per second"][count]["import"],
-               held_back_by="most of the time PostgreSQL stores the rows of imgdb.image")
-        for count in found["imported per second"]
-    ]  # fmt: skip
-
-
 def import_rows(found: dict[str, Any]) -> list[list[str]]:
     """Show how fast import is, and COPY alone."""
     return [
@@ -96,10 +86,8 @@ def import_rows(found: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def text(found: dict[str, Any]) -> str:
-    machine = found["environment"]
+def text(found: dict[str, Any], imported: dict[str, Any]) -> str:
     files = found["files"]
-    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     return "\n\n".join(
         [
             f"Images a second with {found['jobs']} jobs, from the start of the command to its end,"
@@ -107,27 +95,36 @@ def text(found: dict[str, Any]) -> str:
             " server worked. The plain loop is one process, as in imagehash's documentation."
             f" Medians of {found['rounds']} rounds in turns.",
             table(["", *(f"{name} ({files[name]:,} files)" for name in files)], rows(found)),
-            table(HEAD, [target.cells(found) for target in (*TARGETS, *import_targets(found))]),
-            "`imgdb import` of CSV, path and phash, into an empty database, and in the same rounds"
-            " a plain `COPY` of these lines into an empty table like `imgdb.image`, which indexes"
-            f" nothing; in hashes a second (medians of {found['import rounds']} rounds in turns):",
-            table(["lines", "`imgdb import`", "`COPY`", ""], import_rows(found)),
+            table(HEAD, [target.cells(found) for target in TARGETS]),
             f"One connection stores {found['appended per second']:,} images a second with all four"
             " hashes.",
-            f"Measured {found['date']} on {machine['processor']}, {machine['cores']} cores,"
-            f" {machine['system']}, PostgreSQL {machine['postgresql']}, Python"
-            f" {machine['python']}, {packages}; commit {machine['commit']}; load average before:"
-            f" {found['load average']}.",
+            measured(found),
+            "`imgdb import` of CSV, path and phash, into an empty database, and in the same rounds"
+            " a plain `COPY` of these lines into an empty table with the indexes of `imgdb.image`,"
+            " which indexes no hash for searches; in hashes a second (medians of"
+            f" {imported['rounds']} rounds in turns):",
+            table(["lines", "`imgdb import`", "`COPY`", ""], import_rows(imported)),
+            measured(imported),
         ]
     )
 
 
+def measured(found: dict[str, Any]) -> str:
+    machine = found["environment"]
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    return (
+        f"Measured {found['date']} on {machine['processor']}, {machine['cores']} cores,"
+        f" {machine['system']}, PostgreSQL {machine['postgresql']}, Python {machine['python']},"
+        f" {packages}; commit {machine['commit']}; load average before: {found['load average']}."
+    )
+
+
 def render(page: str) -> str:
-    """Replace what stands between the markers; nothing where no result is stored."""
+    """Replace what stands between the markers."""
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
-    told = text(json.loads(RESULT.read_text())) if RESULT.exists() else "No result is stored."
-    return f"{before}{BEGIN}\n\n{told}\n\n{END}{after}"
+    results = (json.loads(part.RESULT.read_text()) for part in (ingest, imports))
+    return f"{before}{BEGIN}\n\n{text(*results)}\n\n{END}{after}"
 
 
 if __name__ == "__main__":

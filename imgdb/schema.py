@@ -1,7 +1,6 @@
 """The schema's files and revisions: which one a database has, up, down, and as a script.
 
-`sql/` says what the schema is, `migrations/` how one released schema became the next. The wheel
-carries both; a checkout has them beside the package.
+`sql/` says what the schema is, `migrations/` how one released schema became the next.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from imgdb.errors import SchemaMismatch, UsageError
+from imgdb.shipped import shipped_folder
 from imgdb.sqlstate import translate
 
 if TYPE_CHECKING:
@@ -51,19 +51,14 @@ _ABANDONED = (
 _PROLOGUE = "SET LOCAL search_path = pg_catalog, pg_temp;\n\n"
 
 
-def _folder(name: str) -> Path:
-    packaged = Path(__file__).with_name(f"_{name}")
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / name
-
-
 def sql_files() -> list[Path]:
     """List the files that say what the schema is, in load order: folder by folder, by number."""
-    return sorted(_folder("sql").glob("*/*.sql"))
+    return sorted(shipped_folder("sql").glob("*/*.sql"))
 
 
 def migrations_folder() -> Path:
     """Return the folder that alembic calls its script location."""
-    return _folder("migrations")
+    return shipped_folder("migrations")
 
 
 def revisions() -> list[str]:

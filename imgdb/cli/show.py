@@ -27,7 +27,7 @@ Found = TypeVar("Found", bound="Match | RegionMatch")
 Show = Annotated[
     bool,
     typer.Option(
-        "--show", help="Also show the pictures, in a terminal that can: kitty, iTerm2, sixel."
+        "--show", help="Also draw the pictures, in a terminal that can: kitty, iTerm2, sixel."
     ),
 ]
 

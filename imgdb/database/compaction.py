@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from imgdb.database import buckets
 from imgdb.database.sessions import at_once, twin
 from imgdb.database.spaces import Connection, _timed, space_statistics
 
@@ -75,19 +74,6 @@ def merge(
     ended = _each(conn, space_names, work)
     vacuum(conn, full=full, ended=ended)
     return seconds
-
-
-def tidy(conn: Connection, space_names: Sequence[str]) -> None:
-    """Merge the bucket rows of spaces as `merge` does, in a tenth of the time.
-
-    Hashes that nothing holds any more stay, unless the space is so large that it is compacted.
-    """
-
-    def work(session: Connection, name: str) -> None:
-        if not buckets.index_again(session, name):
-            session.execute(COMPACT, {"space": name})
-
-    vacuum(conn, ended=_each(conn, space_names, work))
 
 
 def _each(

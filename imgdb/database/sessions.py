@@ -10,8 +10,6 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from imgdb.stopping import Stopping
-
 READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 Session = psycopg.Connection[Any]
@@ -42,21 +40,17 @@ def read_committed(session: Session) -> Iterator[None]:
 
 
 def at_once(
-    works: Mapping[Session, Callable[[Session], Result]], stopping: Stopping | None = None
+    works: Mapping[Session, Callable[[Session], Result]],
 ) -> dict[Session, Future[Result]]:
     """Have each session do its work, and wait for all; Ctrl-C cancels what they are asking."""
     with ThreadPoolExecutor(len(works)) as threads:
         running = {session: threads.submit(work, session) for session, work in works.items()}
         try:
-            while wait(running.values(), timeout=0.1).not_done:
-                if stopping:
-                    stopping.refuse()
+            wait(running.values())
         except BaseException:
             # Again and again: between two statements there is nothing to cancel.
             while wait(running.values(), timeout=0.1).not_done:
                 for session in works:
                     session.cancel_safe()
             raise
-    if stopping:
-        stopping.refuse()
     return running

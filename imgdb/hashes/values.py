@@ -1,4 +1,4 @@
-"""Hashes as values: signed as stored, unsigned, hex and decimal text; scalars and arrays.
+"""Hashes as values: signed as stored, unsigned, hex and decimal text.
 
 A hash is 64 bits. PostgreSQL stores it as a signed bigint (two's complement); imagehash prints it
 as 16 hex digits. Only this module knows the difference.
@@ -7,11 +7,8 @@ as 16 hex digits. Only this module knows the difference.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from imgdb.errors import UsageError
 
@@ -20,10 +17,7 @@ ALGORITHMS = ("ahash", "dhash", "phash", "whash")
 _SIGN = 1 << 63
 _HEX = re.compile(r"[0-9A-Fa-f]{16}")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}")
-_DECIMALS = re.compile(r"[-0-9]*")
-
-# The hashes of a solid colour. The first bit of phash is the sum of the pixels: 1 unless black.
-_SOLID = {"ahash": (0,), "dhash": (0,), "phash": (-_SIGN, 0), "whash": (0,)}
+_NO_NUMBER = "not a whole number of 64 bits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +70,6 @@ def bit_distance(a: int, b: int) -> int:
     return (from_bigint(a) ^ from_bigint(b)).bit_count()
 
 
-def is_flat(hashes: Hashes) -> bool:
-    """Guess from hashes alone, without the pixels, whether a picture is flat.
-
-    With phash, each hash that was made must be within 4 bits of a solid colour's. Without phash,
-    each must be equal to it: ahash, dhash and whash come near it on many pictures with structure.
-    """
-    slack = 4 if hashes.phash is not None else 0
-    made = [
-        min(bit_distance(value, solid) for solid in solids) <= slack
-        for name, solids in _SOLID.items()
-        if (value := getattr(hashes, name)) is not None
-    ]
-    return bool(made) and all(made)
-
-
 def hex_value(text: str) -> int:
     """Return the stored form of 16 hex digits; ValueError says what is wrong."""
     if not _HEX.fullmatch(text):
@@ -100,39 +79,17 @@ def hex_value(text: str) -> int:
 
 def decimal_value(text: str) -> int:
     """Return the stored form of a 64-bit number, signed or not; ValueError says what is wrong."""
-    if not _DECIMAL.fullmatch(text) or not -_SIGN <= int(text) < 2 * _SIGN:
-        raise ValueError("not a whole number of 64 bits")
-    return _signed(int(text))
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(_NO_NUMBER)
+    return number_value(int(text))
+
+
+def number_value(number: int) -> int:
+    """Return the stored form of a 64-bit number, signed or not; ValueError says what is wrong."""
+    if not -_SIGN <= number < 2 * _SIGN:
+        raise ValueError(_NO_NUMBER)
+    return _signed(number)
 
 
 def _signed(value: int) -> int:
     return value - 2 * _SIGN if value >= _SIGN else value
-
-
-def all_hex(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """Return the stored forms, one for each text, if every text is 16 hex digits; else None."""
-    if set(map(len, texts)) != {16}:
-        return None
-    try:
-        content = bytes.fromhex("".join(texts))
-    except ValueError:
-        return None
-    # fromhex passes over spaces.
-    if len(content) != 8 * len(texts):
-        return None
-    return np.frombuffer(content, ">i8").astype(np.int64)
-
-
-def all_decimal(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """Return the stored forms, one for each text, if all are 64-bit numbers, signed or not."""
-    if "" in texts or not _DECIMALS.fullmatch("".join(texts)):
-        return None
-    try:
-        numbers = list(map(int, texts))
-    except ValueError:
-        return None
-    if min(numbers) < -_SIGN or max(numbers) >= 2 * _SIGN:
-        return None
-    if max(numbers) < _SIGN:
-        return np.array(numbers, np.int64)
-    return np.array([number % (2 * _SIGN) for number in numbers], np.uint64).view(np.int64)

@@ -2,8 +2,8 @@
 
 A picture may crash, hang or bloat the process that decodes it. So each worker does its tasks one
 by one, and keeps a bookmark: whatever ends it, the task at hand is the culprit, and those that it
-has not answered go to the next worker. A pool of `concurrent.futures` would
-break as a whole, and it could not say which file broke it.
+has not answered go to the next worker. A pool of `concurrent.futures` would break as a whole, and
+it could not say which file broke it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ ANSWERS_SIZE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[AnyTask]):
-    """What became of an task, or of a member of it; None: the archive was read to its end."""
+    """What became of a task, or of a member of it; None: the archive was read to its end."""
 
     task: AnyTask
     outcome: Outcome | None
@@ -99,7 +99,7 @@ class WorkerProcess(Generic[AnyTask]):
         return count < AHEAD_MIN or (count < ahead and self._bytes < AHEAD_BYTES)
 
     def give(self, task: AnyTask) -> None:
-        """Add an task; `flush` sends it."""
+        """Add a task; `flush` sends it."""
         if not self.tasks:
             self._since = time.monotonic()
         self.tasks.append(task)

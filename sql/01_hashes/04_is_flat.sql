@@ -1,5 +1,5 @@
--- The same rule as imgdb.hashes.values.is_flat, for hashes that come without their picture: a solid
--- colour has hashes of zeros, but for the first bit of its phash, the sum of the pixels.
+-- For hashes that come without their picture: a solid colour has hashes of zeros, but for the first
+-- bit of its phash, the sum of the pixels.
 CREATE FUNCTION imgdb._is_flat(average bigint, difference bigint, perceptual bigint, wavelet bigint)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -11,18 +11,6 @@ $$;
 COMMENT ON FUNCTION imgdb._hold_off_compact(smallint) IS
 'Waits for the batch of a compact at work in a space, and lets no other begin until commit.';
 
-CREATE FUNCTION imgdb._hold_off_compact_together(of_space_id smallint)
-RETURNS void
-LANGUAGE plpgsql VOLATILE
-AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared(1768777572, of_space_id);
-END
-$$;
-
-COMMENT ON FUNCTION imgdb._hold_off_compact_together(smallint) IS
-'Like _hold_off_compact, but does not wait for others who do this.';
-
 CREATE FUNCTION imgdb.drop_space(space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE

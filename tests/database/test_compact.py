@@ -8,6 +8,8 @@ import pytest
 from psycopg import sql
 from servers import embedded_only
 
+pytestmark = pytest.mark.sql
+
 TOASTED = (
     "SELECT coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0) FROM pg_class"
     " WHERE oid = 'imgdb.prefix_bucket'::regclass"
@@ -187,6 +189,7 @@ def test_equal_prefixes(space):
         assert space.within(query, 2) == brute_force.within(every, query, 2)
 
 
+@pytest.mark.slow
 @embedded_only
 def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
     space.conn.execute(

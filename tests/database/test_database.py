@@ -276,6 +276,8 @@ def test_the_embedded_server_goes_on_from_the_last_unreleased_schema(monkeypatch
 def test_schema_of_the_embedded_server_is_made_by_itself(monkeypatch, server):
     """Only the first time: then it is there, and one cheap query sees that."""
     monkeypatch.setenv("IMGDB_HOME", str(server.home))
+    with connect(Place(server.conninfo())) as conn:
+        conn.execute("DROP SCHEMA imgdb CASCADE")
     for _ in range(2):
         with open_database() as conn:
             assert schema.current_revision(conn) == schema.head()

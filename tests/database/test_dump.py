@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from servers import dump_programs
 
+pytestmark = pytest.mark.sql
+
 
 @pytest.fixture
 def restored(server, space, empty_database):

@@ -9,6 +9,8 @@ import pytest
 from psycopg.rows import tuple_row
 from servers import dump_programs
 
+pytestmark = pytest.mark.sql
+
 PAGE = Path(__file__).parents[2] / "docs" / "search.md"
 
 SEARCHES = (

@@ -7,6 +7,7 @@ from pathlib import Path
 import imagehash
 import numpy as np
 import pytest
+from flatness import is_flat
 from hash_pictures import KINDS, SIZES, random_pictures
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,6 @@ from imgdb.hashes.values import (
     bit_distance,
     from_bigint,
     from_hex,
-    is_flat,
     to_bigint,
     to_hex,
 )

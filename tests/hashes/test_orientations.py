@@ -8,7 +8,6 @@ import pytest
 from hash_pictures import random_pictures
 from library import add, scene
 from PIL import Image, ImageOps
-from servers import embedded_only
 
 from examples import ORIGINALS, turn
 from imgdb.hashes import orientations
@@ -79,7 +78,6 @@ def matches(cli, *args, dsn):
     return json.loads(result.stdout)
 
 
-@embedded_only
 def test_the_command_says_which_orientation_matched(cli, database, tmp_path):
     scene(1).save(tmp_path / "lake.png")
     ImageOps.mirror(scene(1)).rotate(-90, expand=True).save(tmp_path / "turned.png")
@@ -147,7 +145,6 @@ def test_nothing_is_turned_unless_asked(monkeypatch, tmp_path):
     assert turned.turned[0] == turned.hashes
 
 
-@embedded_only
 def test_a_flat_query_is_searched_only_if_asked_in_any_orientation(cli, database, tmp_path):
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
     add(database, tmp_path / "navy.png")

@@ -1,92 +1,36 @@
-"""Imports that index their hashes by COPY, not by triggers: nothing is missed, come what may."""
+"""Imports are one transaction: all of it or nothing, whoever else is at work, whatever ends it."""
 
 import contextlib
 import json
+import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 import psycopg
 import pytest
-from brute_force import signed
-from catalog import fingerprint
 from commands import Command
-from hash_sets import CORNERS, clustered
-from hypothesis import example, given
-from hypothesis import strategies as st
+from flatness import is_flat
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from servers import embedded_only
 
-from imgdb import schema
-from imgdb.database import binary_copy, buckets, compaction
-from imgdb.database.buckets import Indexed
-from imgdb.database.embedded import Server
-from imgdb.hashes.values import ALGORITHMS, to_hex
-from imgdb.ingest.tables import first_import, importing
+from imgdb.hashes.values import ALGORITHMS, Hashes, to_hex
+from imgdb.ingest.tables import importing
 from imgdb.ingest.tables.bad_lines import BadLines
 from imgdb.ingest.tables.importing import Imported, import_hashes
 
+pytestmark = pytest.mark.sql
+
 # Many hashes of one prefix in all bands but the first, where each has one of two.
 CROWD = [n - (n & 1) * 2**63 for n in range(900)]
-MASKS = {
-    "usual": None,
-    "16 bands": signed([0xF << 4 * band for band in range(16)]).tolist(),
-    "3 bands": signed([(1 << 22) - 1, ((1 << 21) - 1) << 22, ((1 << 21) - 1) << 43]).tolist(),
-}
-
-
-@pytest.mark.parametrize("masks", MASKS)
-@given(hashes=clustered() | st.lists(st.sampled_from(CORNERS)))
-@example(hashes=CROWD + CROWD)
-@example(hashes=[])
-def test_rows_are_those_of_append_buckets(space, masks, hashes):
-    space.clear()
-    if MASKS[masks]:
-        space.use_masks(MASKS[masks])
-    bands = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
-    space.conn.execute(
-        "SELECT imgdb._index_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
-        [space.space_id, bands, hashes],
-    )
-    expected = sorted(space.buckets())
-    space.clear()
-    feed = buckets.Feed("hash", space.space_id, bands)
-    buckets.index(space.conn, [feed], {"hash": np.array(hashes, np.int64)})
-    assert sorted(space.buckets()) == expected
-
-
-def test_an_array_goes_out_in_parts(monkeypatch):
-    hashes = np.random.default_rng(8).integers(-(2**63), 2**63 - 1, 5000, dtype=np.int64)
-    whole = b"".join(buckets.bucket_rows(1, hashes, [-1 << 56, 0xFF]))
-    monkeypatch.setattr(buckets, "_PART", 300)
-    parts = list(buckets.bucket_rows(1, hashes, [-1 << 56, 0xFF]))
-    assert len(parts) == 35
-    assert b"".join(parts) == whole
-
-
-# -- through import ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def conn(database):
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
-
-
-@pytest.fixture
-def indexed(monkeypatch):
-    """Let small files be imported as large ones are; and the spaces that were written to."""
-    spaces = []
-    index = buckets.index
-
-    def note(conn, feeds, hashes):
-        spaces.extend(feed.space_id for feed in feeds)
-        return index(conn, feeds, hashes)
-
-    monkeypatch.setattr(buckets, "index", note)
-    monkeypatch.setattr(importing, "SMALL_FILE", 0)
-    monkeypatch.setattr(importing, "available_cores", lambda: 3)
-    return spaces
 
 
 @pytest.fixture
@@ -109,20 +53,33 @@ def hashes(tmp_path):
 
 
 @pytest.fixture
-def earlier(conn):
-    """An image that is there before: what comes is not the first, and comes by three sessions."""
-    conn.execute(
-        "INSERT INTO imgdb.image (collection_id, path, recipe)"
-        " SELECT imgdb._make_collection('earlier'), 'a', 'imported'"
-    )
+def before_storing(monkeypatch):
+    """Do something when all lines are read and the collection is known."""
+
+    def arrange(race):
+        value = importing.value
+
+        def first(conn, *call):
+            found = value(conn, *call)
+            race()
+            return found
+
+        monkeypatch.setattr(importing, "value", first)
+
+    return arrange
 
 
 def bucket_rows(conn):
     return conn.execute("SELECT * FROM imgdb.prefix_bucket ORDER BY 1, 2, 3").fetchall()
 
 
-def definitions(conn):
-    return {name: text for name, text in fingerprint(conn).items() if not name.startswith("rows ")}
+def count(conn, table="image"):
+    [(found,)] = conn.execute(f"SELECT count(*) FROM imgdb.{table}").fetchall()
+    return found
+
+
+def nothing_is_left(conn):
+    return [count(conn, table) for table in ("image", "collection", "prefix_bucket")] == [0, 0, 0]
 
 
 def missing(conn):
@@ -133,446 +90,143 @@ def missing(conn):
     ]
 
 
-@pytest.mark.parametrize("when", ["first", "later"])
-def test_an_import_indexes_what_rebuild_would(request, conn, indexed, hashes, when):
-    if when == "later":
-        request.getfixturevalue("earlier")
-    assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert sorted(indexed) == [1, 2, 3, 4]
+def test_an_import_indexes_what_rebuild_would(conn, hashes):
+    assert import_hashes(conn, hashes, collection="shop") == Imported(900, 0, 0)
     found = bucket_rows(conn)
     for space in ALGORITHMS:
         conn.execute("SELECT imgdb.rebuild(%s)", [space])
     assert bucket_rows(conn) == found
     assert missing(conn) == []
     columns = ", ".join(f"count({name})" for name in ALGORITHMS)
-    assert conn.execute(
-        f"SELECT {columns}, count(DISTINCT path) FROM imgdb.image WHERE path <> 'a'"
-    ).fetchone() == (900, 0, 900, 771, 900)
-
-
-ALTERED = (
-    "CREATE FUNCTION alter_hash() RETURNS trigger LANGUAGE plpgsql"
-    " AS 'BEGIN new.phash := ~new.phash; RETURN new; END';"
-    "CREATE TRIGGER alter_hash BEFORE INSERT ON imgdb.image"
-    " FOR EACH ROW EXECUTE FUNCTION alter_hash()"
-)
-OTHERWISE = {
-    "a trigger": ALTERED,
-    "a rule": "CREATE RULE told AS ON INSERT TO imgdb.image DO ALSO NOTIFY told",
-    "a foreign key": "CREATE TABLE known (hash bigint PRIMARY KEY);"
-    "ALTER TABLE imgdb.image ADD FOREIGN KEY (dhash) REFERENCES known",
-    "an untracked column": "SELECT imgdb.untrack('imgdb.image', name) FROM unnest("
-    "ARRAY['ahash', 'dhash', 'phash', 'whash']) AS given (name)",
-    "fewer rights": "CREATE ROLE imgdb_clerk; GRANT USAGE ON SCHEMA imgdb TO imgdb_clerk;"
-    "GRANT ALL ON imgdb.image, imgdb.collection TO imgdb_clerk;"
-    "GRANT SELECT ON ALL TABLES IN SCHEMA imgdb TO imgdb_clerk;"
-    "GRANT ALL ON ALL SEQUENCES IN SCHEMA imgdb TO imgdb_clerk",
-}
-
-
-@pytest.mark.parametrize("what", OTHERWISE)
-def test_otherwise_the_triggers_index(database, conn, indexed, hashes, what):
-    if what == "fewer rights":
-        conn.execute("DROP ROLE IF EXISTS imgdb_clerk")
-    conn.execute(OTHERWISE[what])
-    role = "-c role=imgdb_clerk" if what == "fewer rights" else ""
-    try:
-        with psycopg.connect(make_conninfo(database, options=role), autocommit=True) as clerk:
-            assert import_hashes(clerk, hashes, collection="shop").added == 900
-    finally:
-        if role:
-            conn.execute("DROP OWNED BY imgdb_clerk; DROP ROLE imgdb_clerk")
-    assert indexed == []
-    assert missing(conn) == []
-    [(found,)] = conn.execute("SELECT count(*) FROM imgdb.image")
-    assert found == 900
-
-
-def test_the_isolation_is_not_that_of_the_database(database, conn, indexed, hashes):
-    conn.execute(
-        f"ALTER DATABASE {conn.info.dbname} SET default_transaction_isolation = 'serializable'"
+    assert conn.execute(f"SELECT {columns}, count(DISTINCT path) FROM imgdb.image").fetchone() == (
+        900,
+        0,
+        900,
+        771,
+        900,
     )
-    with psycopg.connect(database, autocommit=True) as fresh:
-        assert import_hashes(fresh, hashes, collection="shop").added == 900
-    assert sorted(indexed) == [1, 2, 3, 4]
 
 
-def test_what_is_there_already_is_left_to_the_triggers(conn, indexed, hashes, tmp_path):
+def test_what_is_there_already_is_updated_or_left(conn, hashes, tmp_path):
     few = tmp_path / "few.csv"
     few.write_text("path,phash\nä/0/0,00000000000000ff\nother,0000000000000001\n")
     import_hashes(conn, few, collection="shop")
-    assert indexed == [3]
     assert import_hashes(conn, hashes, collection="shop") == Imported(899, 1, 0)
     assert import_hashes(conn, hashes, collection="shop") == Imported(0, 0, 900)
-    assert import_hashes(conn, hashes, collection="copy") == Imported(900)
-    assert indexed[1:] == [1, 2, 3, 4]
+    assert import_hashes(conn, hashes, collection="copy") == Imported(900, 0, 0)
     assert missing(conn) == []
 
 
-@pytest.mark.parametrize("when", ["first", "later"])
-def test_a_path_that_comes_twice_leaves_nothing(request, conn, indexed, hashes, when):
-    if when == "later":
-        request.getfixturevalue("earlier")
-    before = definitions(conn)
+@pytest.mark.parametrize("columns", [("ahash", "dhash"), ("phash", "whash")])
+def test_pictures_of_few_bits_are_flat(conn, tmp_path, columns):
+    # The first bit of a phash does not count: 5 bits with it are as flat as 4.
+    words = [0, 1, 15, 31, 63, -(2**63), 15 - 2**63, 31 - 2**63, -1, 5 - 2**63, 0x5555555555555555]
+    rows = list(product([None, *words], repeat=2))[1:]
+    file = tmp_path / "hashes.csv"
+    spelled = [["" if word is None else str(word) for word in row] for row in rows]
+    lines = [f"{n:03},{first},{second}\n" for n, (first, second) in enumerate(spelled)]
+    file.write_text(f"path,{','.join(columns)}\n{''.join(lines)}")
+    import_hashes(conn, file, collection="shop")
+    told = conn.execute("SELECT flat FROM imgdb.image ORDER BY path").fetchall()
+    assert [flat for (flat,) in told] == [
+        is_flat(Hashes(**dict(zip(columns, row, strict=True)))) for row in rows
+    ]
+    if "phash" in columns:
+        [(flat,)] = conn.execute(
+            "SELECT flat FROM imgdb.image WHERE phash = %s AND whash IS NULL", [15 - 2**63]
+        )
+        assert flat
+
+
+# -- all or nothing ------------------------------------------------------------------------------
+
+
+def test_a_path_that_comes_twice_leaves_nothing(conn, hashes):
     with hashes.open("a") as file:
         file.write("\nä/7/7,,,,0000000000000001\n")
     with pytest.raises(BadLines) as error:
         import_hashes(conn, hashes, collection="shop")
     assert error.value.told == ["line 902: the path stands in line 9 already"]
-    assert bucket_rows(conn) == []
-    assert conn.execute("SELECT FROM imgdb.image WHERE path <> 'a'").fetchall() == []
-    assert definitions(conn) == before
+    assert nothing_is_left(conn)
 
 
-def test_a_path_that_another_adds_meanwhile_is_updated(
-    database, conn, indexed, hashes, earlier, monkeypatch
-):
-    hold = buckets.hold
-
-    def race(conn, columns):
-        with psycopg.connect(database) as other:
-            other.execute(
-                "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
-                " SELECT imgdb._make_collection('shop'), 'ä/7/7', 77, 'imported'"
-            )
-        return hold(conn, columns)
-
-    monkeypatch.setattr(buckets, "hold", race)
-    assert import_hashes(conn, hashes, collection="shop") == Imported(899, 1, 0)
-    assert missing(conn) == []
-
-
-def test_a_collection_that_is_dropped_meanwhile_is_an_error(
-    conn, indexed, hashes, earlier, monkeypatch
-):
-    hold = buckets.hold
-
-    def race(session, columns):
-        session.execute("DELETE FROM imgdb.collection WHERE name = 'shop'")
-        return hold(session, columns)
-
-    monkeypatch.setattr(importing, "available_cores", lambda: 1)
-    monkeypatch.setattr(buckets, "hold", race)
-    with pytest.raises(psycopg.errors.ForeignKeyViolation):
-        import_hashes(conn, hashes, collection="shop")
-    assert bucket_rows(conn) == []
-
-
-# -- the first images of all ---------------------------------------------------------------------
-
-MORE = (
-    "CREATE INDEX image_format_idx ON imgdb.image (format) WHERE width > 7;"
-    "CREATE UNIQUE INDEX image_path_idx ON imgdb.image (path, collection_id);"
-    "COMMENT ON INDEX imgdb.image_format_idx IS 'It''s mine.';"
-    "COMMENT ON CONSTRAINT image_collection_id_path_key ON imgdb.image IS 'Each file once.';"
-    "COMMENT ON CONSTRAINT image_pkey ON imgdb.image IS 'Identity.';"
-    "COMMENT ON CONSTRAINT image_region_image_id_fkey ON imgdb.image_region IS 'Its image.';"
-    "CREATE INDEX image_width_idx ON imgdb.image (width) WITH (fillfactor = 70);"
-    "COMMENT ON TRIGGER imgdb_insert_3_phash ON imgdb.image IS 'It files.'"
-)
-INDEXES = (
-    "SELECT indexrelid::regclass::text, indexrelid FROM pg_index"
-    " WHERE indrelid = 'imgdb.image'::regclass"
-)
-
-
-@pytest.fixture
-def directly(monkeypatch):
-    """What came straight from the file."""
-    found = []
-    store = first_import.store
-
-    def note(*arguments):
-        found.append(store(*arguments))
-        return found[-1]
-
-    monkeypatch.setattr(first_import, "store", note)
-    return found
-
-
-def test_what_is_removed_is_made_again_as_it_was(conn, indexed, hashes, directly):
-    conn.execute(MORE)
-    before, indexes = definitions(conn), dict(conn.execute(INDEXES).fetchall())
-    assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert directly == [(900, Indexed(True, False))]
-    assert definitions(conn) == before
-    # One gets no entries, and the definition of the other does not tell all.
-    after = dict(conn.execute(INDEXES).fetchall())
-    assert {name for name in indexes if after[name] == indexes[name]} == {
-        "imgdb.image_sha256_idx",
-        "imgdb.image_width_idx",
-    }
-    conn.execute("SET enable_seqscan = off")
-    [(plan,)] = conn.execute(
-        "EXPLAIN (FORMAT JSON) SELECT FROM imgdb.image WHERE phash = 5"
-    ).fetchall()
-    assert "image_phash_idx" in str(plan)
-
-
-def test_keys_and_triggers_are_at_work_again(conn, indexed, hashes):
-    import_hashes(conn, hashes, collection="shop")
-    with pytest.raises(psycopg.errors.ForeignKeyViolation):
-        conn.execute("INSERT INTO imgdb.not_duplicate VALUES (1, 2147483647)")
-    late = (
-        "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
-        " SELECT collection_id, 'late', 77, 'imported' FROM imgdb.collection"
-    )
-    conn.execute(late)
-    assert missing(conn) == []
-    with pytest.raises(psycopg.errors.UniqueViolation):
-        conn.execute(late)
-
-
-@pytest.mark.parametrize("columns", [("ahash", "dhash"), ("phash", "whash")])
-def test_the_same_pictures_are_flat_as_in_the_server(conn, indexed, directly, tmp_path, columns):
-    words = [0, 1, 15, 31, 63, -(2**63), -1, 5 - 2**63, 0x5555555555555555]
-    rows = list(product(["", *words], repeat=2))[1:]
-    file = tmp_path / "hashes.csv"
-    lines = [f"{n},{first},{second}\n" for n, (first, second) in enumerate(rows)]
-    file.write_text(f"path,{','.join(columns)}\n{''.join(lines)}")
-    import_hashes(conn, file, collection="shop")
-    assert directly == [(len(rows), Indexed(True, False))]
-    told = conn.execute(
-        "SELECT flat, imgdb._is_flat(ahash, dhash, phash, whash) FROM imgdb.image"
-    ).fetchall()
-    assert set(told) == {(True, True), (False, False)}
-
-
-def test_a_bad_line_leaves_nothing(conn, indexed, hashes, directly):
-    before = definitions(conn)
+def test_a_bad_line_leaves_nothing(conn, hashes):
     with hashes.open("a") as file:
         file.write("\nb,,,,12\nc,,,,0000000000000001\n,,,,0000000000000001")
     with pytest.raises(BadLines) as error:
         import_hashes(conn, hashes, collection="shop")
     assert error.value.told == ["line 902: whash is not 16 hex digits: '12'", "line 904: no path"]
-    assert directly == []
-    assert definitions(conn) == before
-    for table in ("image", "collection", "prefix_bucket"):
-        assert conn.execute(f"SELECT FROM imgdb.{table}").fetchall() == []
+    assert nothing_is_left(conn)
 
 
-def test_what_the_server_refuses_leaves_nothing(conn, indexed, hashes, directly):
+def test_what_the_server_refuses_leaves_nothing(conn, hashes):
     conn.execute("ALTER TABLE imgdb.image ADD CONSTRAINT short CHECK (length(path) < 7)")
-    before = definitions(conn)
     with pytest.raises(psycopg.errors.CheckViolation):
         import_hashes(conn, hashes, collection="shop")
-    assert directly == []
-    assert definitions(conn) == before
-    for table in ("image", "collection", "prefix_bucket"):
-        assert conn.execute(f"SELECT FROM imgdb.{table}").fetchall() == []
-
-
-def test_the_first_images_come_beside_the_hashes_of_others(conn, indexed, hashes, directly):
-    conn.execute("SELECT imgdb.create_space('other', '')")
-    conn.execute("CREATE TABLE picture (hash bigint)")
-    conn.execute("SELECT imgdb.track('picture', 'hash', 'other')")
-    conn.execute("INSERT INTO picture VALUES (5)")
-    assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert directly == [(900, Indexed(True, False))]
-    assert missing(conn) == []
-
-
-@pytest.mark.parametrize("what", ["rows come", "somebody reads", "a view", "a foreign key"])
-def test_otherwise_they_come_by_way_of_another_table(
-    database, conn, indexed, hashes, directly, what, monkeypatch
-):
-    hold = buckets.hold
-    reader = psycopg.connect(database)
-
-    def race(session, columns):
-        found = hold(session, columns)
-        if what == "rows come":
-            reader.execute(
-                "INSERT INTO imgdb.image (collection_id, path, recipe)"
-                " SELECT imgdb._make_collection('other'), 'a', 'imported'"
-                " ON CONFLICT DO NOTHING"
-            )
-            reader.commit()
-        elif what == "somebody reads":
-            reader.execute("SELECT FROM imgdb.image")
-        return found
-
-    monkeypatch.setattr(buckets, "hold", race)
-    if what == "a view":
-        conn.execute("CREATE VIEW shelf AS SELECT path FROM imgdb.image GROUP BY image_id")
-    elif what == "a foreign key":
-        conn.execute("CREATE TABLE shelf (image_id bigint REFERENCES imgdb.image)")
-    indexes = conn.execute(INDEXES).fetchall()
-    with reader:
-        assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-    assert directly == [None]
-    assert conn.execute(INDEXES).fetchall() == indexes
-    assert sorted(indexed) == [1, 2, 3, 4]
-    assert missing(conn) == []
-
-
-@pytest.fixture
-def indexer(database, conn):
-    """A session of somebody who owns nothing, and may file but not delete."""
-    if conn.info.server_version < 150000:
-        pytest.skip("PostgreSQL 15 brought rights to settings")
-    conn.execute("DROP ROLE IF EXISTS imgdb_indexer")
-    conn.execute(
-        "CREATE ROLE imgdb_indexer; GRANT USAGE ON SCHEMA imgdb TO imgdb_indexer;"
-        "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA imgdb TO imgdb_indexer;"
-        "GRANT ALL ON ALL SEQUENCES IN SCHEMA imgdb TO imgdb_indexer;"
-        "GRANT SET ON PARAMETER session_replication_role TO imgdb_indexer"
-    )
-    options = make_conninfo(database, options="-c role=imgdb_indexer")
-    with psycopg.connect(options, autocommit=True) as indexer:
-        yield indexer
-    conn.execute("DROP OWNED BY imgdb_indexer; DROP ROLE imgdb_indexer")
-
-
-def test_who_may_index_need_not_own_the_table(indexer, conn, indexed, hashes, directly):
-    found = import_hashes(indexer, hashes, collection="shop")
-    assert (found, found.indexed) == (Imported(added=900), Indexed(False, False))
-    assert directly == [None]
-    assert sorted(indexed) == [1, 2, 3, 4]
-    assert missing(conn) == []
-
-
-def test_rows_that_are_hidden_are_not_emptied(indexer, conn, indexed, hashes, directly):
-    tables = "image", "image_region", "not_duplicate", "prefix_bucket"
-    for table in tables:
-        conn.execute(f"ALTER TABLE imgdb.{table} OWNER TO imgdb_indexer")
-    conn.execute(
-        "INSERT INTO imgdb.image (collection_id, path, recipe)"
-        " SELECT imgdb._make_collection('theirs'), 'hidden', 'imported';"
-        "ALTER TABLE imgdb.image ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
-        "CREATE POLICY ours ON imgdb.image USING (path <> 'hidden')"
-    )
-    try:
-        assert import_hashes(indexer, hashes, collection="shop") == Imported(added=900)
-    finally:
-        for table in tables:
-            conn.execute(f"ALTER TABLE imgdb.{table} OWNER TO SESSION_USER")
-    assert directly == [None]
-    assert conn.execute("SELECT count(*) FROM imgdb.image").fetchone() == (901,)
-    assert missing(conn) == []
-
-
-def test_rows_that_an_old_snapshot_lacks_are_not_emptied(database, conn):
-    with psycopg.connect(database) as old:
-        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        old.execute("SELECT FROM imgdb.collection")
-        conn.execute(
-            "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
-            " SELECT imgdb._make_collection('shop'), 'a', 7, 'imported'"
-        )
-        assert old.execute(first_import.BEGIN, [["phash"]]).fetchone() == (None,)
-        assert old.execute(buckets.EMPTY_BUCKETS).fetchone() == (False,)
-
-
-def test_what_a_subscriber_would_be_told_is_not_emptied(home, indexed, hashes, directly):
-    replicating = {"wal_level": "logical", "max_wal_senders": "1"}
-    with Server(home, settings=replicating, durable=False) as server:
-        schema.upgrade(server.conninfo())
-        with psycopg.connect(server.conninfo(), autocommit=True) as conn:
-            assert conn.execute(buckets.EMPTY_BUCKETS).fetchone() == (False,)
-            assert import_hashes(conn, hashes, collection="shop") == Imported(added=900)
-            assert missing(conn) == []
-    assert directly == [None]
-
-
-# -- between the two commits ---------------------------------------------------------------------
-
-HASH = 0x1234567890ABCDEF
-COMPACT = "CALL imgdb.compact('phash')"
-WAITING = {
-    "compact": COMPACT,
-    "rebuild": "SELECT imgdb.rebuild('phash')",
-    "untrack": "SELECT imgdb.untrack('imgdb.image', 'phash')",
-    "other bands": "UPDATE imgdb.space SET band_masks = band_masks[4:4] || band_masks[:3]"
-    " WHERE name = 'phash'",
-    "a trigger": ALTERED,
-}
+    assert nothing_is_left(conn)
 
 
 @contextlib.contextmanager
-def hash_indexed_first(database, conn):
-    """File a hash in one transaction, and give the one that shall bring its row."""
-    conn.execute("SELECT imgdb._make_collection('shop')")
-    with psycopg.connect(database) as rows:
-        feeds = buckets.hold(rows, ["phash"])
-        buckets.index(conn, feeds, {"phash": np.array([HASH])})
-        yield rows
+def buckets_locked(database):
+    """Let those wait who index hashes: with rows that are stored and not committed."""
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE imgdb.prefix_bucket IN EXCLUSIVE MODE")
+        yield
 
 
-def bring_row(rows):
-    rows.execute("SET LOCAL session_replication_role = replica")
-    rows.execute(
-        "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
-        " SELECT collection_id, 'a', %s, 'imported' FROM imgdb.collection",
-        [HASH],
-    )
+@contextlib.contextmanager
+def commit_delayed(database):
+    """Let those wait who commit rows of imgdb.image."""
+    with psycopg.connect(database) as blocker:
+        blocker.execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';"
+            "CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON imgdb.image"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()"
+        )
+        blocker.commit()
+        blocker.execute("SELECT pg_advisory_xact_lock(7)")
+        yield
 
 
-@pytest.mark.parametrize("what", WAITING)
-def test_until_the_rows_are_there_others_wait(database, conn, what):
-    with hash_indexed_first(database, conn) as rows:
-        conn.execute("SET lock_timeout = 1")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            conn.execute(WAITING[what])
-        bring_row(rows)
-        rows.commit()
-        conn.execute("RESET lock_timeout")
-        if what != "untrack":
-            conn.execute(WAITING[what])
-            assert missing(conn) == []
-
-
-def test_imports_do_not_wait_for_each_other(database, conn):
-    with (
-        hash_indexed_first(database, conn) as rows,
-        hash_indexed_first(database, conn) as others,
-    ):
-        bring_row(others)
-        others.commit()
-        rows.rollback()
-    conn.execute(COMPACT)
-    assert missing(conn) == []
-
-
-def test_rows_that_do_not_come_after_all_leave_stale_hashes(database, conn):
-    with hash_indexed_first(database, conn) as rows:
-        bring_row(rows)
-        rows.rollback()
-    assert len(bucket_rows(conn)) == 4
-    assert (
-        conn.execute("SELECT * FROM imgdb.similar_images('phash', %s, 0)", [HASH]).fetchall() == []
-    )
-    conn.execute(COMPACT)
-    assert bucket_rows(conn) == []
-
-
-WAITS = "SELECT FROM pg_locks WHERE relation = 'imgdb.prefix_bucket'::regclass AND NOT granted"
+WAITS = (
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = %s"
+    " AND query LIKE %s"
+)
 OTHERS = (
     "SELECT FROM pg_stat_activity WHERE datname = current_database()"
     " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
 )
+# When an import is ended: who makes it wait, for what it waits then, and at which statement.
+MOMENTS = {
+    "lines are read": (lambda database: contextlib.nullcontext(), ("Client", "COPY pg_temp%")),
+    "hashes are indexed": (buckets_locked, ("Lock", "%_store_import%")),
+    "all is done, and commits": (commit_delayed, ("Lock", "COMMIT%")),
+}
 
 
 @embedded_only
-@pytest.mark.parametrize("when", ["first", "later"])
 @pytest.mark.parametrize("how", ["killed", "interrupted"])
-def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tmp_path, when, how):
-    if when == "later":
-        request.getfixturevalue("earlier")
+@pytest.mark.parametrize("when", MOMENTS)
+def test_an_import_that_is_ended_leaves_nothing(cli, database, conn, tmp_path, when, how):
     random = np.random.default_rng(6).integers(0, 2**64 - 1, 20_000, dtype=np.uint64)
-    deep = "/pictures" * 22  # few lines make a large file
-    lines = [f"{deep}/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]
+    lines = [f"/pictures/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]
     file = tmp_path / "hashes.csv"
     file.write_text("\n".join(["path,phash", *lines]))
-    assert file.stat().st_size > importing.SMALL_FILE
-    before = definitions(conn)
-    with psycopg.connect(database) as blocker:
-        blocker.execute("LOCK TABLE imgdb.prefix_bucket IN EXCLUSIVE MODE")
-        with Command(
-            "import", file, "--collection", "shop", env={"IMGDB_DSN": database}
-        ) as command:
-            # The rows are being stored when the hashes are to be indexed.
-            while not conn.execute(WAITS).rowcount:
+    given, lasting = file, contextlib.ExitStack()
+    blocked, waits = MOMENTS[when]
+    if when == "lines are read":
+        given = tmp_path / "pipe"  # which does not end
+        os.mkfifo(given)
+        # Open for reading, too: opening does not wait then, and the pipe outlives the command.
+        pipe = lasting.enter_context(given.open("r+b", buffering=0))
+    with lasting, blocked(database):
+        arguments = ("import", given, "--collection", "shop")
+        with Command(*arguments, env={"IMGDB_DSN": database}) as command:
+            if when == "lines are read":
+                for start in range(0, 800_000, 50_000):
+                    pipe.write(file.read_bytes()[start : start + 50_000])
+            while not conn.execute(WAITS, waits).rowcount:
                 assert command.process.poll() is None, command.process.communicate()
             if how == "killed":
                 command.kill()
@@ -583,107 +237,154 @@ def test_an_import_that_is_ended_leaves_nothing(request, cli, database, conn, tm
                 assert (command.process.returncode, told) == (130, "imgdb: interrupted\n")
     while conn.execute(OTHERS).rowcount:
         pass
-    assert bucket_rows(conn) == []
-    assert conn.execute("SELECT FROM imgdb.image WHERE path <> 'a'").fetchall() == []
-    assert definitions(conn) == before
+    if (when, how) == ("all is done, and commits", "killed"):
+        # What the server was asked to commit it commits: all of it.
+        assert count(conn) == len(lines)
+        assert missing(conn) == []
+        return
+    assert nothing_is_left(conn)
     result = cli("import", file, "--collection", "shop", "--format", "json", dsn=database)
     assert (result.code, json.loads(result.stdout)["added"]) == (0, len(lines))
     assert missing(conn) == []
 
 
-# -- merging in the client -----------------------------------------------------------------------
+# -- beside others -------------------------------------------------------------------------------
+
+MADE_FROM_A_FILE = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, recipe, byte_size, modified_at, sha256,"
+    " format, width, height, frames)"
+    " SELECT imgdb._make_collection('shop'), 'ä/7/7', 77, 'exact-1', 1, now(),"
+    " sha256(''), 'PNG', 1, 1, 1"
+)
+IMPORTED = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+    " SELECT imgdb._make_collection('shop'), 'ä/7/7', 77, 'imported'"
+)
 
 
-def indexed_twice(space, masks, hashes):
-    """File hashes in small rows that overlap."""
-    space.clear()
-    if masks:
-        space.use_masks(masks)
-    bands = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
-    for part in (hashes, hashes[::2], hashes[1::3]):
-        space.conn.execute(
-            "SELECT imgdb._index_hashes(%s::smallint, %s::bigint[], %s::bigint[])",
-            [space.space_id, bands, part],
-        )
+@pytest.mark.parametrize("when", ["before rows are stored", "while they are"])
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [(IMPORTED, Imported(899, 1, 0)), (MADE_FROM_A_FILE, Imported(899, 0, 1))],
+)
+def test_a_path_that_another_adds_meanwhile(
+    database, conn, hashes, before_storing, row, expected, when
+):
+    conn.execute("INSERT INTO imgdb.collection (name) VALUES ('shop')")
+    # What others commit is seen, whatever the default of the database is.
+    conn.execute(
+        f"ALTER DATABASE {conn.info.dbname} SET default_transaction_isolation = 'serializable'"
+    )
+    with (
+        psycopg.connect(database, autocommit=True) as importer,
+        psycopg.connect(database) as other,
+        ThreadPoolExecutor() as thread,
+    ):
 
+        def commit_when_awaited():
+            while not conn.execute(WAITS, ("Lock", "%_store_import%")).rowcount:
+                assert importer.info.transaction_status != TransactionStatus.IDLE
+            other.commit()
 
-@pytest.mark.parametrize("masks", MASKS)
-@given(hashes=clustered() | st.lists(st.sampled_from(CORNERS)))
-@example(hashes=CROWD + CROWD)
-@example(hashes=[])
-def test_rows_indexed_again_are_those_of_compact(space, masks, hashes):
-    indexed_twice(space, MASKS[masks], hashes)
-    assert buckets.index_again(space.conn, space.name)
-    found = sorted(space.buckets())
-    indexed_twice(space, MASKS[masks], hashes)
-    space.insert(hashes)  # or they are stale, and compact drops them
-    space.compact()
-    assert found == sorted(space.buckets())
+        def race():
+            other.execute(row)
+            if when == "while they are":
+                thread.submit(commit_when_awaited)
+            else:
+                other.commit()
 
-
-def test_what_others_append_meanwhile_stays(space, database):
-    space.insert([1, 2])
-    with psycopg.connect(database) as other:
-        other.execute("INSERT INTO hashes (hash) VALUES (3), (4)")
-        assert buckets.index_again(space.conn, space.name)
-    assert space.within(0, 4).keys() == space.scan(0, 4).keys() == {1, 2, 3, 4}
-
-
-def test_two_do_not_take_at_once(space, database):
-    space.insert([1, 2])
-    with psycopg.connect(database) as other:
-        assert sorted(buckets._take(other, space.space_id, 10)) == [1, 2]
-        assert buckets._take(space.conn, space.space_id, 10) is None
-        other.rollback()
-    assert sorted(buckets._take(space.conn, space.space_id, 10)) == [1, 2]
-
-
-def test_a_space_that_is_too_large_is_compacted(space, monkeypatch):
-    indexed_twice(space, None, [1, 2, 3])
-    space.insert([1, 2, 3])
-    before = space.buckets()
-    monkeypatch.setattr(buckets, "MOST_TAKEN", 2)
-    assert not buckets.index_again(space.conn, space.name)
-    assert space.buckets() == before
-    compaction.tidy(space.conn, [space.name])
-    assert len(space.buckets()) < len(before)
-
-
-def test_indexing_again_waits_for_compact_and_for_other_bands(space, database):
-    with psycopg.connect(database) as other:
-        other.execute("SELECT imgdb._hold_off_compact(%s::smallint)", [space.space_id])
-        space.conn.execute("SET lock_timeout = 1")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            buckets.index_again(space.conn, space.name)
-    with psycopg.connect(database) as other:
-        other.execute("SELECT * FROM imgdb._begin_merge(%s)", [space.name])
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            space.conn.execute("SELECT imgdb.rebuild(%s)", [space.name])
-
-
-def test_a_later_import_replaces_the_rows_of_smaller_spaces(conn, indexed, hashes, tmp_path):
-    few = tmp_path / "few.csv"
-    few.write_text("path,phash\nfirst,0000000000000001\nsecond,0000000000000002\n")
-    assert import_hashes(conn, few, collection="few").indexed == Indexed(True, False)
-    assert import_hashes(conn, hashes, collection="shop").indexed == Indexed(True, True)
-    assert import_hashes(conn, few, collection="other").indexed == Indexed(False, False)
+        before_storing(race)
+        assert import_hashes(importer, hashes, collection="shop") == expected
+    [(phash,)] = conn.execute("SELECT phash FROM imgdb.image WHERE path = 'ä/7/7'").fetchall()
+    assert (phash == 77) == (row == MADE_FROM_A_FILE)
     assert missing(conn) == []
-    before = bucket_rows(conn)
-    compaction.tidy(conn, ALGORITHMS)
-    merged = bucket_rows(conn)
-    assert len(before) > len(merged)
-    for space in ALGORITHMS:
-        conn.execute("SELECT imgdb.rebuild(%s)", [space])
-    assert bucket_rows(conn) == merged
 
 
-def test_rows_of_binary_copy_keep_their_nulls(conn):
-    values = np.array([5, 6, 7])
-    rows = binary_copy.numbers([(">i2", 1), (">i4", np.array([8, -1, 8])), (">i8", values)], 3)
-    kept = np.ones(rows.shape, bool)
-    kept[1, 6:] = False
-    conn.execute("CREATE TABLE t (value bigint)")
-    with conn.cursor().copy("COPY t FROM STDIN (FORMAT binary)") as copy:
-        copy.write(binary_copy.HEADER + b"".join(binary_copy.parts(rows, kept)))
-        copy.write(binary_copy.TRAILER)
-    assert conn.execute("SELECT value FROM t").fetchall() == [(5,), (None,), (7,)]
+def test_a_collection_that_is_dropped_meanwhile_is_an_error(database, conn, hashes, before_storing):
+    conn.execute("INSERT INTO imgdb.collection (name) VALUES ('shop')")
+    before_storing(lambda: conn.execute("DELETE FROM imgdb.collection WHERE name = 'shop'"))
+    with (
+        psycopg.connect(database, autocommit=True) as importer,
+        pytest.raises(psycopg.errors.ForeignKeyViolation),
+    ):
+        import_hashes(importer, hashes, collection="shop")
+    assert nothing_is_left(conn)
+
+
+def test_a_collection_cannot_go_while_its_rows_are_stored(database, conn, hashes):
+    conn.execute("INSERT INTO imgdb.collection (name) VALUES ('shop')")
+    with buckets_locked(database):
+        arguments = ("import", hashes, "--collection", "shop")
+        with Command(*arguments, env={"IMGDB_DSN": database}) as command:
+            while not conn.execute(WAITS, ("Lock", "%_store_import%")).rowcount:
+                assert command.process.poll() is None, command.process.communicate()
+            conn.execute("SET lock_timeout = 1")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                conn.execute("DELETE FROM imgdb.collection WHERE name = 'shop'")
+            conn.execute("RESET lock_timeout")
+            command.kill()
+    while conn.execute(OTHERS).rowcount:
+        pass
+    conn.execute("DELETE FROM imgdb.collection WHERE name = 'shop'")
+
+
+def test_hashes_of_others_in_the_buckets_stay(conn, hashes):
+    conn.execute("SELECT imgdb.create_space('other', '')")
+    conn.execute("CREATE TABLE picture (hash bigint)")
+    conn.execute("SELECT imgdb.track('picture', 'hash', 'other')")
+    conn.execute("INSERT INTO picture VALUES (5)")
+    assert import_hashes(conn, hashes, collection="shop") == Imported(900, 0, 0)
+    assert missing(conn) == []
+    assert conn.execute("SELECT hash FROM imgdb.within('other', 5, 0)").fetchall() == [(5,)]
+
+
+OTHERWISE = {
+    "a trigger": "CREATE FUNCTION alter_hash() RETURNS trigger LANGUAGE plpgsql"
+    " AS 'BEGIN new.phash := ~new.phash; RETURN new; END';"
+    "CREATE TRIGGER alter_hash BEFORE INSERT ON imgdb.image"
+    " FOR EACH ROW EXECUTE FUNCTION alter_hash()",
+    "a foreign key": "CREATE TABLE known (hash bigint PRIMARY KEY);"
+    "ALTER TABLE imgdb.image ADD FOREIGN KEY (dhash) REFERENCES known",
+    "an untracked column": "SELECT imgdb.untrack('imgdb.image', name) FROM unnest("
+    "ARRAY['ahash', 'dhash', 'phash', 'whash']) AS given (name)",
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_what_is_stored_is_indexed_with(conn, hashes, what):
+    conn.execute(OTHERWISE[what])
+    assert import_hashes(conn, hashes, collection="shop") == Imported(900, 0, 0)
+    assert missing(conn) == []
+    assert count(conn) == 900
+
+
+@pytest.fixture
+def clerk(database, conn):
+    """A session of somebody who owns nothing, and may write images and collections only."""
+    conn.execute("DROP ROLE IF EXISTS imgdb_clerk")
+    conn.execute(
+        "CREATE ROLE imgdb_clerk; GRANT USAGE ON SCHEMA imgdb TO imgdb_clerk;"
+        "GRANT SELECT, INSERT, UPDATE ON imgdb.image TO imgdb_clerk;"
+        "GRANT SELECT, INSERT ON imgdb.collection TO imgdb_clerk"
+    )
+    role = make_conninfo(database, options="-c role=imgdb_clerk")
+    with psycopg.connect(role, autocommit=True) as clerk:
+        yield clerk
+    conn.execute("DROP OWNED BY imgdb_clerk; DROP ROLE imgdb_clerk")
+
+
+def test_who_imports_needs_rights_on_images_only(clerk, conn, hashes):
+    assert import_hashes(clerk, hashes, collection="shop") == Imported(900, 0, 0)
+    assert missing(conn) == []
+
+
+def test_rows_that_policies_hide_stay(clerk, conn, hashes):
+    conn.execute(
+        "INSERT INTO imgdb.image (collection_id, path, recipe)"
+        " SELECT imgdb._make_collection('theirs'), 'hidden', 'imported';"
+        "ALTER TABLE imgdb.image ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY ours ON imgdb.image USING (path <> 'hidden')"
+    )
+    assert import_hashes(clerk, hashes, collection="shop") == Imported(900, 0, 0)
+    assert count(conn) == 901
+    assert missing(conn) == []

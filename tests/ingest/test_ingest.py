@@ -18,7 +18,6 @@ from folders import (
     spellings,
     stored,
 )
-from servers import embedded_only
 
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.ingest.store import COLUMNS
@@ -52,7 +51,6 @@ def test_new_changed_and_unchanged_files(ingest, database, tmp_path):
     assert stored(database).keys() == spellings(*paths, *extra)
 
 
-@embedded_only
 @pytest.mark.parametrize("options", [[], ["--regions"]])
 def test_another_size_is_a_change_though_the_time_is_the_same(ingest, database, tmp_path, options):
     folder, later = tmp_path / "pictures", tmp_path / "later.png"
@@ -87,7 +85,6 @@ def test_rows_say_what_the_file_is(ingest, database, tmp_path):
     assert matches == [(str(path), 0)]
 
 
-@embedded_only
 def test_running_twice_changes_nothing(ingest, database, tmp_path):
     paint(tmp_path, 4)
     (tmp_path / "broken.png").write_bytes((tmp_path / "0000.png").read_bytes()[:200])
@@ -116,7 +113,6 @@ def test_a_failure_is_remembered_until_the_file_changes(ingest, database, tmp_pa
     assert failures(database) == {}
 
 
-@embedded_only
 def test_what_would_fail_again_is_not_tried_again(ingest, database, tmp_path):
     lasting = ["truncated", "broken", "crashed", "timeout", "no-memory", "encrypted", "bomb"]
     passing = ["denied", "io-error", "changed", "too-large", "unsupported-format"]
@@ -138,14 +134,12 @@ def test_what_would_fail_again_is_not_tried_again(ingest, database, tmp_path):
     assert ingest(tmp_path, "--retry")["added"] == len(lasting)
 
 
-@embedded_only
 def test_what_fails_by_an_option_is_tried_again(ingest, tmp_path):
     paint(tmp_path, 2)
     assert ingest(tmp_path, "--max-pixels", "100", code=1)["failed"] == 2
     assert ingest(tmp_path)["added"] == 2
 
 
-@embedded_only
 def test_a_picture_that_breaks_counts_as_missing(ingest, database, tmp_path):
     paths = paint(tmp_path, 2)
     ingest(tmp_path)
@@ -162,7 +156,6 @@ def test_a_picture_that_breaks_counts_as_missing(ingest, database, tmp_path):
     assert failures(database) == {}
 
 
-@embedded_only
 def test_what_is_no_picture_is_skipped_unless_it_is_named_or_says_it_is_one(ingest, tmp_path):
     paint(tmp_path, 1)
     (tmp_path / "notes.txt").write_text("words")
@@ -190,7 +183,6 @@ def test_what_is_no_picture_is_skipped_unless_it_is_named_or_says_it_is_one(inge
     }
 
 
-@embedded_only
 def test_nothing_at_a_path_is_wrong_usage_and_nothing_is_done(cli, database, tmp_path):
     paint(tmp_path, 1)
     result = cli("ingest", tmp_path, tmp_path / "gone", dsn=database)
@@ -199,13 +191,11 @@ def test_nothing_at_a_path_is_wrong_usage_and_nothing_is_done(cli, database, tmp
     assert stored(database) == {}
 
 
-@embedded_only
 def test_an_empty_folder_gets_a_word(cli, database, tmp_path):
     result = cli("ingest", tmp_path, dsn=database)
     assert (result.code, result.stderr) == (0, f"imgdb: no pictures found in {tmp_path}\n")
 
 
-@embedded_only
 @pytest.mark.parametrize("null", [False, True])
 def test_a_list_on_stdin(ingest, database, tmp_path, null):
     paths = paint(tmp_path / "named", 3)
@@ -223,7 +213,6 @@ def test_a_list_on_stdin(ingest, database, tmp_path, null):
     assert stored(database).keys() == spellings(*paths, *below)
 
 
-@embedded_only
 def test_names_that_are_no_text(ingest, database, tmp_path):
     names = [b"new\nline.png", b"caf\xe9.png", "café 🐈.png".encode(), b"back\\slash.png"]
     for number, name in enumerate(names):
@@ -236,7 +225,6 @@ def test_names_that_are_no_text(ingest, database, tmp_path):
     assert ingest(tmp_path)["unchanged"] == 4
 
 
-@embedded_only
 def test_the_same_file_named_in_several_ways_is_one(ingest, database, tmp_path):
     paths = paint(tmp_path / "a", 2) + paint(tmp_path / "a" / "b", 2)
     summary = ingest(tmp_path, tmp_path / "a", paths[0], paths[0], "a/../a/b", cwd=tmp_path)
@@ -244,7 +232,6 @@ def test_the_same_file_named_in_several_ways_is_one(ingest, database, tmp_path):
     assert stored(database).keys() == spellings(*paths)
 
 
-@embedded_only
 def test_links_to_files_count_and_links_to_folders_do_not(ingest, database, tmp_path):
     [path] = paint(tmp_path / "pictures", 1)
     (tmp_path / "pictures" / "again").symlink_to(path)
@@ -259,7 +246,6 @@ def test_links_to_files_count_and_links_to_folders_do_not(ingest, database, tmp_
     )
 
 
-@embedded_only
 def test_collections_are_apart(ingest, database, tmp_path):
     paths = paint(tmp_path, 2)
     ingest(tmp_path)
@@ -284,7 +270,6 @@ def test_prune_marks_what_is_gone_below_the_given_folders(ingest, database, tmp_
     assert not any(stored(database).values())
 
 
-@embedded_only
 def test_prune_forgets_failures_of_files_that_are_gone(ingest, database, tmp_path):
     paint(tmp_path, 1)
     (tmp_path / "lie.jpg").write_text("words")
@@ -294,7 +279,6 @@ def test_prune_forgets_failures_of_files_that_are_gone(ingest, database, tmp_pat
     assert failures(database) == {}
 
 
-@embedded_only
 def test_prune_does_not_take_an_empty_mount_point_for_deleted_files(
     cli, ingest, database, tmp_path
 ):
@@ -310,7 +294,6 @@ def test_prune_does_not_take_an_empty_mount_point_for_deleted_files(
     assert ingest(tmp_path, "--prune")["missing"] == 3
 
 
-@embedded_only
 def test_some_hashes_only(ingest, database, tmp_path):
     paint(tmp_path, 1)
     ingest(tmp_path, "--hashes", "phash,dhash")
@@ -319,7 +302,6 @@ def test_some_hashes_only(ingest, database, tmp_path):
     assert row == (None, None, False, False)
 
 
-@embedded_only
 def test_scaled_is_another_recipe(ingest, database, tmp_path):
     picture(3, (1400, 1200)).save(tmp_path / "a.jpg")
     ingest(tmp_path, "--decode", "scaled")
@@ -329,7 +311,6 @@ def test_scaled_is_another_recipe(ingest, database, tmp_path):
         ]
 
 
-@embedded_only
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -348,7 +329,6 @@ def test_wrong_options(cli, database, tmp_path, options, words):
     assert result.stderr.count("\n") == 1
 
 
-@embedded_only
 def test_table_and_csv(cli, database, tmp_path):
     paint(tmp_path, 2)
     table = cli("ingest", tmp_path, "--format", "table", dsn=database)
@@ -358,7 +338,6 @@ def test_table_and_csv(cli, database, tmp_path):
     )
 
 
-@embedded_only
 def test_a_path_that_cannot_be_indexed_costs_that_file_only(cli, database, tmp_path):
     good = paint(tmp_path / "shelf", 3)
     # Random names: PostgreSQL would compress others.

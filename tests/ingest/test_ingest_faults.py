@@ -13,7 +13,6 @@ import pytest
 from commands import Command
 from folders import failures, paint, picture, spellings, stored
 from PIL import Image
-from servers import embedded_only
 
 from imgdb.database.embedded import Server
 
@@ -62,7 +61,6 @@ def assert_not_tried_again(ingest, folder, *, unchanged):
     assert (code, *found) == (3, 0, unchanged, 1)
 
 
-@embedded_only
 def test_a_worker_that_crashes_costs_that_picture_only(ingest, database, tmp_path):
     bad = large(tmp_path / "bad.png")
     good = paint(tmp_path, 30)
@@ -81,7 +79,6 @@ def test_a_worker_that_crashes_costs_that_picture_only(ingest, database, tmp_pat
     assert_not_tried_again(ingest, tmp_path, unchanged=30)
 
 
-@embedded_only
 def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 30)
@@ -92,7 +89,6 @@ def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
     assert json.loads(stdout)["added"] == 31
 
 
-@embedded_only
 def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 10)
@@ -106,7 +102,6 @@ def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     assert_not_tried_again(ingest, tmp_path, unchanged=10)
 
 
-@embedded_only
 def test_a_picture_that_takes_too_much_memory_fails(ingest, database, tmp_path):
     big = large(tmp_path / "big.png", 14000)
     paint(tmp_path, 10)
@@ -117,7 +112,6 @@ def test_a_picture_that_takes_too_much_memory_fails(ingest, database, tmp_path):
     assert_not_tried_again(ingest, tmp_path, unchanged=10)
 
 
-@embedded_only
 def test_a_worker_that_cannot_start_ends_the_run_with_its_words(ingest, tmp_path):
     paint(tmp_path, 1)
     with ingest(tmp_path, "--worker-memory", "1") as command:
@@ -126,7 +120,6 @@ def test_a_worker_that_cannot_start_ends_the_run_with_its_words(ingest, tmp_path
     assert "--worker-memory" in stderr
 
 
-@embedded_only
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     paths = paint(tmp_path, 400)
@@ -144,6 +137,7 @@ def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     assert (code, summary["added"], summary["unchanged"]) == (0, len(paths) - done, done)
 
 
+@pytest.mark.sql
 def test_the_connection_is_lost(ingest, database, tmp_path):
     paths = paint(tmp_path, 400)
     with ingest(tmp_path, "--jobs", "1") as command:
@@ -182,7 +176,6 @@ def test_the_embedded_server_is_killed(place):
     assert summary["added"] + summary["unchanged"] == len(paths)
 
 
-@embedded_only
 @pytest.mark.skipif(not STRACE, reason="strace makes the calls of a disk fail")
 def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
     good, lost = paint(tmp_path / "good", 4), paint(tmp_path / "mounted", 3)
@@ -206,7 +199,6 @@ def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
     assert stored(database) == dict.fromkeys(spellings(*good, *lost), False)
 
 
-@embedded_only
 @pytest.mark.skipif(not UNREADABLE, reason="the kernel has no file that cannot be read")
 def test_a_file_that_the_disk_cannot_read_is_a_failure(ingest, database, tmp_path):
     paint(tmp_path, 2)

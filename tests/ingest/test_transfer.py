@@ -7,10 +7,10 @@ import json
 import numpy as np
 import psycopg
 import pytest
+from flatness import is_flat
 from folders import paint, row_versions, stored
-from servers import embedded_only
 
-from imgdb.hashes.values import ALGORITHMS, Hashes, is_flat, to_hex
+from imgdb.hashes.values import ALGORITHMS, Hashes, to_hex
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -52,7 +52,6 @@ def test_hex_of_all_four(load, database):
         ).fetchall() == [("id-7", 0)]
 
 
-@embedded_only
 @pytest.mark.parametrize("unsigned", [False, True])
 def test_numbers(load, database, unsigned):
     spelled = [h % 2**64 if unsigned else h for h in HASHES]
@@ -62,10 +61,15 @@ def test_numbers(load, database, unsigned):
     ]
 
 
+@pytest.mark.sql
 def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, database, tmp_path):
     [path] = paint(tmp_path / "pictures", 1)
     cli("ingest", path, "--collection", "shop", "--jobs", "1", dsn=database)
-    load("path,phash", f"{path},{to_hex(1)}", f"/a,{to_hex(1)}", f"/b,{to_hex(2)}")
+    made = images(database, "*")
+    first = load("path,phash", f"{path},{to_hex(1)}", f"/a,{to_hex(1)}", f"/b,{to_hex(2)}")
+    assert json.loads(first.stdout) == {"added": 2, "updated": 0, "unchanged": 1}
+    # Its hashes, sha256, recipe, and the time at which they were made.
+    assert [row for row in images(database, "*") if str(path) in row] == made
     before = row_versions(database)
     again = load("path,phash", f"{path},{to_hex(1)}", f"/a,{to_hex(1)}", f"/b,{to_hex(2)}")
     assert json.loads(again.stdout) == {"added": 0, "updated": 0, "unchanged": 3}
@@ -78,7 +82,39 @@ def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, 
     assert json.loads(pruned.stdout)["missing"] == 0
 
 
-@embedded_only
+LAST, FIRST = 2**63 - 1, -(2**63)
+
+
+def test_numbers_at_the_edges_between_gaps(load, database):
+    rows = {
+        "/1": ("8000000000000000", "18446744073709551615", FIRST, -1),
+        "/2": ("", "", None, None),
+        "/3": ("7fffffffffffffff", "9223372036854775808", LAST, FIRST),
+        "/4": ("ffffffffffffffff", "-9223372036854775808", -1, FIRST),
+        "/5": ("FFFFFFFFFFFFFFFE", "", -2, None),
+        "/6": ("0000000000000000", "9223372036854775807", 0, LAST),
+    }
+    lines = [f"{path},{hexes},{decimals},1" for path, (hexes, decimals, _, _) in rows.items()]
+    assert load("path,ahash,dhash,phash", *lines).code == 0
+    assert images(database, "path", "ahash", "dhash") == [
+        (path, ahash, dhash) for path, (_, _, ahash, dhash) in rows.items()
+    ]
+
+
+@pytest.mark.parametrize("gap", ["", "1"])
+def test_numbers_beyond_the_edges_are_bad_lines(load, gap):
+    result = load(
+        "path,phash,dhash",
+        *("/1,18446744073709551615,1", f"/2,{gap},1", "/3,18446744073709551616,1"),
+        *("/4,-9223372036854775808,1", "/5,-9223372036854775809,1"),
+    )
+    assert result.code == 1
+    assert [line.removeprefix("imgdb: ") for line in result.stderr.splitlines()[:-1]] == [
+        "line 4: phash is not a whole number of 64 bits: '18446744073709551616'",
+        "line 6: phash is not a whole number of 64 bits: '-9223372036854775809'",
+    ]
+
+
 def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
     good = to_hex(HASHES[0])
     lines = [
@@ -109,7 +145,6 @@ def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
     assert stored(database, "shop") == {}
 
 
-@embedded_only
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_a_file_of_bad_lines_only(load, database, end):
     result = load(f"path,phash\n/a,xyz{end}")
@@ -119,7 +154,6 @@ def test_a_file_of_bad_lines_only(load, database, end):
     )
 
 
-@embedded_only
 def test_a_path_that_comes_twice_is_a_bad_line(load, database):
     lines = [f"/{n % 45},{h}" for n, h in enumerate(HASHES)]
     result = load("path,phash", *lines)
@@ -129,7 +163,6 @@ def test_a_path_that_comes_twice_is_a_bad_line(load, database):
     assert stored(database, "shop") == {}
 
 
-@embedded_only
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -145,30 +178,48 @@ def test_a_file_without_the_columns_is_wrong_usage(load, lines, words):
     assert words in result.stderr
 
 
-@embedded_only
 def test_a_file_that_is_no_parquet(load):
     result = load("path,phash", name="hashes.parquet")
     assert (result.code, result.stderr.count("\n")) == (2, 1)
     assert "as Parquet" in result.stderr
 
 
-@embedded_only
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.string()])
 def test_parquet(cli, database, tmp_path, kind):
+    # Of 16 decimal digits, and yet a number.
+    hashes = [*HASHES, FIRST, LAST, 1234567890123456]
     spelled = {
-        pa.int64(): HASHES,
-        pa.uint64(): [h % 2**64 for h in HASHES],
-        pa.string(): [to_hex(h) for h in HASHES],
+        pa.int64(): hashes,
+        pa.uint64(): [h % 2**64 for h in hashes],
+        pa.string(): [to_hex(h) for h in hashes],
     }[kind]
-    names = [f"/a/{n:02}" for n in range(len(HASHES))]
-    table = pa.table({"path": names, "phash": pa.array(spelled, kind), "other": names})
+    names = [f"/a/{n:02}" for n in range(len(hashes))]
+    gaps = [h if n % 5 else None for n, h in enumerate(spelled)]
+    table = pa.table(
+        {
+            "path": names,
+            "phash": pa.array(spelled, kind),
+            "dhash": pa.array(gaps, kind),
+            "other": names,
+        }
+    )
     pq.write_table(table, tmp_path / "hashes.parquet")
     result = cli("import", tmp_path / "hashes.parquet", "--collection", "shop", dsn=database)
     assert (result.code, result.stderr) == (0, "")
-    assert images(database, "path", "phash") == list(zip(names, HASHES, strict=True))
+    assert images(database, "path", "phash", "dhash") == [
+        (name, h, h if n % 5 else None)
+        for n, (name, h) in enumerate(zip(names, hashes, strict=True))
+    ]
 
 
-@embedded_only
+@pytest.mark.parametrize("value", [1.5, True, "x"])
+def test_parquet_of_what_is_no_hash(cli, database, tmp_path, value):
+    pq.write_table(pa.table({"path": ["/a"], "phash": [value]}), tmp_path / "hashes.parquet")
+    result = cli("import", tmp_path / "hashes.parquet", "--collection", "shop", dsn=database)
+    assert result.code == 1
+    assert result.stderr.startswith("imgdb: line 1: phash is not a whole number of 64 bits: ")
+
+
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_what_is_exported_can_be_imported(cli, database, tmp_path, format):
     paint(tmp_path / "pictures", 4)
@@ -197,8 +248,7 @@ def test_export_says_what_is_known(cli, database, tmp_path):
     assert cli("export", "--collection", "gone", dsn=database).code == 2
 
 
-@embedded_only
-def test_many_lines_through_several_sessions(load, database, monkeypatch):
+def test_many_lines(load, database):
     random = np.random.default_rng(5).integers(0, 2**64 - 1, 120_000, dtype=np.uint64)
     lines = [f"/shop/pictures/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]
     result = load("path,phash", *lines)

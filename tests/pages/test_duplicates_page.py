@@ -10,7 +10,6 @@ import pytest
 from browser import PHONE
 from folders import paint
 from library import add, scene, shelf
-from servers import embedded_only
 
 from examples import turn
 from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow
@@ -111,7 +110,6 @@ def test_it_fits_a_phone(browser, page):
     assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0]
 
 
-@embedded_only
 def test_the_command_writes_it(cli, database, tmp_path):
     folder = shelf(tmp_path / "shelf")
     add(database, *sorted(folder.iterdir()))

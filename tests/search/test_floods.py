@@ -11,6 +11,8 @@ from servers import embedded_only
 
 from imgdb.search.images import query_by_file
 
+pytestmark = pytest.mark.sql
+
 
 @pytest.fixture
 def flooded(database, tmp_path):

@@ -12,6 +12,8 @@ from servers import embedded_only
 
 from imgdb.hashes.values import bit_distance, to_hex
 
+pytestmark = pytest.mark.sql
+
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, flat, recipe)"
     " SELECT c.collection_id, %s, %s, %s, 'x' FROM imgdb.collection AS c WHERE c.name = %s"

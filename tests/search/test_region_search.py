@@ -13,6 +13,8 @@ from imgdb.hashes.values import from_bigint, to_bigint
 from imgdb.ingest.store import Batch, Store
 from imgdb.search.parts import RegionMatch, RegionQuery, any_regions, sharing_parts
 
+pytestmark = pytest.mark.sql
+
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 
 

@@ -1,24 +1,16 @@
-"""The columns of a CSV file, many lines at a time.
-
-Lines without quotes are split at their commas, in a third of the time that the csv module takes;
-from the first quote on it reads the rest.
-"""
+"""The columns of a CSV file, many lines at a time."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from io import StringIO
-from itertools import chain, islice
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TextIO
 
 from imgdb.ingest.tables.bad_lines import Complaints
 
-# Characters and lines at a time. More take longer by the line: they leave the caches, and Python
-# looks for garbage in them.
-CHUNK = 1 << 18
-LINES = 5000
+LINES = 5000  # at a time
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -35,34 +27,7 @@ def header(file: TextIO) -> tuple[list[str], int]:
 
 def chunks(file: TextIO, width: int, before: int, complaints: Complaints) -> Iterator[Chunk]:
     """Yield all rows of `width` columns behind the first lines; `complaints` gets the others."""
-    while text := file.read(CHUNK):
-        text += file.readline()
-        columns = _split(text, width)
-        if columns is None:
-            yield from _parsed(chain(StringIO(text, newline=""), file), width, before, complaints)
-            return
-        count = len(columns[0])
-        yield range(before + 1, before + 1 + count), columns
-        before += count
-
-
-def _split(text: str, width: int) -> list[list[str]] | None:
-    """Return the columns of some lines, unless that takes more than splitting."""
-    text = text.replace("\r\n", "\n").removesuffix("\n")
-    if '"' in text or "\r" in text:
-        return None
-    # A cell for the end of each line: they come after `width` cells if every line has as many.
-    cells = f"{text}\n".replace("\n", ",\n,").split(",")
-    count = text.count("\n") + 1
-    if len(cells) != count * (width + 1) + 1 or cells[width :: width + 1] != ["\n"] * count:
-        return None
-    return [cells[at : -1 : width + 1] for at in range(width)]
-
-
-def _parsed(
-    lines: Iterable[str], width: int, before: int, complaints: Complaints
-) -> Iterator[Chunk]:
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(file, strict=True)
     ended = False
     while not ended:
         start = reader.line_num

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Literal
 
 from imgdb.errors import UsageError
-from imgdb.hashes.values import ALGORITHMS, all_hex
+from imgdb.hashes.values import ALGORITHMS, from_hex
 
 CSV = "COPY (SELECT * FROM imgdb._exported_images({})) TO STDOUT (FORMAT csv, HEADER)"
 ROWS = "COPY (SELECT * FROM imgdb._exported_images({})) TO STDOUT"
@@ -71,7 +71,7 @@ def export_parquet(conn: psycopg.Connection[Any], file: IO[bytes], collection: s
         while group := list(islice(rows, ROW_GROUP)):
             columns = dict(zip(TYPES, map(list, zip(*group, strict=True)), strict=True))
             for name in ALGORITHMS:
-                columns[name] = _numbers(columns[name])
+                columns[name] = [None if text is None else from_hex(text) for text in columns[name]]
             writer.write_table(pa.table(columns, schema=schema))
             count += len(group)
     return count
@@ -81,9 +81,3 @@ def _statement(conn: psycopg.Connection[Any], copy: str, collection: str | None)
     if collection is not None:
         conn.execute(CHECK_COLLECTION, (collection,))
     return SQL(copy).format(Literal(collection))
-
-
-def _numbers(texts: list[str | None]) -> list[int | None]:
-    known = all_hex([text for text in texts if text is not None])
-    numbers = iter(() if known is None else known.tolist())
-    return [None if text is None else next(numbers) for text in texts]

@@ -31,7 +31,7 @@ from imgdb.search.calibration.false_matches import (
     false_matches,
 )
 from imgdb.search.calibration.results import Calibration, Curve, HashFigures, Question
-from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
+from imgdb.workers.limits import EDITING_SECONDS, WORKER_MEMORY
 from imgdb.workers.stored_pictures import read_stored
 from imgdb.workers.work import HashCopies
 
@@ -50,7 +50,7 @@ class WorkerOptions:
     jobs: int | None = None
     max_pixels: int = MAX_PIXELS
     memory: int = WORKER_MEMORY
-    timeout: float = 5 * PICTURE_SECONDS
+    timeout: float = EDITING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The example pictures: scenes painted by program, each with edited copies.
 
-The same pictures come out every time: examples/ in the repository holds them.
+The same pictures come out every time: examples/ holds them, and the wheel carries them.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from imgdb.cli.demo import landscapes, still_lifes
-from imgdb.cli.demo.canvas import finish
+from painting import landscapes, still_lifes
+from painting.canvas import finish
 
 SCENES = {
     scene.__name__.replace("_", "-"): scene
@@ -85,15 +85,10 @@ def _save(image: Image.Image, path: Path, quality: int) -> None:
         image.save(path, quality=quality)
 
 
-# Every scene, its edits, and the query.
-COUNT = len(SCENES) * (1 + len(EDITS)) + 1
-
-
-def make(folder: Path, *, watching: Callable[[int], object] | None = None) -> None:
+def make(folder: Path) -> None:
     """Write images/SCENE.* and images/SCENE--EDIT.* below `folder`, and query.jpg.
 
-    The query is an edited copy of the scene QUERY that is none of the others. `watching` is told
-    how many pictures are made.
+    The query is an edited copy of the scene QUERY that is none of the others.
     """
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -104,5 +99,3 @@ def make(folder: Path, *, watching: Callable[[int], object] | None = None) -> No
             _save(change(picture), images / f"{name}--{edit}{suffix}", quality)
         if name == QUERY:
             edited_for_query(picture).save(folder / "query.jpg", quality=60)
-        if watching:
-            watching((number + 1) * (1 + len(EDITS)))

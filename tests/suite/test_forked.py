@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import fake_servers
 import pytest
@@ -32,7 +33,8 @@ def test_as_the_script(forks, tmp_path, args, stdin):
     paint(tmp_path, 2)
     given = {"env": {**os.environ, "IMGDB_HOME": str(tmp_path / "home"), "COLUMNS": "60"}}
     given |= {"cwd": tmp_path, "input": stdin, "timeout": 60}
-    assert forks.run(args, **given) == run_script(args, **given)
+    script = Path(sys.executable).with_name("imgdb")
+    assert forks.run(args, **given) == run_script([script, *args], **given)
 
 
 def test_one_that_hangs_is_killed(forks, tmp_path):

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from PIL import ImageFont
 
-from imgdb.cli.demo.canvas import (
+from painting.canvas import (
     FINE,
     Array,
     Draw,

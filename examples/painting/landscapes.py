@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from imgdb.cli.demo.canvas import (
+from painting.canvas import (
     Array,
     Draw,
     H,
