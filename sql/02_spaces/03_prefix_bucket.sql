@@ -1,12 +1,3 @@
--- 200 hashes stay inside a page, are never TOASTed and can be kept PLAIN, which a search reads
--- without copying.
-CREATE FUNCTION imgdb._row_capacity()
-RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN 200;
-
-COMMENT ON FUNCTION imgdb._row_capacity() IS 'How many hashes a bucket row holds at most.';
-
 -- Rows are only appended by writers and replaced by compact. There is no key beside the index and
 -- no foreign key (each append would lock the one row of its space): writers never wait for each
 -- other.
@@ -14,9 +5,9 @@ CREATE TABLE imgdb.prefix_bucket ( -- noqa: PRS
     space_id smallint NOT NULL,
     prefix bigint NOT NULL,
     hashes bigint[] NOT NULL,
-    CONSTRAINT prefix_bucket_hashes_check CHECK (
-        cardinality(hashes) BETWEEN 1 AND imgdb._row_capacity()
-    )
+    -- 200 hashes stay inside a page, are never TOASTed and can be kept PLAIN, which a search reads
+    -- without copying.
+    CONSTRAINT prefix_bucket_hashes_check CHECK (cardinality(hashes) BETWEEN 1 AND 200)
 );
 
 ALTER TABLE imgdb.prefix_bucket ALTER COLUMN hashes SET STORAGE PLAIN; -- noqa: PRS

@@ -16,8 +16,7 @@ BEGIN
         SELECT
             entry.prefix,
             entry.hash,
-            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1)
-            / imgdb._row_capacity() AS part
+            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1) / 200 AS part
         FROM (
             SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
             FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
@@ -29,7 +28,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
-'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most _row_capacity a row.';
+'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most 200 hashes a row.';
 
 CREATE FUNCTION imgdb._index_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
 RETURNS void

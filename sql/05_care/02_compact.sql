@@ -84,10 +84,7 @@ BEGIN
         FROM (
             SELECT
                 b.prefix,
-                count(*) > ceil(
-                    sum(cardinality(b.hashes) ORDER BY b.prefix)
-                    / imgdb._row_capacity()::numeric
-                )
+                count(*) > ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0)
                 OR bool_or(b.overlaps) AS fragmented
             FROM (
                 SELECT

@@ -7,7 +7,7 @@ BEGIN
     RETURN QUERY
     SELECT
         coalesce(sum(bucket.row_count), 0)::bigint,
-        coalesce(sum(ceil(bucket.hash_count / imgdb._row_capacity()::numeric)), 0)::bigint,
+        coalesce(sum(ceil(bucket.hash_count / 200.0)), 0)::bigint,
         count(*)
     FROM (
         -- The ordered aggregate makes PostgreSQL sort (imgdb._append_buckets says why).

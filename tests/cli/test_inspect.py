@@ -85,7 +85,6 @@ def test_stats_of_an_empty_database(cli, database):
     assert all(space["bytes_per_hash"] is None for space in found["spaces"])
 
 
-@embedded_only
 def test_stats_of_spaces(cli, filled):
     """`imgdb space stats` says of a space what `imgdb stats` says of it."""
     of_all = {space.pop("name"): space for space in printed(cli, "stats", dsn=filled)["spaces"]}

@@ -231,9 +231,10 @@ def test_it_is_stamped_and_upgraded_in_one_transaction(empty_database):
     as_before_the_squash(
         empty_database,
         "0012_bulk_imports",
-        "CREATE FUNCTION imgdb._row_capacity() RETURNS integer LANGUAGE sql RETURN 7",
+        "CREATE FUNCTION imgdb._index_hashes(smallint, bigint[], bigint[]) RETURNS void"
+        " LANGUAGE sql RETURN NULL",
     )
-    with pytest.raises(ImgdbError, match="_row_capacity"):
+    with pytest.raises(ImgdbError, match="_index_hashes"):
         schema.upgrade(empty_database)
     with connect(Place(empty_database)) as conn:
         assert schema.current_revision(conn) == "0012_bulk_imports"

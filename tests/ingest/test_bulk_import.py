@@ -14,7 +14,6 @@ from commands import Command
 from flatness import is_flat
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
-from servers import embedded_only
 
 from imgdb.hashes.values import ALGORITHMS, Hashes, to_hex
 from imgdb.ingest.tables import importing
@@ -205,7 +204,6 @@ MOMENTS = {
 }
 
 
-@embedded_only
 @pytest.mark.parametrize("how", ["killed", "interrupted"])
 @pytest.mark.parametrize("when", MOMENTS)
 def test_an_import_that_is_ended_leaves_nothing(cli, database, conn, tmp_path, when, how):
