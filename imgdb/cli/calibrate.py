@@ -143,7 +143,7 @@ def calibrate_command(
         alike=alike,
         among=among,
     )
-    work = module.WorkerOptions(
+    work = module.EditingOptions(
         jobs=workers.jobs,
         max_pixels=workers.max_pixels,
         memory=workers.worker_memory,

@@ -20,6 +20,8 @@ THIRD_PARTIES = {
     canonicalize_name(Requirement(line).name)
     for line in [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
 }
+# What only a developer of imgdb uses.
+TOOLS = {"pre-commit"}
 WITH_VALUE = {"-c", "--constraint", "-r", "--requirement"}
 # Up to where a sentence, a string, an inline code or a shell's command ends.
 LINE = re.compile(r"pip3? install((?:[ ]+(?:'[^'\n]*'|[^\s'\"`,;&|()]+))+)")
@@ -56,7 +58,7 @@ def _is_right(word, words):
         named = Requirement(word)
     except ValueError:
         return False
-    return not named.extras and canonicalize_name(named.name) in THIRD_PARTIES
+    return not named.extras and canonicalize_name(named.name) in THIRD_PARTIES | TOOLS
 
 
 def test_each_line_means_this_project_or_what_it_uses():

@@ -247,7 +247,7 @@ def fork_worker(command: Sequence[str], **given: Any) -> subprocess.Popen[bytes]
             os.environ.clear()
             os.environ.update(given["env"])
             sys.argv = list(command[3:])
-            import_module(command[3]).serve_orders()
+            import_module(command[3]).serve_tasks()
         except BaseException:
             traceback.print_exc()
         os._exit(1)

@@ -41,7 +41,7 @@ SET_DEFAULT = "SELECT imgdb.set_default_max_distance(%s, max_distance => %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
+class EditingOptions:
     """How the copies are made: `memory` in bytes is for a worker, `timeout` in seconds a picture.
 
     A picture is written and read once for each edit, so it takes its time.
@@ -121,7 +121,7 @@ def calibrate(
     conn: Connection,
     question: Question,
     drawn: Drawn,
-    options: WorkerOptions,
+    options: EditingOptions,
     *,
     watching: Callable[[int], None] = lambda done: None,
 ) -> Calibration:
@@ -172,7 +172,7 @@ def _nothing_there(searchable: _Searchable, collection: str | None) -> str:
 def _measure(
     sampled: Sequence[_Sampled],
     question: Question,
-    options: WorkerOptions,
+    options: EditingOptions,
     watching: Callable[[int], None],
 ) -> tuple[list[_Measured], list[tuple[str, PictureError]]]:
     """Have the copies made and hashed."""
