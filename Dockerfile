@@ -4,6 +4,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY imgdb imgdb
 COPY sql sql
 COPY migrations migrations
+COPY examples examples
 RUN python -m venv /opt/imgdb && /opt/imgdb/bin/pip install --no-cache-dir '.[heif]'
 
 FROM python:3.13-slim

@@ -1,14 +1,14 @@
-"""Charts of latency against N as SVG, drawn by hand: they read in light and in dark."""
+"""Charts of latency against N as SVG files that can be read in light and in dark."""
 
 import math
 from dataclasses import dataclass
 from html import escape
 
 from benchmarks.results import Results
+from imgdb.pages.charts import apart, logarithmic
 
 WIDTH, HEIGHT = 760, 420
 LEFT, TOP, RIGHT, BOTTOM = 64, 44, 246, 48
-LINE = 15  # pixels between two labels
 
 # By peer, so that a colour means the same on every chart; the two of a pair: light, dark.
 COLOURS = {
@@ -69,8 +69,9 @@ def chart(results: Results, kind: str, radius: int) -> str:
     drawn = lines(results, kind, radius)
     rows = [n for line in drawn for n, _ in line.points]
     times = [ms for line in drawn for _, ms in line.points]
-    across = Axis(min(rows), max(rows), LEFT, WIDTH - RIGHT)
-    up = Axis(min(times) / 1.3, max(times) * 1.3, HEIGHT - BOTTOM, TOP)
+    across = logarithmic(min(rows), max(rows), LEFT, WIDTH - RIGHT)
+    least, most = min(times) / 1.3, max(times) * 1.3
+    up = logarithmic(least, most, HEIGHT - BOTTOM, TOP)
     what = "uniform random hashes" if kind == "uniform" else f"{kind} hashes of photos"
     title = f"Search within distance {radius}: {what}"
     body = [
@@ -79,7 +80,8 @@ def chart(results: Results, kind: str, radius: int) -> str:
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" class="small middle">'
         "rows stored</text>",
     ]
-    for ms in up.decades():
+    for power in range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1):
+        ms = 10.0**power
         y = up(ms)
         body.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         body.append(f'<text x="{LEFT - 8}" y="{y + 4}" class="small end">{ms:g}</text>')
@@ -88,7 +90,8 @@ def chart(results: Results, kind: str, radius: int) -> str:
         body.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         label = f"{n // 1_000_000} M" if n >= 1_000_000 else f"{n // 1000} k"
         body.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 18}" class="small middle">{label}</text>')
-    for line, label_y in labelled(drawn, up):
+    labels = apart([up(line.points[-1][1]) for line in drawn], foot=HEIGHT - BOTTOM)
+    for label_y, line in sorted(zip(labels, drawn, strict=True), key=lambda pair: pair[0]):
         number = list(COLOURS).index(line.peer)
         points = " ".join(f"{across(n)},{up(ms)}" for n, ms in line.points)
         if len(line.points) > 1:
@@ -106,37 +109,6 @@ def chart(results: Results, kind: str, radius: int) -> str:
         )
     summary = f"{title}. Median milliseconds against rows; the percentage is the recall."
     return page(title, summary, body)
-
-
-class Axis:
-    """A logarithmic scale from numbers to pixels."""
-
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
-        self._low, self._high = math.log10(low), math.log10(high)
-        self._start, self._end = start, end
-
-    def __call__(self, number: float) -> float:
-        span = self._high - self._low
-        share = (math.log10(number) - self._low) / span if span else 0.5
-        return round(self._start + share * (self._end - self._start), 1)
-
-    def decades(self) -> list[float]:
-        return [10.0**n for n in range(math.ceil(self._low), math.floor(self._high) + 1)]
-
-
-def labelled(drawn: list[Line], up: Axis) -> list[tuple[Line, float]]:
-    """Place the labels at the ends of their lines, pushed apart where they would overlap."""
-    placed: list[tuple[Line, float]] = []
-    below = TOP - LINE
-    for line in sorted(drawn, key=lambda one: -one.points[-1][1]):
-        below = max(up(line.points[-1][1]), below + LINE)
-        placed.append((line, below))
-    above = HEIGHT - BOTTOM
-    for place in range(len(placed) - 1, -1, -1):
-        line, y = placed[place]
-        placed[place] = (line, min(y, above))
-        above = placed[place][1] - LINE
-    return placed
 
 
 def percent(recall: float) -> str:

@@ -72,7 +72,7 @@ def search_time(conninfo: str, hashes: dataset.Hashes, effort: Effort) -> dict[s
 def append(server: Server, name: str, images: Any) -> dict[str, Any]:
     """COPY rows of imgdb.image in batches of 1,000, as ingest commits them; then compact all four.
 
-    The rows are complete, with their btree indexes; the four triggers file the hashes.
+    The rows are complete, with their btree indexes; the four triggers index the hashes.
     """
     batches = []
     with database(server, name) as conninfo, psycopg.connect(conninfo, autocommit=True) as conn:

@@ -52,9 +52,9 @@ def measure(files: Iterator[bytes]) -> dict[str, object]:
         ) as source:
             full = exact.hash_grey(source.picture("exact").grey)
             small = source.picture("scaled").grey
-        reading = scaled.read_reduced(small)
+        reading = scaled.read_scaled(small)
         refused += reading is None
-        all_files.append(moved(full, scaled.measure(small)[0].hashes))
+        all_files.append(moved(full, scaled.read_with_loose_bits(small)[0].hashes))
         kept.append(moved(full, reading.hashes) if reading else [0, 0, 0, 0])
     return {
         "pictures": len(kept),

@@ -263,7 +263,7 @@ def append(results: Results) -> str:
         return ""
     text = (
         "COPY into `imgdb.image` with all four hashes, 1,000 rows a transaction: with its six"
-        " indexes, and the four triggers that file the hashes."
+        " indexes, and the four triggers that index the hashes."
     )
     head = ["images a second", "appended", "compacting included", "median batch", "longest batch"]
     return "\n\n".join(["## Appending images", text, table(head, rows)])

@@ -170,7 +170,7 @@ TARGETS = (
     Target("1 M uniform, bytes a hash: batches, compact, VACUUM", 60, "bytes",
            bytes_per_hash("uniform", MILLION, "compacted"), most=True,
            held_back_by="the files keep the room of the rows that were merged, for the next"
-           " appends; VACUUM FULL, which imgdb compact runs while nobody else is connected,"
+           " appends; VACUUM FULL, which imgdb space compact runs while nobody else is connected,"
            " gives it back"),
     Target("1 M uniform, bytes a hash: batches, compact, VACUUM FULL", 60, "bytes",
            bytes_per_hash("uniform", MILLION, "vacuum_full"), most=True),

@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/sql.md")
+PAGES = ("README.md", "docs/sql.md", "docs/python.md")
 
 BLOCKS = re.compile(
     r"```console\n(?P<commands>.*?)```"

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from imgdb.cli.demo.pictures import make
+from painting.pictures import make
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from imgdb.errors import UsageError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to be written: whoever reads `path` finds the old one or the whole new one.
+    """Open a file to be written: a reader of `path` finds the old one or the whole new one.
 
     Where `path` is a link, what it leads to is replaced. UsageError where no file can be.
     """

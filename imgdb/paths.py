@@ -3,6 +3,8 @@
 A path is bytes; a `text` column holds valid UTF-8 without NUL. Paths that are printable UTF-8
 without a backslash (nearly all) are spelled as they are, the rest with C-like escapes, so that
 every path has exactly one spelling and every spelling gives the path back.
+
+Everywhere in imgdb, a `path` is what the functions of `os` take, and its `spelling` is that text.
 """
 
 import os
@@ -19,7 +21,7 @@ LONGEST = 2600
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Control characters (category Cc) are valid text, but a name with ESC or a newline in it could
-# rewrite the terminal of whoever lists the database, or pass for two names.
+# rewrite the terminal of a person who lists the database, or look like two names.
 _TO_ESCAPE = re.compile("[\\\\\x00-\x1f\x7f-\x9f\udc80-\udcff]")
 _ESCAPE = re.compile(rb"\\(\\|n|x[0-9a-f]{2})")
 
@@ -37,16 +39,16 @@ def path_text(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     return _TO_ESCAPE.sub(_escape, raw.decode("utf-8", "surrogateescape"))
 
 
-def is_too_long(text: str) -> bool:
+def is_too_long(spelling: str) -> bool:
     """Tell whether a spelling is longer than the database can index."""
-    return len(text) > LONGEST // 4 and len(text.encode("utf-8", "replace")) > LONGEST
+    return len(spelling) > LONGEST // 4 and len(spelling.encode("utf-8", "replace")) > LONGEST
 
 
-def path_from_text(text: str) -> str:
+def path_from_text(spelling: str) -> str:
     """Give the path back that `path_text` spelled, as `os` functions take it (surrogateescape)."""
-    path = os.fsdecode(_ESCAPE.sub(_unescape, text.encode("utf-8", "surrogateescape")))
-    if path_text(path) != text:
-        raise UsageError(f"not the spelling of a path (a backslash is written twice): {text!r}")
+    path = os.fsdecode(_ESCAPE.sub(_unescape, spelling.encode("utf-8", "surrogateescape")))
+    if path_text(path) != spelling:
+        raise UsageError(f"not the spelling of a path (a backslash is written twice): {spelling!r}")
     return path
 
 
@@ -65,12 +67,12 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return b"\\" if escape == b"\\" else bytes([int(escape[1:], 16)])
 
 
-def shell_word(text: str) -> str:
-    """Spell a path, given as `path_text` spells it, as one word for bash, zsh and ksh."""
-    if "\\" not in text:
-        return shlex.quote(text)
+def shell_word(spelling: str) -> str:
+    """Return a path, given by its spelling, as one word for bash, zsh and ksh."""
+    if "\\" not in spelling:
+        return shlex.quote(spelling)
     # Its escapes are those of $'...' as well.
-    return "$'" + text.replace("'", r"\'") + "'"
+    return "$'" + spelling.replace("'", r"\'") + "'"
 
 
 def absolute(path: str | os.PathLike[str]) -> str:

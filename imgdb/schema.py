@@ -1,7 +1,6 @@
 """The schema's files and revisions: which one a database has, up, down, and as a script.
 
-`sql/` says what the schema is, `migrations/` how one released schema became the next. The wheel
-carries both; a checkout has them beside the package.
+`sql/` says what the schema is, `migrations/` how one released schema became the next.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from imgdb.errors import SchemaMismatch, UsageError
+from imgdb.shipped import shipped_folder
 from imgdb.sqlstate import translate
 
 if TYPE_CHECKING:
@@ -27,27 +27,38 @@ SCHEMA = "imgdb"
 # Revisions write rows into these; a user's own rows there are worth nothing without hashes.
 SEEDED_TABLES = ("alembic_version", "space", "probe", "tracked_column", "collection")
 
-# Whoever changes the schema holds this advisory lock, so that two upgrades take turns.
+# A process that changes the schema holds this advisory lock, so that two upgrades take turns.
 UPGRADE_LOCK = int.from_bytes(b"imgdb", "big")
 
+# Twelve revisions were squashed into the first before anything was released: a database at the last
+# of them is taken for one at the first, and the others lead nowhere.
+FIRST, SQUASHED = "0001_initial", "0012_bulk_imports"
+_ABANDONED = (
+    "0002_quicker_import",
+    "0003_duplicates",
+    "0004_orientations",
+    "0005_hubs",
+    "0006_quicker_searches",
+    "0007_plans",
+    "0008_turned_copies",
+    "0009_calibrate",
+    "0010_regions",
+    "0011_lighter_searches",
+)
+
 # Names in the scripts are qualified; a user's own objects must not be able to stand in for
-# PostgreSQL's while a script runs with the rights of whoever upgrades.
+# PostgreSQL's while a script runs with the rights of the person who upgrades.
 _PROLOGUE = "SET LOCAL search_path = pg_catalog, pg_temp;\n\n"
-
-
-def _folder(name: str) -> Path:
-    packaged = Path(__file__).with_name(f"_{name}")
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / name
 
 
 def sql_files() -> list[Path]:
     """List the files that say what the schema is, in load order: folder by folder, by number."""
-    return sorted(_folder("sql").glob("*/*.sql"))
+    return sorted(shipped_folder("sql").glob("*/*.sql"))
 
 
 def migrations_folder() -> Path:
     """Return the folder that alembic calls its script location."""
-    return _folder("migrations")
+    return shipped_folder("migrations")
 
 
 def revisions() -> list[str]:
@@ -76,7 +87,7 @@ def _first(row: Any) -> object:
 def require_head(conn: psycopg.Connection[Any]) -> None:
     """Raise SchemaMismatch, with the command that mends it, unless the database is at `head()`."""
     have = current_revision(conn)
-    refuse_unknown(have)
+    refuse_unknown(conn, have)
     if have is None:
         raise SchemaMismatch(
             f"the database has no imgdb schema; this imgdb needs revision {head()}: "
@@ -89,13 +100,25 @@ def require_head(conn: psycopg.Connection[Any]) -> None:
         )
 
 
-def refuse_unknown(revision: str | None) -> None:
-    """Raise SchemaMismatch for a revision of another, newer package."""
-    if revision is not None and revision not in revisions():
+def refuse_unknown(conn: psycopg.Connection[Any], revision: str | None) -> None:
+    """Raise SchemaMismatch unless a way leads from the database's revision to `head()`."""
+    if revision in _ABANDONED or (revision == FIRST and not _holds_regions(conn)):
+        raise SchemaMismatch(
+            f"the database's schema is at revision {revision} of an imgdb that was never released, "
+            "and cannot be upgraded: `DROP SCHEMA imgdb CASCADE` there or take another database, "
+            "run `imgdb db upgrade`, and ingest anew"
+        )
+    if revision not in (None, SQUASHED, *revisions()):
         raise SchemaMismatch(
             f"the database's schema is at revision {revision}, which this imgdb (it needs "
-            f"{head()}) does not know: run `pip install --upgrade imgdb`"
+            f"{head()}) does not know: upgrade imgdb (its package is called imgdb-postgresql)"
         )
+
+
+def _holds_regions(conn: psycopg.Connection[Any]) -> bool:
+    """Tell the first revision from an abandoned one of its name, which had no regions."""
+    row = conn.execute("SELECT to_regclass('imgdb.image_region') IS NOT NULL AS made").fetchone()
+    return row is not None and bool(_first(row))
 
 
 def holds_data(conn: psycopg.Connection[Any]) -> bool:

@@ -17,6 +17,8 @@ from imgdb import schema
 from imgdb.database.connect import Place, connect, locate
 from imgdb.errors import ImgdbError
 
+STAMP = "UPDATE imgdb.alembic_version SET version_num = %s"
+
 
 def offline() -> None:
     context.configure(
@@ -38,22 +40,27 @@ def online(place: Place) -> None:
         isolation_level="READ COMMITTED",
         use_native_hstore=False,
     )
-    with one_at_a_time(place), engine.connect() as connection:
+    with one_at_a_time(place) as revision, engine.connect() as connection:
+        squashed = revision == schema.SQUASHED
         context.configure(
             connection=connection,
             version_table_schema=schema.SCHEMA,
-            transaction_per_migration=True,
+            transaction_per_migration=not squashed,
         )
         # `alembic current` and the like only look.
-        if not context.get_context().opts.get("dont_mutate"):
+        looking = context.get_context().opts.get("dont_mutate")
+        if not looking:
             make_schema(connection)
+        # All in one transaction, where the stamp is a part of it.
         with context.begin_transaction():
+            if squashed and not looking:
+                connection.exec_driver_sql(STAMP, (schema.FIRST,))
             context.run_migrations()
 
 
 @contextmanager
-def one_at_a_time(place: Place) -> Iterator[None]:
-    """Hold the upgrade lock while the revisions commit their own transactions.
+def one_at_a_time(place: Place) -> Iterator[str | None]:
+    """Hold the upgrade lock while the revisions commit; yield the revision of the database.
 
     It is the lock of a transaction rather than of a session, so it holds behind a pooler too.
     """
@@ -61,8 +68,9 @@ def one_at_a_time(place: Place) -> Iterator[None]:
         guard.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         guard.execute("SET LOCAL lock_timeout = 0")
         guard.execute("SELECT pg_advisory_xact_lock(%s)", (schema.UPGRADE_LOCK,))
-        schema.refuse_unknown(schema.current_revision(guard))
-        yield
+        revision = schema.current_revision(guard)
+        schema.refuse_unknown(guard, revision)
+        yield revision
 
 
 def make_schema(connection: Connection) -> None:

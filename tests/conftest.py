@@ -3,11 +3,7 @@
 import contextlib
 import itertools
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +12,12 @@ import hypothesis
 import psycopg
 import pytest
 from browser import Browser
-from forked import EARLY, Forks, Run, run_script
-from psycopg import sql
-from servers import BINDIRS
+from forked import EARLY, run_command
+from servers import BINDIRS, TEMPLATE, Databases, Servers, server_folder
+from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 from spaces import Space
 
-from imgdb import schema
 from imgdb.database.embedded import Server
-
-TEMPLATE = "imgdb_template"
-
-# The tests' servers hold little and forget it all: small, and no waiting for the disk.
-SETTINGS = {
-    "shared_buffers": "64MB",
-    "max_connections": "240",
-    "max_prepared_transactions": "2",
-    "autovacuum": "off",
-}
 
 # A database is slow to some eyes and emptied by the tests themselves before each example.
 _hypothesis = {
@@ -61,75 +46,83 @@ for _name in [name for name in os.environ if name.startswith(("PG", "IMGDB_"))]:
         del os.environ[_name]
 
 
-def _roomy() -> Path:
-    """Choose where the servers' data go: into memory where it has room, a cluster is 40 MB."""
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or not os.access(memory, os.W_OK):
-        return Path("/tmp")
-    found = os.statvfs(memory)
-    roomy = found.f_bavail * found.f_frsize > 2_000_000_000 and not found.f_flag & os.ST_NOEXEC
-    return memory if roomy else Path("/tmp")
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let processes of the tests that are done take tests from those that are not."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
 
 
-@contextlib.contextmanager
-def _server_folder() -> Iterator[Path]:
-    """Make a folder with a short path that the server's account can enter: pytest's are closed."""
-    made = Path(tempfile.mkdtemp(prefix="imgdb-test-", dir=_roomy()))
-    made.chmod(0o711)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and give it more time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
+SQL_ROOM = Path(__file__).with_name("sql")
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Mark the tests of sql/, which run on every server; other modules say if theirs do."""
+    if isinstance(collector, pytest.Module) and collector.path.parent == SQL_ROOM:
+        collector.add_marker("sql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks the planner, the parser or locks on every server, all else on imgdb's own."""
+    said = any(mark.args[0] == "server" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "server" in metafunc.fixturenames and not said:
+        names = BINDIRS if metafunc.definition.get_closest_marker("sql") else ["embedded"]
+        metafunc.parametrize("server", names, indirect=True, scope="session")
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
     """Make a folder for homes of servers."""
-    with _server_folder() as made:
+    with server_folder() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def _made_home() -> Iterator[Path]:
-    with _server_folder() as folder:
-        with Server(folder / "home", durable=False):
-            pass
-        (folder / "home" / "log").unlink()
-        yield folder / "home"
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "homes"
+    shared.mkdir(exist_ok=True)
+    with contextlib.closing(Servers(shared)) as servers:
+        yield servers
 
 
 @pytest.fixture
-def home(place: Path, _made_home: Path) -> Path:
+def home(place: Path, _servers: Servers) -> Path:
     """Give a stopped server of its own to a test that is not about how one is made."""
-    subprocess.run(["cp", "-a", _made_home, place / "home"], check=True)
+    _servers.copy_home("embedded", place / "home")
     return place / "home"
 
 
-@pytest.fixture(scope="session", params=BINDIRS)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Run a server for the whole session: imgdb's own, and where installed Debian's 15."""
-    bindir = BINDIRS[request.param]
-    if bindir is not None and not (bindir / "initdb").exists():
-        pytest.skip(f"no PostgreSQL in {bindir}")
-    with (
-        _server_folder() as folder,
-        Server(folder / "home", bindir=bindir, settings=SETTINGS, durable=False) as running,
-    ):
-        yield running
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, _servers: Servers) -> Server:
+    """Return a server that runs for the whole session: imgdb's own, in tests of SQL each one."""
+    return _servers.running(request.param)
+
+
+@pytest.fixture(scope="session")
+def _databases(server: Server) -> Iterator[Databases]:
+    with contextlib.closing(Databases(server)) as databases:
+        yield databases
 
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> str:
     """Name a database with the schema at head, for `CREATE DATABASE ... TEMPLATE`."""
-    _create(server, TEMPLATE)
-    schema.upgrade(server.conninfo(TEMPLATE))
     return TEMPLATE
 
 
 @pytest.fixture(scope="session")
-def shared_database(server: Server, template: str) -> str:
+def shared_database(_databases: Databases) -> str:
     """Give one clone to all tests that roll back."""
-    return _create(server, f"imgdb_shared_{os.getpid()}", template)
+    return _databases.create(f"imgdb_shared_{next(_serial)}")
 
 
 @pytest.fixture
@@ -141,11 +134,11 @@ def conn(shared_database: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def database(server: Server, template: str) -> Iterator[str]:
+def database(_databases: Databases) -> Iterator[str]:
     """Make a database at head for one test and yield its conninfo."""
-    name = f"imgdb_test_{os.getpid()}_{next(_serial)}"
-    yield _create(server, name, template)
-    _drop(server, name)
+    name = f"imgdb_test_{next(_serial)}"
+    yield _databases.create(name)
+    _databases.drop(name)
 
 
 @pytest.fixture
@@ -157,23 +150,11 @@ def space(database: str) -> Iterator[Space]:
 
 
 @pytest.fixture
-def empty_database(server: Server) -> Iterator[str]:
+def empty_database(_databases: Databases) -> Iterator[str]:
     """Make a database without schema imgdb for one test and yield its conninfo."""
-    name = f"imgdb_empty_{os.getpid()}_{next(_serial)}"
-    yield _create(server, name)
-    _drop(server, name)
-
-
-def _create(server: Server, name: str, template: str = "template0") -> str:
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        admin.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
-    return server.conninfo(name)
-
-
-def _drop(server: Server, name: str) -> None:
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    name = f"imgdb_empty_{next(_serial)}"
+    yield _databases.create(name, "template0")
+    _databases.drop(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,18 +166,8 @@ class Result:
     stderr: str
 
 
-@pytest.fixture(scope="session")
-def _run_command() -> Iterator[Run]:
-    """Give what runs commands: forks, but where libraries do not bear to be forked."""
-    if sys.platform != "linux":
-        yield run_script
-        return
-    with Forks() as forks:
-        yield forks.run
-
-
 @pytest.fixture
-def cli(_run_command: Run, tmp_path: Path) -> Callable[..., Result]:
+def cli(tmp_path: Path) -> Callable[..., Result]:
     """Run a command line: `cli("stats", dsn=database, env={...}, stdin="...")`.
 
     Without `dsn` it would use an embedded server below the test's own folder.
@@ -212,7 +183,7 @@ def cli(_run_command: Run, tmp_path: Path) -> Callable[..., Result]:
     ) -> Result:
         given = {"IMGDB_HOME": str(tmp_path / "imgdb-home"), **({"IMGDB_DSN": dsn} if dsn else {})}
         assert not any(name.startswith(EARLY) for name in env or {})
-        code, stdout, stderr = _run_command(
+        code, stdout, stderr = run_command(
             args,
             env={**os.environ, **given, **(env or {})},
             input=stdin.encode() if isinstance(stdin, str) else stdin or b"",

@@ -1,7 +1,8 @@
-"""Freeze the revisions, for developers: `python tools/freeze.py`.
+"""Freeze the open revision, for a release: `python tools/freeze.py`.
 
-Notes the sums of every revision file in tests/data/frozen.sha256: from then on a test holds them
-still (`sha256sum --check ../tests/data/frozen.sha256` in migrations/ does too).
+Notes the sums of all revision files in tests/data/frozen.sha256: from then on a test holds them
+still (`sha256sum --check ../tests/data/frozen.sha256` in migrations/ does too). Before that, the
+one revision without sums is open: it is edited in place.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ SUMS = ROOT / "tests" / "data" / "frozen.sha256"
 
 
 def read_sums(sums: Path) -> dict[str, str]:
-    """Return file name (below migrations/) to sha256 of the released revision files."""
+    """Return file name (below migrations/) to sha256 of the frozen revision files."""
     lines = [line.split(maxsplit=1) for line in sums.read_text("utf-8").splitlines()]
     return {name: digest for digest, name in lines}
 
@@ -26,15 +27,20 @@ def sums_of(versions: Path) -> dict[str, str]:
 
 
 def changed(frozen: dict[str, str], versions: Path) -> list[str]:
-    """Name the released files that are not what they were."""
+    """Name the frozen files that are not what they were."""
     present = sums_of(versions)
     return [name for name, digest in frozen.items() if present.get(name) != digest]
+
+
+def open_revisions(frozen: dict[str, str], versions: Path) -> set[str]:
+    """Name the revisions of which a file is not frozen."""
+    return {Path(name).name.split(".")[0] for name in sums_of(versions) if name not in frozen}
 
 
 def main() -> None:
     """Note the sums, unless what was noted before has changed."""
     if names := changed(read_sums(SUMS), VERSIONS):
-        sys.exit(f"frozen files were changed: {', '.join(names)}; write a new revision instead")
+        sys.exit(f"frozen files were changed: {', '.join(names)}; change the open revision")
     sums = sums_of(VERSIONS)
     SUMS.write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()), "utf-8")
 

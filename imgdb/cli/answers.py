@@ -1,15 +1,16 @@
-"""What `imgdb query` does alike for whole pictures and for their parts: read, search, show."""
+"""What `imgdb query` and `imgdb parts` do: read pictures, search for each, show the matches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
-from imgdb.cli.output import Format, Row, default_format, print_rows
+from imgdb.cli.output import Format, print_rows
 from imgdb.cli.pages import check_page, save_page
 from imgdb.cli.pictures import STDIN, Failures, listed_paths
 from imgdb.cli.show import draw_answers, find_canvas
@@ -17,100 +18,134 @@ from imgdb.errors import PictureError
 from imgdb.words import printable
 
 if TYPE_CHECKING:
-    from imgdb.cli.show import Canvas
+    from psycopg import Connection
+
     from imgdb.search.images import Match, Query
     from imgdb.search.parts import RegionMatch, RegionQuery
 
 Asked = TypeVar("Asked", bound="Query | RegionQuery")
 Found = TypeVar("Found", bound="Match | RegionMatch")
+Answers = Sequence[tuple[Asked, Sequence[Found]]]
 
-# Told how many pictures are read, for the bar of progress.
-Watching = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """How answers are shown; where `named`, each row says for which picture it is."""
-
-    format: Format
-    named: bool
-    canvas: Canvas | None
-    html: Path | None
-    open_page: bool
+Limit = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="At most N matches for each picture.")
+]
 
 
-def make_view(
-    files: Sequence[str], *, format: Format | None, show: bool, html: Path | None, open_page: bool
-) -> View:
-    """Check, before any work is done, that answers can be shown as somebody wants them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search(Generic[Asked, Found]):
+    """How pictures are read, how the matches of one are found, and how these are shown."""
+
+    read: Callable[[str], Asked]
+    # Why nothing can look like this picture, "" if something can.
+    refuse: Callable[[Asked], str]
+    find: Callable[[Connection[Any], Asked], Sequence[Found]]
+    # What a person can do about the answers, "" for nothing.
+    advise: Callable[[Connection[Any], Answers[Asked, Found]], str]
+    # In a table the cells of a match by column, in JSON and CSV these fields of it.
+    row: Callable[[Found], dict[str, object]]
+    fields: Sequence[str]
+    # A word that says how good a match is.
+    brief: Callable[[Found], str]
+    # Makes the page, and tells how many of its pictures are read.
+    page: Callable[[Answers[Asked, Found], Callable[[int], None]], str]
+
+
+def search_and_show(
+    search: Search[Asked, Found],
+    files: Sequence[str],
+    *,
+    given: Sequence[Asked] = (),
+    format: Format,
+    show: bool,
+    html: Path | None,
+    open_page: bool,
+    dsn: str | None,
+) -> None:
+    """Read `files`, search for them and for what is `given`, and show what is found."""
+    from imgdb.database.connect import open_database
+
     check_page(html, open_page)
-    named = len(files) > 1 or STDIN in files
-    return View(format or default_format(), named, find_canvas(show), html, open_page)
+    canvas = find_canvas(show)
+    failures = Failures()
+    queries = [*given, *_read(search, files, failures)]
+    answers: Answers[Asked, Found] = []
+    advice = ""
+    if wanted := [query for query in queries if not _refused(search, query)]:
+        with open_database(dsn) as conn:
+            answers = [(query, _find(search, conn, query)) for query in wanted]
+            advice = search.advise(conn, answers)
+    if format is Format.table:
+        _print_tables(search, answers)
+    else:
+        _print_rows(search, answers, format, named=len(files) > 1 or STDIN in files)
+    _say(advice)
+    if canvas is not None:
+        draw_answers(canvas, answers, search.brief)
+    if html is not None and answers:
+        total = sum(1 + len(matches) for _, matches in answers)
+        save_page(html, partial(search.page, answers), total=total, open_page=open_page)
+    failures.exit(done=len(queries))
 
 
-def read_queries(
-    files: Sequence[str], read: Callable[[str], Asked], failures: Failures
-) -> list[Asked]:
-    """Read the pictures to look for; what cannot be read is reported."""
+def _read(
+    search: Search[Asked, Found], files: Sequence[str], failures: Failures
+) -> Iterator[Asked]:
     from imgdb.paths import path_text
 
-    queries = []
     for file in listed_paths(files):
         try:
-            queries.append(read(file))
+            yield search.read(file)
         except PictureError as error:
             failures.report(path_text(file), error)
-    return queries
 
 
-def find_answers(
-    queries: Sequence[Asked], find: Callable[[Asked], Sequence[Found]]
-) -> list[tuple[Asked, Sequence[Found]]]:
-    """Search for each query; say which of them have no match."""
-    answers = []
-    for query in queries:
-        matches = find(query)
-        answers.append((query, matches))
-        if not matches:
-            typer.echo(f"imgdb: no match for {printable(query.name)}", err=True)
-    return answers
+def _refused(search: Search[Asked, Found], query: Asked) -> bool:
+    reason = search.refuse(query)
+    _say(reason and f"{printable(query.name)} {reason}")
+    return bool(reason)
 
 
-def show_rows(
-    answers: Sequence[tuple[Asked, Sequence[Found]]], columns: Sequence[str], view: View
+def _find(search: Search[Asked, Found], conn: Connection[Any], query: Asked) -> Sequence[Found]:
+    matches = search.find(conn, query)
+    _say("" if matches else f"no match for {printable(query.name)}")
+    return matches
+
+
+def _say(words: str) -> None:
+    if words:
+        typer.echo(f"imgdb: {words}", err=True)
+
+
+def _print_rows(
+    search: Search[Asked, Found], answers: Answers[Asked, Found], format: Format, *, named: bool
 ) -> None:
-    """Print the matches as JSON or CSV."""
+    """Print one list; where several pictures may be asked for, each row says which one it is of."""
     rows = [
-        (*([query.name] if view.named else ()), *(getattr(match, name) for name in columns))
+        (*([query.name] if named else ()), *(getattr(match, name) for name in search.fields))
         for query, matches in answers
         for match in matches
     ]
-    print_rows(rows, [*(["query"] if view.named else ()), *columns], view.format)
+    print_rows(rows, [*(["query"] if named else ()), *search.fields], format)
 
 
-def show_tables(
-    answers: Sequence[tuple[Asked, Sequence[Found]]],
-    columns: Sequence[str],
-    row: Callable[[Found], Row],
-    *,
-    optional: Collection[str] = ("note",),
-) -> None:
-    """Print a table for each query; of the `optional` columns, only those with something in."""
+# Columns of a table that are left out where no match has anything in them.
+OPTIONAL = ("orientation", "note")
+
+
+def _print_tables(search: Search[Asked, Found], answers: Answers[Asked, Found]) -> None:
+    """Print a table for each query."""
     for position, (query, matches) in enumerate(answers):
         if len(answers) > 1:
             typer.echo(("\n" if position else "") + printable(query.name) + ":")
-        rows = [row(match) for match in matches]
-        shown = [
-            place
-            for place, name in enumerate(columns)
-            if name not in optional or any(cells[place] for cells in rows)
+        rows = [search.row(match) for match in matches]
+        names = [
+            name
+            for name in next(iter(rows), ())
+            if name not in OPTIONAL or any(row[name] for row in rows)
         ]
-        print_rows(
-            [[cells[place] for place in shown] for cells in rows],
-            [columns[place] for place in shown],
-            Format.table,
-            shorten="path",
-        )
+        cells = [[row[name] for name in names] for row in rows]
+        print_rows(cells, names, Format.table, shorten="path")
 
 
 def note(match: Match | RegionMatch, *others: str) -> str:
@@ -121,18 +156,3 @@ def note(match: Match | RegionMatch, *others: str) -> str:
         *others,
     )
     return ", ".join(filter(None, notes))
-
-
-def show_pictures(
-    answers: Sequence[tuple[Asked, Sequence[Found]]],
-    view: View,
-    *,
-    brief: Callable[[Found], str],
-    page: Callable[[Watching], str],
-) -> None:
-    """Draw the pictures in the terminal, and write the page that `page` makes, where asked for."""
-    if view.canvas is not None:
-        draw_answers(view.canvas, answers, brief)
-    if view.html is not None and answers:
-        total = sum(1 + len(matches) for _, matches in answers)
-        save_page(view.html, page, total=total, open_page=view.open_page)

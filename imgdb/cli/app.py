@@ -28,12 +28,13 @@ from imgdb.cli.hash import hash_files
 from imgdb.cli.help import Command, CommandGroup
 from imgdb.cli.hubs import hubs_command
 from imgdb.cli.ingest import ingest_command
-from imgdb.cli.inspect import explain_command, failures_command, stats
-from imgdb.cli.maintain import check_command, compact_command, rebuild_command
+from imgdb.cli.inspect import failures_command, stats
 from imgdb.cli.mark import mark_app
 from imgdb.cli.options import DSN_HELP
+from imgdb.cli.parts import parts_command
 from imgdb.cli.query import query
 from imgdb.cli.rehash import rehash_command
+from imgdb.cli.space import space_app
 from imgdb.cli.transfer import export, import_file
 from imgdb.errors import ImgdbError, UsageError
 
@@ -64,6 +65,7 @@ COMMANDS = (
     (FILL, "import", import_file),
     (FILL, "export", export),
     (FIND, "query", query),
+    (FIND, "parts", parts_command),
     (FIND, "compare", compare_files),
     (FIND, "duplicates", duplicates_command),
     (FIND, "hubs", hubs_command),
@@ -73,15 +75,12 @@ COMMANDS = (
     (CLEAR, "restore", restore_command),
     (CARE, "stats", stats),
     (CARE, "failures", failures_command),
-    (CARE, "explain", explain_command),
-    (CARE, "check", check_command),
-    (CARE, "rebuild", rebuild_command),
-    (CARE, "compact", compact_command),
     (TRY, "demo", demo),
 )
 for heading, name, function in COMMANDS:
     app.command(name, cls=Command, rich_help_panel=heading)(function)
 app.add_typer(mark_app, name="mark", rich_help_panel=CLEAR)
+app.add_typer(space_app, name="space", rich_help_panel=CARE)
 app.add_typer(db_app, name="db", rich_help_panel=CARE)
 
 
@@ -132,7 +131,7 @@ def root(
             "--install-completion",
             callback=_install_completion,
             is_eager=True,
-            help="Have this shell complete commands and names, and exit.",
+            help="Let this shell complete commands and names with Tab, and exit.",
         ),
     ] = False,
     show_completion: Annotated[
@@ -160,7 +159,8 @@ def run_command() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, _interrupt)
     try:
-        code = app(standalone_mode=False) or 0
+        # The same name, however it was started: `python -m imgdb` too.
+        code = app(prog_name="imgdb", standalone_mode=False) or 0
         sys.stdout.flush()
     except SystemExit:
         raise
@@ -176,7 +176,7 @@ def run_command() -> None:
 
 
 def _complete(shell: str) -> NoReturn:
-    """Answer a shell in which somebody pressed Tab, and leave, whatever a database is still at."""
+    """Answer a shell whose user pressed Tab, and leave without waiting for a database."""
     with contextlib.suppress(BaseException):
         from imgdb.cli.completion.answer import answer
 
@@ -211,7 +211,7 @@ def _report(error: BaseException) -> int:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, BrokenPipeError):  # whoever read our output has enough of it
+    if isinstance(error, BrokenPipeError):  # the reader of our output has enough of it
         return 1
     if isinstance(error, _WrongUsage):
         return _report_usage(error)

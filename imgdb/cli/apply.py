@@ -27,16 +27,17 @@ def apply_command(
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Move the files to this folder, which `imgdb restore` empties again.",
+            help="Move the files to this folder. `imgdb restore` puts them back.",
         ),
     ] = None,
     hard_link: Annotated[
         bool,
         typer.Option(
-            "--hard-link", help="Make them further names of the kept file; same bytes only."
+            "--hard-link",
+            help="Replace each file by a hard link to the kept file, if both have the same bytes.",
         ),
     ] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the files.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, but change nothing.")
     ] = False,
@@ -45,9 +46,9 @@ def apply_command(
 ) -> None:
     """Remove the files that a plan says to remove.
 
-    Each file is read again first: it and the one that is kept for it must have the bytes that the
-    plan says, and be two files. Symbolic links and what is in archives are left alone. When it was
-    interrupted, the same command does the rest.
+    Each file is read again first, and so is the file that is kept for it: they must be two files,
+    and must have the bytes that the plan says. Symbolic links and pictures in archives are left
+    alone. If the command is interrupted, run it again to do the rest.
 
     Exit code 3 if some of the files are refused, 1 if all are.
     """
@@ -69,7 +70,7 @@ def restore_command(
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Put the files of a trash folder back to where they were.
+    """Put the files of a trash folder back where they were.
 
     Exit code 3 if some of the files cannot be put back, 1 if none can.
     """

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli import pool_options as pool
 from imgdb.cli.completion import names
-from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.options import Dsn, FormatOption, HashName, collection_option, takes_options
 from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pages import OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures
+from imgdb.cli.pool_options import Timeout, WorkerOptions, hash_names
 from imgdb.errors import ImgdbError
+from imgdb.workers.limits import EDITING_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,22 +25,30 @@ if TYPE_CHECKING:
     from imgdb.search.calibration.results import Calibration, Curve, HashFigures
 
 
+@dataclass(frozen=True, kw_only=True)
+class EditorOptions(WorkerOptions):
+    """As for ingest, but with more time: a picture is written and read once for each edit."""
+
+    timeout: Timeout = EDITING_SECONDS
+
+
+@takes_options
 def calibrate_command(
     collection: Annotated[str | None, collection_option("Default: all collections.")] = None,
     sample: Annotated[
         int, typer.Option(metavar="N", min=1, help="How many pictures to edit.")
     ] = 100,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Another number draws other pictures.")
+        int, typer.Option(metavar="N", help="Another number chooses other pictures.")
     ] = 0,
     hashes: Annotated[
         str,
         typer.Option(
             metavar="LIST",
-            help="Which to measure, separated by commas.",
+            help="The hashes to measure, separated by commas.",
             autocompletion=names.hashes,
         ),
-    ] = ",".join(names.HASHES),
+    ] = ",".join(HashName),
     edits: Annotated[
         str | None,
         typer.Option(
@@ -50,7 +60,10 @@ def calibrate_command(
     recall: Annotated[
         float,
         typer.Option(
-            metavar="PERCENT", min=1, max=100, help="How many of the edited copies to find."
+            metavar="PERCENT",
+            min=1,
+            max=100,
+            help="How many of the edited copies a search must find.",
         ),
     ] = 95,
     false_matches: Annotated[
@@ -58,7 +71,8 @@ def calibrate_command(
         typer.Option(
             metavar="COUNT",
             min=0,
-            help="How many wrong images a search may show on average; this goes before --recall.",
+            help="How many wrong images a search may show on average. This limit comes before "
+            "--recall.",
         ),
     ] = 0.1,
     alike: Annotated[
@@ -67,8 +81,8 @@ def calibrate_command(
             metavar="BITS",
             min=0,
             max=64,
-            help="Images of the collection within so many bits of a picture in all hashes are "
-            "copies of it, no wrong images.",
+            help="An image within this many bits of a picture in all hashes is a copy of it, not "
+            "a wrong image.",
         ),
     ] = 8,
     among: Annotated[
@@ -76,8 +90,8 @@ def calibrate_command(
         typer.Option(
             metavar="N",
             min=1,
-            help="Tell the wrong images among N images, which is how large the collection will be. "
-            "Default: as many as there are.",
+            help="Count the wrong images among N images: the size that the collection will have. "
+            "Default: its size now.",
             show_default=False,
         ),
     ] = None,
@@ -90,24 +104,22 @@ def calibrate_command(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Also write a page with all curves, in this one file.",
+            help="Also write a page with all curves: one file that needs no other.",
             show_default=False,
         ),
     ] = None,
     open_page: OpenPage = False,
-    jobs: pool.Jobs = None,
-    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
-    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
-    timeout: pool.Timeout = 300,
+    *,
+    workers: EditorOptions,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
     """Measure on your pictures how similar is similar enough.
 
-    Pictures of the collection are edited as people edit them (saved anew, scaled, cropped, ...),
-    and every copy is looked for. Shown is how many copies each hash finds, and how many wrong
-    images, at which distance; and which distance would be a good default. Nothing is changed
-    without --apply.
+    The command edits pictures of the collection as people edit them (saved anew, scaled, cropped,
+    ...), and looks for every copy. It shows how many copies and how many wrong images each hash
+    finds at each distance, and which distance is a good default. Nothing is changed without
+    --apply.
 
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """
@@ -124,14 +136,19 @@ def calibrate_command(
         collection=collection,
         sample=sample,
         seed=seed,
-        hashes=pool.names(hashes),
+        hashes=hash_names(hashes),
         edits=all_edits.chosen(edits),
         recall=recall / 100,
         false_matches=false_matches,
         alike=alike,
         among=among,
     )
-    work = module.Work(jobs=jobs, max_pixels=max_pixels, memory=worker_memory, timeout=timeout)
+    work = module.WorkerOptions(
+        jobs=workers.jobs,
+        max_pixels=workers.max_pixels,
+        memory=workers.worker_memory,
+        timeout=workers.timeout,
+    )
     failures = Failures()
     applied: list[Applied] = []
     with open_database(dsn) as conn:

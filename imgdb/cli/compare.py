@@ -20,7 +20,7 @@ TROUBLE = 2
 
 def compare_files(
     a: Annotated[str, typer.Argument(metavar="A", help="A picture.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another picture.")],
     hash_name: Annotated[HashName, hash_option("The hash that decides")] = HashName.phash,
     max_distance: Annotated[
         int,
@@ -30,12 +30,13 @@ def compare_files(
         bool,
         typer.Option(
             "--exit-code",
-            help="Exit as diff does: 0 if they are alike, 1 if not, 2 if a file cannot be read.",
+            help="Exit as diff does: with 0 if they are alike, 1 if not, 2 if a file cannot be "
+            "read.",
         ),
     ] = False,
     format: FormatOption = None,
 ) -> None:
-    """Show how far two pictures are apart in all four hashes. Needs no database.
+    """Show how far two pictures are apart in all four hashes. This needs no database.
 
     They are alike if the hash of --hash differs in at most --max-distance bits. Flat pictures
     (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels

@@ -22,7 +22,7 @@ db_app = typer.Typer(
 
 @db_app.command()
 def start() -> None:
-    """Start the embedded server, to run until `imgdb db stop`."""
+    """Start the embedded server. It runs until `imgdb db stop`."""
     from imgdb import schema
     from imgdb.database.embedded import Server, default_home
 
@@ -35,7 +35,10 @@ def start() -> None:
 @db_app.command()
 def stop(
     now: Annotated[
-        bool, typer.Option("--now", help="Close the sessions of other imgdb commands.")
+        bool,
+        typer.Option(
+            "--now", help="Close the sessions of other imgdb commands, and do not wait for them."
+        ),
     ] = False,
 ) -> None:
     """Stop the embedded server."""
@@ -52,7 +55,7 @@ def status(
 ) -> None:
     """Show whether the embedded server runs.
 
-    Also where it is, how big it is and which processes use it.
+    It also shows where the server is, how big it is, and which processes use it.
     """
     from imgdb.database.embedded import Server, default_home
 
@@ -72,7 +75,7 @@ def status(
 def url_command() -> None:
     """Print the connection string of the embedded server.
 
-    psql and any driver take it. An error unless the server is up.
+    psql and every driver take it. It is an error if the server does not run.
     """
     from imgdb.database.embedded import Server, default_home
 
@@ -83,7 +86,7 @@ def url_command() -> None:
 def current_command(dsn: Dsn = None) -> None:
     """Print the revision of the schema in the database.
 
-    Tells on stderr if this imgdb needs another one.
+    A line on stderr says if this imgdb needs another one.
     """
     from imgdb import schema
     from imgdb.database.connect import open_database
@@ -101,13 +104,13 @@ def upgrade_command(
         str,
         typer.Argument(
             metavar="REVISION",
-            help="Where to go. Default: the newest.",
+            help="The revision to go to. Default: the newest.",
             autocompletion=revision_names,
             show_default=False,
         ),
     ] = "head",
     sql: Annotated[
-        bool, typer.Option("--sql", help="Print the SQL instead, without connecting.")
+        bool, typer.Option("--sql", help="Only print the SQL, without a connection.")
     ] = False,
     dsn: Dsn = None,
 ) -> None:
@@ -130,7 +133,7 @@ def downgrade_command(
         str,
         typer.Argument(
             metavar="REVISION",
-            help="Where to go; `base` drops everything.",
+            help="The revision to go to; `base` drops everything.",
             autocompletion=lambda: ["base", *revision_names()],
         ),
     ],
@@ -139,7 +142,7 @@ def downgrade_command(
 ) -> None:
     """Take the schema down to an older revision.
 
-    The data of what that drops is dropped, too.
+    Data in tables that this drops is lost.
     """
     from imgdb import schema
     from imgdb.database.connect import connect, locate

@@ -59,15 +59,16 @@ def duplicates_command(
         Tier,
         typer.Option(
             metavar="TIER",
-            help="How alike they must be: same-bytes, same-picture (all four hashes equal), near.",
+            help="How alike the images must be: same-bytes, same-picture (all four hashes equal), "
+            "near.",
         ),
     ] = Tier.near,
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     against: Annotated[
         str | None,
         collection_option(
-            "Look for what this collection, the reference, has already: only matches with an "
-            "image of it count, and its images are kept.",
+            "Compare with this collection, the reference. Only matches with an image of the "
+            "reference count, and its images are kept.",
             "--against",
         ),
     ] = None,
@@ -79,36 +80,37 @@ def duplicates_command(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Leave out smaller files (100K), or pictures of fewer pixels (640x480).",
+            help="Leave out smaller files (100K), or pictures with fewer pixels (640x480).",
         ),
     ] = None,
     keep: Annotated[
         Keep,
         typer.Option(
             metavar="RULE",
-            help="Which image of a group to keep: that with the most-pixels or most-bytes, the "
-            "newest, the oldest, or that with the shortest-path.",
+            help="Which image of a group to keep: most-pixels, most-bytes, newest, oldest or "
+            "shortest-path.",
         ),
     ] = Keep.most_pixels,
     keep_in: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Rather keep images in this folder and below."),
+        typer.Option(metavar="FOLDER", help="Prefer to keep images in this folder and below."),
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N groups.")] = None,
     plan: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Also write to this new file what to keep and what to remove, for you to read "
-            "and edit, and then for `imgdb apply`.",
+            help="Also write a plan to this new file: what to keep, what to remove. Read it, edit "
+            "it, and give it to `imgdb apply`.",
         ),
     ] = None,
     any_orientation: Annotated[
         bool,
         typer.Option(
             "--any-orientation",
-            help="Also find turned and mirrored copies, and say how each is turned against the "
-            "one to keep. Reads the files again; with --against not those of the reference.",
+            help="Also find turned and mirrored copies, and say how each is turned, compared with "
+            "the image to keep. This reads the files again, but with --against not those of the "
+            "reference.",
         ),
     ] = False,
     jobs: Annotated[
@@ -118,7 +120,7 @@ def duplicates_command(
             "-j",
             metavar="N",
             min=1,
-            help="Worker processes for --any-orientation; default: cores.",
+            help="How many worker processes --any-orientation has. Default: one for each core.",
         ),
     ] = None,
     flood: Annotated[
@@ -126,8 +128,8 @@ def duplicates_command(
         typer.Option(
             metavar="N",
             min=0,
-            help="In a table, show at most N images of a group, and how many more there are; 0: "
-            "show them all. JSON and CSV always have all.",
+            help="In a table, show at most N images of a group, and how many more there are. 0 "
+            "shows all. JSON and CSV always have all.",
         ),
     ] = FLOOD,
     html: Html = None,
@@ -137,10 +139,11 @@ def duplicates_command(
 ) -> None:
     """Show groups of images that look alike, and which to keep.
 
-    Most reclaimable bytes first. In a group each image matches another one; the diameter is the
-    largest distance between any two, so one above the distance asked for tells of a chain whose
-    ends may be unlike. Of equals under --keep the one with the most pixels is kept, then with the
-    most bytes, then the oldest. Nothing is changed.
+    The group with the most reclaimable bytes comes first. In a group, each image matches another
+    one. The diameter is the largest distance between any two of them: if it is above
+    --max-distance, the group is a chain, and its ends may be unlike. If several images are equal
+    under --keep, the one with the most pixels is kept, then the one with the most bytes, then the
+    oldest. Nothing is changed.
 
     Exit code 3 if files could not be read for --any-orientation.
     """

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 def hash_files(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Pictures to hash; - reads paths from stdin."),
+        typer.Argument(metavar="FILE", help="Pictures to hash; - reads their paths from stdin."),
     ],
     format: FormatOption = None,
 ) -> None:
     """Print the four hashes of pictures.
 
-    In hex as imagehash prints them, and as the signed bigint that is stored.
+    They are in hex, as imagehash prints them, and as the signed bigint that the database stores.
     """
     from imgdb.hashes.fingerprint import fingerprint
     from imgdb.hashes.values import ALGORITHMS

@@ -15,13 +15,18 @@ from imgdb.cli.pictures import near_path
 
 
 def hubs_command(
-    hash_name: Annotated[HashName, hash_option("Which hash")] = HashName.phash,
+    hash_name: Annotated[HashName, hash_option("The hash to count by")] = HashName.phash,
     max_distance: Annotated[
         int,
         typer.Option(metavar="BITS", min=0, max=64, help="How many of the 64 bits may differ."),
     ] = 4,
     flood: Annotated[
-        int, typer.Option(metavar="N", min=0, help="How many other images are not too many.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Leave out hashes that match N other images or fewer.",
+        ),
     ] = FLOOD,
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N hashes.")] = None,
@@ -32,9 +37,10 @@ def hubs_command(
 ) -> None:
     """List the hashes that match more than N other images.
 
-    They are what floods a search: placeholders, blank forms, screens that all look alike. Most
-    matches first: the hash, how many images have it, how many others match one of them, and the
-    first of them by path. Flat images do not count, for a search leaves them out.
+    These hashes flood searches: placeholders, blank forms, screens that all look alike. The hash
+    with the most matches comes first. A line has the hash, how many images have it, how many other
+    images match one of them, and the first of them by path. Flat images do not count, because a
+    search leaves them out.
     """
     from imgdb.database.connect import open_database
     from imgdb.hashes.values import to_hex

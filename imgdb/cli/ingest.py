@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli import pool_options as pool
-from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.compact import compact_after
+from imgdb.cli.options import Dsn, FormatOption, collection_option, takes_options
 from imgdb.cli.output import Format, default_format, print_object, print_rows
+from imgdb.cli.pool_options import HashingOptions, WorkerOptions, ingest_options
 from imgdb.errors import UsageError
 from imgdb.words import printable
 
@@ -19,57 +19,61 @@ if TYPE_CHECKING:
     from imgdb.ingest.options import Options
     from imgdb.ingest.summary import Summary
 
-# So many failures are told on stderr; all of them stand in the JSON and in imgdb.ingest_failure.
+# How many failures stderr tells; all of them stand in the JSON and in imgdb.ingest_failure.
 TOLD = 20
 
 COUNTS = ("added", "updated", "unchanged", "failed", "skipped", "missing")
 
 
+@takes_options
 def ingest_command(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH", help="Files, folders, or - for a list on stdin."),
+        typer.Argument(
+            metavar="PATH", help="Files and folders; - reads a list of them from stdin."
+        ),
     ],
     collection: Annotated[
-        str, collection_option("Where the pictures go; made if it is new.", default=True)
+        str, collection_option("Where the pictures go; a new one is made.", default=True)
     ] = "default",
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="The list on stdin is separated by NUL.")
+        bool, typer.Option("--null", "-0", help="A NUL ends each path of the list on stdin.")
     ] = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Mark files of these folders that are gone.")
+        bool,
+        typer.Option(
+            "--prune", help="Mark images of these folders as missing if their files are gone."
+        ),
     ] = False,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Try again what failed and has not changed.")
+        bool,
+        typer.Option("--retry", help="Also read files that failed before and have not changed."),
     ] = False,
     archives: Annotated[
-        bool, typer.Option("--archives", help="Read the pictures in zip and tar archives too.")
+        bool, typer.Option("--archives", help="Also read the pictures in zip and tar archives.")
     ] = False,
     regions: Annotated[
         bool,
         typer.Option(
-            "--regions", help="Find the parts by which query --regions knows crops and collages."
+            "--regions",
+            help="Also find the regions by which `imgdb parts` knows crops and collages.",
         ),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Then go on: follow every change until Ctrl-C.")
+        bool, typer.Option("--watch", help="Then follow every change, until Ctrl-C.")
     ] = False,
-    decode: pool.DecodeOption = "exact",
-    hashes: pool.HashesOption = pool.ALL_HASHES,
-    jobs: pool.Jobs = None,
-    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
-    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
-    timeout: pool.Timeout = pool.TIMEOUT,
+    *,
+    hashing: HashingOptions,
+    workers: WorkerOptions,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Hash pictures and file them in the database.
+    """Hash pictures and store them in the database.
 
-    Folders with all that is below them. Only what is new or changed is read.
+    A folder is read with all folders below it. Only new and changed files are read.
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
-    from imgdb.ingest.options import Options
     from imgdb.ingest.run import ingest as run
     from imgdb.ingest.walk import check_named, read_list
     from imgdb.stopping import Stopping
@@ -79,14 +83,10 @@ def ingest_command(
         raise UsageError("--watch follows files and folders, not a list on stdin")
     if null and len(named) == len(paths):
         raise UsageError("--null says how the list on stdin is separated: give - as a path")
-    options = Options(
+    options = ingest_options(
+        hashing,
+        workers,
         collection=collection,
-        jobs=jobs,
-        decode=decode,
-        algorithms=pool.names(hashes),
-        max_pixels=max_pixels,
-        memory=worker_memory,
-        timeout=timeout,
         prune=prune,
         retry=retry,
         archives=archives,

@@ -1,28 +1,17 @@
-"""`imgdb stats`, `failures` and `explain`: what the database holds, and how it searches."""
+"""`imgdb stats` and `imgdb failures`: what the database holds, and what it does not."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, astuple, fields
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from imgdb.cli.completion.names import reasons
-from imgdb.cli.options import (
-    Dsn,
-    FormatOption,
-    HashName,
-    MaxDistance,
-    collection_option,
-    hash_option,
-)
+from imgdb.cli.options import Dsn, FormatOption, collection_option
 from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
-from imgdb.cli.pictures import Failures
-from imgdb.errors import PictureError, UsageError
+from imgdb.errors import UsageError
 from imgdb.words import byte_count
-
-if TYPE_CHECKING:
-    from imgdb.search.images import Query
 
 
 def stats(format: FormatOption = None, dsn: Dsn = None) -> None:
@@ -94,60 +83,3 @@ def failures_command(
         found = failures(conn, collection=collection, reason=reason)
     columns = [field.name for field in fields(FailedFile)]
     print_rows([astuple(failure) for failure in found], columns, format, shorten="path")
-
-
-def explain_command(
-    file: Annotated[
-        str | None, typer.Argument(metavar="FILE", help="The picture to look for.")
-    ] = None,
-    hex_digits: Annotated[
-        str | None,
-        typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
-    ] = None,
-    hash_name: Annotated[
-        HashName | None, hash_option("Only this space (with --hex phash unless said)")
-    ] = None,
-    max_distance: MaxDistance = None,
-    format: FormatOption = None,
-    dsn: Dsn = None,
-) -> None:
-    """Show how a search is done in each space, and its time.
-
-    Probes are the prefixes looked up, candidates the hashes read, matches those near enough;
-    milliseconds are those of the search alone as a client sees them, the best of three.
-    """
-    from imgdb.database.connect import open_database
-    from imgdb.database.spaces import explain, spaces
-
-    if (hex_digits is None) == (file is None):
-        raise UsageError("give either a picture to look for, or a hash with --hex")
-    query = _asked(file, hex_digits, hash_name)
-    rows: list[Row] = []
-    with open_database(dsn) as conn:
-        for space in spaces(conn):
-            value = getattr(query.hashes, space.name, None)
-            if value is None or (hash_name or space.name) != space.name:
-                continue
-            radius = space.default_max_distance if max_distance is None else max_distance
-            found, milliseconds = explain(conn, space.name, value, radius)
-            rows.append((space.name, radius, *astuple(found), round(milliseconds, 2)))
-    print_rows(rows, EXPLAINED, format)
-
-
-EXPLAINED = (
-    "space", "max_distance", "strategy", "probes", "candidates", "matches", "milliseconds"
-)  # fmt: skip
-
-
-def _asked(file: str | None, hex_digits: str | None, hash_name: HashName | None) -> Query:
-    from imgdb.paths import path_text
-    from imgdb.search.images import query_by_file, query_by_hex
-
-    if hex_digits is not None:
-        return query_by_hex(hash_name or HashName.phash, hex_digits)
-    assert file is not None
-    try:
-        return query_by_file(file)
-    except PictureError as error:
-        Failures().report(path_text(file), error)
-        raise typer.Exit(1) from error

@@ -24,15 +24,15 @@ CollectionOption = Annotated[
 @mark_app.callback()
 def mark(
     ctx: typer.Context,
-    show: Annotated[bool, typer.Option("--list", help="List the pairs that were marked.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List the marked pairs.")] = False,
     collection: CollectionOption = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Say that images which look alike are different.
+    """Say that images are different, although they look alike.
 
-    They are no longer shown as duplicates or as similar to each other. It holds until one of them
-    becomes another picture: a file that is ingested with other bytes and other hashes.
+    They are no longer shown as duplicates or as similar to each other. A mark ends when one of the
+    images becomes another picture: its file is ingested with other bytes and other hashes.
     """
     if ctx.invoked_subcommand is not None:
         if show:
@@ -57,7 +57,7 @@ def different(
     collection: CollectionOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Remember that images are different, each from each other."""
+    """Mark images as different, each one from all others."""
     from imgdb.database.connect import open_database
     from imgdb.duplicates.marks import mark_different
 
@@ -76,7 +76,7 @@ def forget_command(
     collection: CollectionOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Take it back: of images among each other, or all of one."""
+    """Forget the marks among images, or all marks of one image."""
     from imgdb.database.connect import open_database
     from imgdb.duplicates.marks import take_back
 

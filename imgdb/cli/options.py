@@ -1,8 +1,12 @@
 """Options that several commands share."""
 
+import inspect
 import re
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from functools import wraps
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -36,14 +40,32 @@ MaxDistance = Annotated[
         metavar="BITS",
         min=0,
         max=64,
-        help="How many of the 64 bits may differ. Default: that of the hash's space, 8 unless "
+        help="How many of the 64 bits may differ. Default: that of the space, which is 8 unless "
         "somebody changed it.",
         show_default=False,
     ),
 ]
 
+SpaceArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="SPACE",
+        help="The space. Default: all spaces.",
+        autocompletion=names.space_names,
+    ),
+]
+
 # Images that look alike to a search are shown one by one up to this many; more are a flood.
 FLOOD = 20
+
+
+class HashName(StrEnum):
+    """The hashes that `--hash` offers, the most useful first; each has a space of its name."""
+
+    phash = "phash"
+    dhash = "dhash"
+    whash = "whash"
+    ahash = "ahash"
 
 
 def collection_option(said: str, flag: str = "--collection", *, default: bool = False) -> Any:
@@ -60,17 +82,9 @@ def collection_option(said: str, flag: str = "--collection", *, default: bool = 
 def hash_option(said: str) -> Any:
     """Return the option --hash, which takes a HashName."""
     # Four names in the place of HASH would push all help to the right.
-    help = f"{said}: {', '.join(names.HASHES[:-1])} or {names.HASHES[-1]}."
+    *first, last = HashName
+    help = f"{said}: {', '.join(first)} or {last}."
     return typer.Option("--hash", metavar="HASH", help=help)
-
-
-class HashName(StrEnum):
-    """The hashes that `--hash` offers; each has a space of its name."""
-
-    phash = "phash"
-    dhash = "dhash"
-    whash = "whash"
-    ahash = "ahash"
 
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -82,3 +96,43 @@ def byte_size(text: str | int) -> int:
     if not found:
         raise typer.BadParameter(f"not a size such as 512M or 2G: {text}")
     return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take dataclasses of options: typer sees each field as an option of its own.
+
+    Their fields are annotated as parameters of commands are. Fields of two classes that one
+    command takes have different names.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {}
+    parameters = []
+    for parameter in signature.parameters.values():
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation
+            parameters += _field_parameters(parameter.annotation)
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @wraps(command)
+    def call(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _field_parameters(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]

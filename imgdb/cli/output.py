@@ -38,9 +38,9 @@ def print_rows(
 ) -> None:
     """Print rows under their column names to `file`, default stdout.
 
-    JSON is a list of objects with the columns as keys. Neither JSON nor CSV ever wraps, and both
-    are valid whatever a value holds. `shorten` names the column whose middle a table leaves out
-    where the screen is too narrow.
+    JSON is a list of objects with the columns as keys. JSON and CSV never wrap, and they are valid
+    with every value. `shorten` names the column whose middle a table leaves out where the screen
+    is too narrow.
     """
     file = file or sys.stdout
     format = format or default_format(file)
@@ -54,7 +54,7 @@ def print_rows(
 
 def print_object(value: object, file: TextIO | None = None) -> None:
     """Print one value as JSON: dates in ISO 8601, bytes in hex."""
-    # ASCII only: valid whatever the encoding of the pipe, and lone surrogates survive.
+    # ASCII only: valid in every encoding of a pipe, and lone surrogates survive.
     print(json.dumps(value, indent=2, default=_plain), file=file or sys.stdout)
 
 

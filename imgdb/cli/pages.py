@@ -16,7 +16,7 @@ Html = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help="Also write a page that shows the pictures, with all of it in this one file.",
+        help="Also write a page with the pictures: one file that needs no other.",
         show_default=False,
     ),
 ]

@@ -1,54 +1,88 @@
-"""Options of the commands that hash with worker processes."""
+"""Options of the commands that hash with worker processes; their defaults are those of the work."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from imgdb.cli.completion.names import hashes
 from imgdb.cli.options import byte_size
+from imgdb.hashes.values import ALGORITHMS
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
 
-ALL_HASHES = "ahash,dhash,phash,whash"
-MAX_PIXELS = 300_000_000
-MEMORY = "2G"
-TIMEOUT = 60.0
+if TYPE_CHECKING:
+    from imgdb.ingest.options import Options
 
-DecodeOption = Annotated[
-    Literal["exact", "scaled"],
-    typer.Option("--decode", help="scaled: JPEGs at reduced size, several times faster."),
-]
-HashesOption = Annotated[
-    str,
-    typer.Option(
-        "--hashes",
-        metavar="LIST",
-        help="Which to make, separated by commas.",
-        autocompletion=hashes,
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option("--jobs", "-j", metavar="N", min=1, help="Worker processes. Default: cores."),
-]
-MaxPixels = Annotated[
-    int,
-    typer.Option("--max-pixels", metavar="N", min=1, help="Pictures with more pixels fail."),
-]
-WorkerMemory = Annotated[
-    int,
-    typer.Option(
-        "--worker-memory", parser=byte_size, metavar="SIZE", help="Memory of one worker: 512M, 2G."
-    ),
-]
 Timeout = Annotated[
-    float,
-    typer.Option(
-        "--timeout", metavar="SECONDS", min=0.1, help="A picture that takes longer fails."
-    ),
+    float, typer.Option(metavar="SECONDS", min=0.1, help="A picture that takes longer fails.")
 ]
 
 
-def names(hashes: str) -> tuple[str, ...]:
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """How many worker processes there are, and what one of them may use for a picture."""
+
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            metavar="N",
+            min=1,
+            help="How many worker processes. Default: one for each core.",
+        ),
+    ] = None
+    max_pixels: Annotated[
+        int, typer.Option(metavar="N", min=1, help="A picture with more pixels fails.")
+    ] = MAX_PIXELS
+    worker_memory: Annotated[
+        int,
+        typer.Option(
+            parser=byte_size,
+            metavar="SIZE",
+            help=f"Memory for one worker: 512M, 1.5G. Default: {WORKER_MEMORY >> 30}G.",
+            show_default=False,
+        ),
+    ] = WORKER_MEMORY
+    timeout: Timeout = PICTURE_SECONDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashingOptions:
+    """Which hashes are made, and from what."""
+
+    decode: Annotated[
+        Literal["exact", "scaled"],
+        typer.Option(help="scaled reads JPEGs at reduced size, several times faster."),
+    ] = "exact"
+    hashes: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="The hashes to make, separated by commas.",
+            autocompletion=hashes,
+        ),
+    ] = ",".join(ALGORITHMS)
+
+
+def ingest_options(hashing: HashingOptions, workers: WorkerOptions, **choices: Any) -> Options:
+    """Return how to ingest; `choices` are the other fields of Options."""
+    from imgdb.ingest.options import Options
+
+    return Options(
+        decode=hashing.decode,
+        algorithms=hash_names(hashing.hashes),
+        jobs=workers.jobs,
+        max_pixels=workers.max_pixels,
+        memory=workers.worker_memory,
+        timeout=workers.timeout,
+        **choices,
+    )
+
+
+def hash_names(hashes: str) -> tuple[str, ...]:
     """Return the names in a list that is separated by commas or spaces, each once."""
     return tuple(dict.fromkeys(hashes.replace(",", " ").split()))

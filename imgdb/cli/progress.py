@@ -1,4 +1,4 @@
-"""How far a long run is: a bar on stderr, where somebody looks at it."""
+"""How far a long run is: a bar on stderr, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imgdb.ingest.walk import count_files
 
 
 class Silent:
-    """Where nobody looks: nothing."""
+    """Shows nothing, because nobody would see it."""
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +34,7 @@ class Bar(Silent):
     """A bar with files per second, and with the time left as soon as the files are counted."""
 
     def __init__(self, paths: Sequence[str] | None, total: int | None = None) -> None:
-        """Count the files of `paths` in the background; None if nobody can know them."""
+        """Count the files of `paths` in the background; None if they cannot be known."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -7,55 +7,46 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli import pool_options as pool
+from imgdb.cli.compact import compact_after
 from imgdb.cli.ingest import finish, tell
-from imgdb.cli.maintain import compact_after
-from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.options import Dsn, FormatOption, collection_option, takes_options
+from imgdb.cli.pool_options import HashingOptions, WorkerOptions, ingest_options
 
 
+@takes_options
 def rehash_command(
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="RECIPE", help="Only images of this recipe.", show_default=False),
+        typer.Option(metavar="RECIPE", help="Only images with this recipe.", show_default=False),
     ] = None,
     before: Annotated[
         datetime | None,
         typer.Option(
             metavar="TIME",
-            help="Also images that were hashed before this time: 2026-01-31.",
+            help="Also images that were hashed before this time, such as 2026-01-31.",
             show_default=False,
         ),
     ] = None,
-    decode: pool.DecodeOption = "exact",
-    hashes: pool.HashesOption = pool.ALL_HASHES,
-    jobs: pool.Jobs = None,
-    max_pixels: pool.MaxPixels = pool.MAX_PIXELS,
-    worker_memory: pool.WorkerMemory = pool.MEMORY,  # type: ignore[assignment]
-    timeout: pool.Timeout = pool.TIMEOUT,
+    *,
+    hashing: HashingOptions,
+    workers: WorkerOptions,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Hash again, from the files, what other rules hashed.
+    """Hash images again that were hashed by other rules.
 
-    That is every image of another recipe than --decode asks for, or without one of --hashes.
-    Search goes on meanwhile, and an interrupted run goes on where it stopped.
+    These are all images that have another recipe than --decode asks for, or that lack one of
+    --hashes. Their files are read again. Searches go on meanwhile. If a run is interrupted, the
+    next run does the rest.
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
-    from imgdb.ingest.options import Options
     from imgdb.ingest.rehash import RehashChoice, outdated
     from imgdb.ingest.rehash import rehash as run
     from imgdb.stopping import Stopping
 
-    options = Options(
-        decode=decode,
-        algorithms=pool.names(hashes),
-        jobs=jobs,
-        max_pixels=max_pixels,
-        memory=worker_memory,
-        timeout=timeout,
-    )
+    options = ingest_options(hashing, workers)
     if before is not None and before.tzinfo is None:
         before = before.astimezone(UTC)
     choice = RehashChoice(collection=collection, recipe=recipe, before=before)

@@ -27,7 +27,7 @@ Found = TypeVar("Found", bound="Match | RegionMatch")
 Show = Annotated[
     bool,
     typer.Option(
-        "--show", help="Also show the pictures, in a terminal that can: kitty, iTerm2, sixel."
+        "--show", help="Also draw the pictures, in a terminal that can: kitty, iTerm2, sixel."
     ),
 ]
 
@@ -62,7 +62,9 @@ def _terminal() -> Canvas | None:
         logging.getLogger("textual_image").addHandler(logging.NullHandler())
         from textual_image.renderable import Image, SixelImage, TGPImage
     except ImportError:
-        raise UsageError("--show needs textual-image: pip install 'imgdb[show]'") from None
+        raise UsageError(
+            "--show needs the package textual-image: pip install textual-image"
+        ) from None
     if not issubclass(Image, SixelImage | TGPImage):
         return None
     from rich.console import Console

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.maintain import compact_after
+from imgdb.cli.compact import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
 from imgdb.cli.output import Format, default_format, print_object, print_rows
 from imgdb.errors import UsageError
@@ -30,16 +30,17 @@ def import_file(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="CSV, or Parquet by its suffix: a column path or id, and any of the four hashes.",
+            help="A CSV file, or Parquet by its suffix: a column path or id, and any of the four "
+            "hashes.",
             exists=True,
             dir_okay=False,
         ),
     ],
-    collection: Annotated[str, collection_option("Where the hashes go; made if it is new.")],
+    collection: Annotated[str, collection_option("Where the hashes go; a new one is made.")],
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """File hashes that are made already, from CSV or Parquet.
+    """Store hashes that are made already, from CSV or Parquet.
 
     Hashes are 16 hex digits or 64-bit numbers. A file with a bad line is not imported at all.
     """
@@ -70,17 +71,23 @@ def import_file(
 def export(
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     format: Annotated[
-        TableFormat, typer.Option(help="csv has hashes in hex, parquet as integers.")
+        TableFormat, typer.Option(help="csv has the hashes in hex, parquet has them as integers.")
     ] = TableFormat.csv,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Default: stdout.", dir_okay=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The file to write. Default: stdout.",
+            dir_okay=False,
+        ),
     ] = None,
     dsn: Dsn = None,
 ) -> None:
-    """Write what is known of the images as CSV or Parquet.
+    """Write the images with their hashes as CSV or Parquet.
 
-    `imgdb import` reads it.
+    `imgdb import` can read it.
     """
     from imgdb.atomic import replacing
     from imgdb.database.connect import open_database

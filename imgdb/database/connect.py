@@ -18,14 +18,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from imgdb import schema as schema_files
+from imgdb.database import OLDEST_SERVER
 from imgdb.errors import ConnectionFailed, UsageError
 from imgdb.sqlstate import connection_failed, translate
 
 __all__ = ["Place", "connect", "locate", "named_place", "open_database", "read_only", "translate"]
 
-OLDEST_SERVER = 14
-
-# What psycopg gives up while a signal ends it, it also writes to stderr where nobody listens.
+# psycopg also logs what it gives up when a signal ends it, to stderr if nobody listens.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 # libpq's variables that say where a server is; PGUSER or PGPASSWORD alone do not.
@@ -94,7 +93,7 @@ def open_database(
 def connect(place: Place, *, autocommit: bool = True) -> psycopg.Connection[TupleRow]:
     """Connect, or raise ConnectionFailed: nobody answers, refused, or a server that is too old."""
     try:
-        # Text is UTF-8 whatever the caller's locale and the database's encoding are.
+        # Text is UTF-8 under any locale of the caller and any encoding of the database.
         settings = {"client_encoding": "utf8", "fallback_application_name": "imgdb"}
         if not os.environ.get("PGCONNECT_TIMEOUT"):
             settings["connect_timeout"] = str(CONNECT_TIMEOUT)

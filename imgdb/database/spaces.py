@@ -61,7 +61,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether a space answers right: searches tried and wrong, hashes that it lacks."""
+    """The result of a check: searches tried, searches that were wrong, hashes that are missing."""
 
     sampled: int
     mismatches: int
@@ -74,7 +74,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What `within` does for a query."""
+    """How `within` answers a query."""
 
     strategy: str
     probes: int
@@ -108,7 +108,7 @@ def fullest_buckets(conn: Connection, space: str, limit: int = 10) -> list[Bucke
 def check(conn: Connection, space: str, *, samples: int = 100, max_distance: int = 8) -> Check:
     """Compare `within` with `scan` on samples of a space, and look for hashes that it lacks."""
     arguments = {"space": space, "samples": samples, "max_distance": max_distance}
-    # One snapshot: what others write meanwhile must not look like a mismatch.
+    # One snapshot: rows that others write at the same time must not look like a mismatch.
     with read_only(conn), conn.cursor(row_factory=class_row(Check)) as cursor:
         found = cursor.execute(CHECK, arguments).fetchone()
     assert found is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -52,7 +53,7 @@ class SpaceContent:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where the data is, and in what."""
+    """Which server holds the data, and at which revision."""
 
     place: str
     server_version: str
@@ -78,18 +79,22 @@ def content(conn: psycopg.Connection[Any]) -> Content:
     return found
 
 
-def space_contents(conn: psycopg.Connection[Any]) -> list[SpaceContent]:
-    """Tell for each space how it is stored."""
-    return [_space_content(conn, space.name, space.default_max_distance) for space in spaces(conn)]
+def space_contents(
+    conn: psycopg.Connection[Any], space_name: str | None = None
+) -> list[SpaceContent]:
+    """Tell how a space is stored; None: for each one."""
+    defaults = {space.name: space.default_max_distance for space in spaces(conn)}
+    names = defaults if space_name is None else [space_name]
+    return [_space_content(conn, name, defaults) for name in names]
 
 
 def _space_content(
-    conn: psycopg.Connection[Any], name: str, default_max_distance: int
+    conn: psycopg.Connection[Any], name: str, defaults: Mapping[str, int]
 ) -> SpaceContent:
-    found = space_statistics(conn, name)
+    found = space_statistics(conn, name)  # refuses a name that no space has
     return SpaceContent(
         name=name,
-        default_max_distance=default_max_distance,
+        default_max_distance=defaults[name],
         distinct_hashes=found.distinct_hashes,
         bucket_rows=found.bucket_rows,
         buckets=found.buckets,

@@ -119,7 +119,7 @@ class HardLink:
             raise Refused(f"it is on another file system than {kept.path}")
 
     def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
-        # The name is the same in every run, so that what a killed one left behind is replaced.
+        # The name is the same in every run, so that it replaces what a killed run left behind.
         made = f".{entry.sha256.hex()[:16]}.imgdb-link"
         file.check_still()
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -114,12 +114,10 @@ def duplicates(
     `linked` are further pairs of images (by image_id) that count as near. The connection must be
     outside of a transaction: the search runs in one that is read-only.
     """
-    arguments = {
-        name: getattr(choice, name) for name in DuplicateChoice.__dataclass_fields__
-    } | {
+    arguments = asdict(choice) | {
         "linked_a": [a for a, _ in linked] or None,
         "linked_b": [b for _, b in linked] or None,
-    }  # fmt: skip
+    }
     with read_only(conn), conn.cursor(row_factory=class_row(GroupRow)) as cursor:
         return list(_grouped(cursor.execute(DUPLICATES, arguments)))
 

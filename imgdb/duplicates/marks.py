@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import class_row
 
+from imgdb.database.sessions import value
 from imgdb.errors import UnknownName, UsageError
 from imgdb.paths import absolute, path_text
 
@@ -48,7 +49,7 @@ def mark_different(
     An image is named by a path of the operating system or as the database spells it. Return how
     many pairs are new. Raises UnknownName, and UsageError where a name is that of several images.
     """
-    return _count(conn, MARK, _pairs(_images(conn, names, collection)))
+    return _store(conn, MARK, _pairs(_images(conn, names, collection)))
 
 
 def take_back(
@@ -60,8 +61,8 @@ def take_back(
     """
     images = _images(conn, names, collection)
     if len(images) > 1:
-        return _count(conn, UNMARK, _pairs(images))
-    return _count(conn, UNMARK, [(image_id, None) for image_id in images[0]])
+        return _store(conn, UNMARK, _pairs(images))
+    return _store(conn, UNMARK, [(image_id, None) for image_id in images[0]])
 
 
 def marks(conn: psycopg.Connection[Any], collection: str | None = None) -> list[Mark]:
@@ -85,7 +86,7 @@ def _images(
     if unknown:
         where = f"collection {collection}" if collection else "the database"
         listed = ", ".join(map(path_text, unknown))
-        raise UnknownName(f"not in {where}: {listed}; imgdb ingest files pictures")
+        raise UnknownName(f"not in {where}: {listed}; imgdb ingest adds pictures")
     for rows in images:
         assert rows
         # The same path is the same file, but the same name of imported hashes says nothing.
@@ -116,9 +117,7 @@ def _pairs(images: Sequence[Sequence[int]]) -> list[tuple[int, int | None]]:
     ]
 
 
-def _count(
-    conn: psycopg.Connection[Any], call: str, pairs: Sequence[tuple[int, int | None]]
+def _store(
+    conn: psycopg.Connection[Any], call: LiteralString, pairs: Sequence[tuple[int, int | None]]
 ) -> int:
-    row = conn.execute(call, ([a for a, _ in pairs], [b for _, b in pairs])).fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(value(conn, call, [a for a, _ in pairs], [b for _, b in pairs]))

@@ -78,7 +78,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class PlannedGroup:
-    """Files of which those to remove go only while one of those to keep is there."""
+    """Files that are alike: those to remove go only while one of those to keep is there."""
 
     keep: list[PlannedFile] = field(default_factory=list)
     remove: list[PlannedFile] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Plan:
 def write_plan(path: str | os.PathLike[str], groups: Sequence[Group]) -> int:
     """Write what is proposed for groups to a new file; return how many files would be removed.
 
-    Groups of which nothing can be removed are left out. UsageError if there is a file already: it
+    Groups with nothing to remove are left out. UsageError if there is a file already: it
     may be a plan that somebody has edited.
     """
     try:

@@ -49,8 +49,8 @@ class Verified:
 def verified(path: str, sha256: bytes, size: int, *, change: bool) -> Iterator[Verified]:
     """Open a file and prove its bytes; raises Refused, or Gone.
 
-    Whoever is to change the file keeps others from doing so, and from relying on it: two plans
-    that each remove what the other one keeps cannot pass each other.
+    With `change`, a lock keeps others from changing the file and from relying on it. So of two
+    plans that each remove what the other one keeps, only one can go on.
     """
     with _folder(Path(path).parent) as folder:
         name = Path(path).name

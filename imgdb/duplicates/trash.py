@@ -162,7 +162,7 @@ def put_back(folder: Path, taken: Taken) -> bool:
 
 
 def _is(target: Path, file: Verified, taken: Taken) -> bool:
-    """Tell whether a file was put back already, and only is in the trash still."""
+    """Tell whether a file was put back already, and is in the trash as well."""
     try:
         with verified(str(target), taken.sha256, taken.byte_size, change=False):
             return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -21,9 +21,9 @@ from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.orientations import AS_IS, ONE_OF_TWO, ORIENTATIONS, Orientation, Turned, by_words
 from imgdb.hashes.values import bit_distance
 from imgdb.pictures.limits import MAX_PIXELS
-from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
-from imgdb.workers.messages import Settings
+from imgdb.workers.limits import PICTURE_SECONDS
 from imgdb.workers.stored_pictures import read_stored
+from imgdb.workers.work import HashTurned
 
 TURNABLE = (
     "SELECT * FROM imgdb._turnable(space_name => %(space)s, collection_name => %(collection)s,"
@@ -70,11 +70,11 @@ class TurnedHashes:
 
 
 def turnable(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> list[Turnable]:
-    """List the images that `choice` compares; with a reference, that is not to be turned."""
+    """List the images that `choice` compares; those of a reference need not be turned."""
     if choice.tier != "near":
         raise UsageError("turned copies are near ones: take tier near")
     with read_only(conn), conn.cursor(row_factory=class_row(Turnable)) as cursor:
-        return cursor.execute(TURNABLE, _arguments(choice)).fetchall()
+        return cursor.execute(TURNABLE, asdict(choice)).fetchall()
 
 
 def files_to_read(images: Iterable[Turnable]) -> dict[str, list[Turnable]]:
@@ -103,9 +103,9 @@ def turn_images(
         upright={image.image_id: image.hash for image in images},
         without_file=sum(image.to_turn and image.sha256 is None for image in images),
     )
-    settings = Settings("exact", (space,), max_pixels, WORKER_MEMORY, turned=True)
+    work = HashTurned(algorithm=space, max_pixels=max_pixels)
     files = files_to_read(images)
-    read = read_stored(files, settings, jobs=jobs, timeout=timeout, watching=watching)
+    read = read_stored(files, work, jobs=jobs, timeout=timeout, watching=watching)
     for path, outcome in read.items():
         if not isinstance(outcome, Turned):
             assert isinstance(outcome, PictureError)
@@ -121,7 +121,7 @@ def turn_images(
 def turned_pairs(
     conn: psycopg.Connection[Any], choice: DuplicateChoice, known: TurnedHashes
 ) -> list[tuple[int, int]]:
-    """Find pairs of images (by image_id) of which one, turned, is near the other as it is."""
+    """Find pairs of images (by image_id): one of them, turned, is near the other as it is."""
     # With a reference only one of two is turned, so it must be turned in every way.
     wanted = ONE_OF_TWO if choice.against is None else ORIENTATIONS[1:]
     places = [ORIENTATIONS.index(orientation) for orientation in wanted]
@@ -131,7 +131,7 @@ def turned_pairs(
         batch = images[first : first + BATCH]
         entries = [(image, known.turned[image][place]) for image in batch for place in places]
         arguments = {
-            **_arguments(choice),
+            **asdict(choice),
             "images": [image for image, _ in entries],
             "hashes": [value for _, value in entries],
         }
@@ -140,14 +140,10 @@ def turned_pairs(
     return pairs
 
 
-def _arguments(choice: DuplicateChoice) -> dict[str, object]:
-    return {name: getattr(choice, name) for name in DuplicateChoice.__dataclass_fields__}
-
-
 def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterator[Group]:
     """Say how each image of a group is turned against the keeper, and measure it turned back.
 
-    Of a turned image only the distance in the space that was searched is known.
+    For a turned image, only the distance in the space that was searched is known.
     """
     for group in groups:
         members = [_oriented(member, group.keeper, known, space) for member in group.members]
@@ -170,7 +166,7 @@ def _oriented(member: GroupRow, keeper: GroupRow, known: TurnedHashes, space: st
             apart[orientation] = bit_distance(turned[place], upright)
         elif (turned := known.turned.get(member.image_id)) is not None and kept is not None:
             apart[orientation.inverse()] = bit_distance(turned[place], kept)
-    # Of equals the least turned.
+    # The least turned one comes first among equals.
     best = min(ORIENTATIONS, key=lambda orientation: apart.get(orientation, 65))
     if best not in apart:
         return member

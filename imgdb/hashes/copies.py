@@ -1,4 +1,4 @@
-"""Edited copies of one picture, or of many by worker processes, and their hashes."""
+"""Edited copies of a picture, and their hashes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from imgdb.pictures.edits import BY_NAME, Edit, encoded
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.pictures.loader import Source
 
-# What is larger is reduced to this first: nearly all copies of large photographs are.
+# Pixels of the longer side. Larger pictures are reduced to this first, as nearly all copies of
+# large photographs are.
 SIDE = 1600
 
 _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,7 +25,7 @@ _ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class CopyHashes:
-    """The hashes of edited copies, in the order of the edits, and of which file they are copies."""
+    """The hashes of edited copies, in the order of the edits; `sha256` is that of the original."""
 
     sha256: bytes
     hashes: tuple[Hashes, ...]
@@ -51,6 +52,6 @@ def fingerprint_copy(
     """Make an edited copy of a picture and read it as a file; raises PictureError."""
     content = encoded(edit, image)
     with loader.open_stream(
-        BytesIO(content), byte_size=len(content), modified_at=_ANY_TIME, name=edit.name
+        BytesIO(content), byte_size=len(content), modified_at=_ANY_TIME
     ) as source:
         return fingerprint_source(source, algorithms=algorithms)

@@ -1,7 +1,11 @@
 """One grey picture -> four 64-bit hashes, by the recipe, bit for bit as imagehash 4.3.2.
 
 The recipe: `average_hash`, `dhash`, `phash` and `whash` of size 8, with Pillow's 8-bit Lanczos
-resize, horizontal pass first. The values are for ever: a change here is a new recipe.
+resize, horizontal pass first. The values never change: another rule here is a new recipe.
+
+A grid is what a hash looks at: a small grey picture of 8 x 8 (ahash), 8 x 9 (dhash) or 32 x 32
+(phash) pixels, rows x columns; for whash a square whose side is a power of two. A stack of grids
+has the shape (pictures, rows, columns). Bits have the shape (pictures, 8, 8).
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +22,7 @@ from imgdb.hashes.values import ALGORITHMS, Hashes, check_algorithms
 Bits = NDArray[np.bool_]
 
 
-# A picture whose 32 x 32 reduction spans no more grey levels than this is flat (docs/hashes.md).
+# A picture whose 32 x 32 grid spans no more grey levels than this is flat (docs/hashes.md).
 _FLAT_SPAN = 8
 
 # Above this many rows there is enough to do in one picture.
@@ -45,22 +49,24 @@ def hash_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Ha
 
 def read_grey(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading:
     """Hash a picture of mode "L" and tell whether it is flat; UsageError as `hash_grey`."""
-    return read_alike([grey], algorithms)[0]
+    return read_together([grey], algorithms)[0]
 
 
-def read_alike(
+def read_together(
     greys: Sequence[Image.Image], algorithms: Collection[str] = ALGORITHMS
 ) -> list[Reading]:
-    """Do as `read_grey` for pictures of one size: for tiny ones the calls cost more than the work.
+    """Do as `read_grey` for pictures of one size at once.
 
-    How many stand in one array changes no hash.
+    For tiny ones the calls cost more than the work. No hash depends on how many there are.
     """
-    return read_grids(shrunk_grids(greys, algorithms), algorithms)
+    return read_grids(make_grids(greys, algorithms), algorithms)
 
 
-def shrunk_grids(greys: Sequence[Image.Image], algorithms: Collection[str]) -> dict[str, Pixels]:
-    """Shrink pictures of one size to stacks of what each hash looks at, and phash in any case."""
-    grids = {name: resample.rounded(grid) for name, grid in shrunk(greys, algorithms).items()}
+def make_grids(greys: Sequence[Image.Image], algorithms: Collection[str]) -> dict[str, Pixels]:
+    """Shrink pictures of one size to a stack of grids for each hash, and for phash in any case."""
+    grids = {
+        name: resample.rounded(grid) for name, grid in unrounded_grids(greys, algorithms).items()
+    }
     if "whash" in algorithms and "whash" not in grids:
         size = _whash_size(greys[0])
         grids["whash"] = resample.stacked([resample.resize(grey, size) for grey in greys])
@@ -68,23 +74,24 @@ def shrunk_grids(greys: Sequence[Image.Image], algorithms: Collection[str]) -> d
 
 
 def read_grids(grids: dict[str, Pixels], algorithms: Collection[str]) -> list[Reading]:
-    """Hash what `shrunk_grids` made."""
-    return readings({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
+    """Hash the stacks of grids that `make_grids` made, and tell which pictures are flat."""
+    return pack_readings({name: _BITS[name](grids[name]) for name in algorithms}, grids["phash"])
 
 
-def is_read_alike(grey: Image.Image) -> bool:
-    """Tell whether a picture is so small that `read_alike` had better have many of its size."""
+def is_quicker_together(grey: Image.Image) -> bool:
+    """Tell whether `read_together` is quicker for many pictures of this size: they are tiny."""
     return grey.height <= _TINY_HEIGHT and resample.is_tiny(grey)
 
 
-def shrunk(
+def unrounded_grids(
     greys: Sequence[Image.Image], algorithms: Collection[str], *, areas: bool = False
 ) -> dict[str, Values]:
-    """Shrink pictures of one size to what the hashes look at, before the last rounding.
+    """Shrink pictures of one size to a stack of grids for each hash, before the last rounding.
 
-    The grids of phash are always there, since they also tell what is flat; those of whash only if
-    the pictures are tiny, or as `areas`, mean greys, which order like the block sums of
-    `whash.whash_bits` but need no resize to a power of two.
+    The grids of phash are always there, since they also tell what is flat. Those of whash are there
+    only if the pictures are tiny, or with `areas`: then they are the mean greys of 8 x 8 parts,
+    which need no resize to a power of two and have the same order as the block sums of
+    `whash.whash_bits`.
     """
     check_algorithms(algorithms)
     sizes = {n: size for n, size in _GRIDS.items() if n in algorithms or n == "phash"}
@@ -95,8 +102,8 @@ def shrunk(
     return dict(zip([*sizes, "whash"] if areas else sizes, stacks, strict=True))
 
 
-def readings(bits: dict[str, Bits], grids: Pixels) -> list[Reading]:
-    """Pack the bits of each picture's hashes; its 32 x 32 grid tells whether it is flat."""
+def pack_readings(bits: dict[str, Bits], grids: Pixels) -> list[Reading]:
+    """Pack the bits of each picture's hashes; `grids`, those of phash, tell what is flat."""
     # All at once: for tiny pictures the calls cost more than the work.
     count = len(grids)
     rows = np.concatenate([part.reshape(count, 64) for part in bits.values()], axis=1)

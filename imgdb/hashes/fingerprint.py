@@ -1,4 +1,4 @@
-"""One file -> everything that a row of imgdb.image needs: the one path for every command."""
+"""One file -> everything that a row of imgdb.image needs, in the same way for every command."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -9,14 +9,14 @@ from imgdb.hashes import exact
 from imgdb.hashes.exact import Reading
 from imgdb.hashes.regions import RECIPE as REGION_RECIPE
 from imgdb.hashes.regions import Region, find_regions
-from imgdb.hashes.scaled import read_reduced
+from imgdb.hashes.scaled import read_scaled
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.pictures import loader
 from imgdb.pictures.decoding import Decode
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.pictures.loader import Picture
 
-# The rules that made the hashes of a row; a change of any rule is a new name.
+# The names of the rules that make the hashes of a row. Another rule gets a new name.
 RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
 
 
@@ -52,9 +52,9 @@ def fingerprint(
     max_pixels: int = MAX_PIXELS,
     regions: bool = False,
 ) -> Fingerprint:
-    """Load and hash one file; with `regions` its regions too, for which `decode` must be exact.
+    """Load and hash one file; with `regions` find its regions too (`decode` must be exact then).
 
-    Raises PictureError with a reason of `imgdb.pictures.reasons.REASONS` when it cannot be hashed.
+    Raises PictureError, with a reason of `imgdb.pictures.reasons.REASONS`, if it cannot be hashed.
     """
     with loader.open_source(path) as source:
         return fingerprint_source(
@@ -64,7 +64,7 @@ def fingerprint(
 
 @dataclass(frozen=True, slots=True)
 class Unhashed:
-    """A decoded picture that is so tiny that it is better hashed together with others."""
+    """A decoded picture that is so tiny that hashing it together with others is quicker."""
 
     picture: Picture
     algorithms: tuple[str, ...]
@@ -80,7 +80,7 @@ def fingerprint_source(
     max_pixels: int = MAX_PIXELS,
     regions: bool = False,
 ) -> Fingerprint:
-    """Do as `fingerprint` for bytes that are already open: a member of an archive, stdin."""
+    """Do as `fingerprint` for bytes that are open already: a member of an archive, or stdin."""
     found = read_source(
         source, decode=decode, algorithms=algorithms, max_pixels=max_pixels, regions=regions
     )
@@ -95,13 +95,13 @@ def read_source(
     max_pixels: int = MAX_PIXELS,
     regions: bool = False,
 ) -> Fingerprint | Unhashed:
-    """Decode, and hash unless `hash_together` does that better."""
+    """Decode a file, and hash it unless `hash_together` does that quicker; raises PictureError."""
     picture = source.picture(decode, max_pixels=max_pixels)
     recipe = RECIPES[decode]
     if picture.grey.size == (picture.width, picture.height):
-        if exact.is_read_alike(picture.grey):
+        if exact.is_quicker_together(picture.grey):
             return Unhashed(picture, tuple(algorithms), recipe, regions)
-    elif reading := read_reduced(picture.grey, algorithms):
+    elif reading := read_scaled(picture.grey, algorithms):
         return _fingerprint(picture, reading, recipe, regions)
     else:
         picture = source.picture("exact", max_pixels=max_pixels)
@@ -110,14 +110,14 @@ def read_source(
 
 
 def hash_together(found: Sequence[Unhashed]) -> list[Fingerprint]:
-    """Hash tiny pictures, those of one size at once; the order stays."""
+    """Hash tiny pictures, those of one size at once; the answer has the order of `found`."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for position, one in enumerate(found):
         groups.setdefault((one.picture.grey.size, one.algorithms), []).append(position)
     made: dict[int, Fingerprint] = {}
     for positions in groups.values():
         greys = [found[position].picture.grey for position in positions]
-        readings = exact.read_alike(greys, found[positions[0]].algorithms)
+        readings = exact.read_together(greys, found[positions[0]].algorithms)
         for position, reading in zip(positions, readings, strict=True):
             one = found[position]
             made[position] = _fingerprint(one.picture, reading, one.recipe, one.regions)

@@ -1,4 +1,8 @@
-"""The taps of Pillow's 8-bit Lanczos resampler: one weighted sum for each output pixel."""
+"""The taps of Pillow's 8-bit Lanczos resampler: one weighted sum for each output pixel.
+
+Source: `precompute_coeffs` and `normalize_coeffs_8bpc` in src/libImaging/Resample.c of Pillow. The
+taps are those of Pillow 11.3 to 13.0; `imgdb.hashes.resample` compares them with the running one.
+"""
 
 import math
 
@@ -15,7 +19,10 @@ _EDGE = 1e-7
 
 
 def taps(size: int, out: int) -> Values:
-    """Return Pillow's integer Lanczos taps divided by 2**22, one column per output pixel."""
+    """Return Pillow's integer Lanczos taps divided by 2**22, for an axis of `size` pixels.
+
+    The shape is size x out (input pixels x output pixels); each column adds up to about 1.
+    """
     scale = size / out
     stretch = max(scale, 1.0)
     support = _SUPPORT * stretch

@@ -1,8 +1,8 @@
 """The eight ways to turn and mirror a picture: their names, and the hashes of a picture in each.
 
-A perceptual hash says nothing of turned or mirrored copies, so these are found by turning the
-query. An orientation is said of the query: it is the stored picture mirrored left to right (if
-mirrored), and then turned clockwise.
+A perceptual hash says nothing about turned or mirrored copies, so imgdb finds these by turning the
+query. An orientation tells how the query came from the stored picture: mirrored left to right (if
+`mirrored`), and then turned clockwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from imgdb.hashes.exact import Reading, read_grids, shrunk_grids
+from imgdb.hashes.exact import Reading, make_grids, read_grids
 from imgdb.hashes.resample import Pixels
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.pictures.limits import MAX_PIXELS
@@ -22,7 +22,7 @@ from imgdb.pictures.loader import Source
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """Mirrored left to right if `mirrored`, then turned clockwise by `degrees`."""
+    """A way to turn a picture: mirror it left to right if `mirrored`, then turn it clockwise."""
 
     words: str
     degrees: int
@@ -39,13 +39,13 @@ class Orientation:
         return _BY_TURN[degrees, self.mirrored]
 
     def then(self, other: Orientation) -> Orientation:
-        """Return what this orientation and then another one come to."""
+        """Return the orientation that is this one and then another one."""
         # A turn before a mirror is the opposite turn behind it.
         degrees = other.degrees + (-self.degrees if other.mirrored else self.degrees)
         return _BY_TURN[degrees % 360, self.mirrored != other.mirrored]
 
 
-# The least turned first: among matches of equal distance the first one is told.
+# The least turned one comes first: where several give the same distance, the first one is shown.
 ORIENTATIONS = (
     Orientation("as is", 0, False),
     Orientation("90° clockwise", 90, False),
@@ -57,8 +57,8 @@ ORIENTATIONS = (
     Orientation("mirrored, 180°", 180, True),
 )
 AS_IS = ORIENTATIONS[0]
-# Where every picture is turned, a quarter to the left is left out: if X turned left is Y, then Y
-# turned right is X. All others undo themselves, so the turned one may be either of two pictures.
+# For pairs of which both pictures are turned. A quarter to the left is not needed: if X turned left
+# is Y, then Y turned right is X. All others undo themselves, so turning one of the two is enough.
 ONE_OF_TWO = tuple(
     one for one in ORIENTATIONS if one != AS_IS and (one.degrees, one.mirrored) != (270, False)
 )
@@ -72,15 +72,15 @@ def by_words(words: str) -> Orientation:
     return ORIENTATIONS[WORDS.index(words)]
 
 
-def turned(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> tuple[Reading, ...]:
+def read_turned(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> tuple[Reading, ...]:
     """Hash a picture of mode "L" turned into each of ORIENTATIONS; UsageError as `hash_grey`.
 
-    The pixels are swept twice, not eight times: Lanczos taps are symmetric, so a small grid of the
+    This reads the pixels twice, not eight times: Lanczos taps are symmetric, so the grid of the
     turned picture is the grid of the picture itself, or of its transpose, turned.
     """
     grids = (
-        shrunk_grids([grey], algorithms),
-        shrunk_grids([grey.transpose(Image.Transpose.TRANSPOSE)], algorithms),
+        make_grids([grey], algorithms),
+        make_grids([grey.transpose(Image.Transpose.TRANSPOSE)], algorithms),
     )
     return tuple(
         read_grids(_flipped(grids[orientation.sideways], orientation), algorithms)[0]
@@ -88,9 +88,11 @@ def turned(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> tuple
     )
 
 
-def turned_back(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> tuple[Reading, ...]:
-    """Do as `turned` with the inverse of each: as if the picture were upright then."""
-    readings = dict(zip(ORIENTATIONS, turned(grey, algorithms), strict=True))
+def read_turned_back(
+    grey: Image.Image, algorithms: Collection[str] = ALGORITHMS
+) -> tuple[Reading, ...]:
+    """Do as `read_turned` with the inverse of each: as if the picture were upright then."""
+    readings = dict(zip(ORIENTATIONS, read_turned(grey, algorithms), strict=True))
     return tuple(readings[orientation.inverse()] for orientation in ORIENTATIONS)
 
 
@@ -102,15 +104,15 @@ class Turned:
     hashes: tuple[int, ...]
 
 
-def turned_source(source: Source, algorithm: str, *, max_pixels: int = MAX_PIXELS) -> Turned:
+def hash_turned(source: Source, algorithm: str, *, max_pixels: int = MAX_PIXELS) -> Turned:
     """Hash a file in every orientation, decoded in full; raises PictureError."""
     picture = source.picture(max_pixels=max_pixels)
-    readings = turned(picture.grey, (algorithm,))
+    readings = read_turned(picture.grey, (algorithm,))
     return Turned(picture.sha256, tuple(getattr(one.hashes, algorithm) for one in readings))
 
 
 def _flipped(grids: dict[str, Pixels], orientation: Orientation) -> dict[str, Pixels]:
-    """Turn grids; where the orientation swaps width and height, those of the transpose."""
+    """Turn stacks of grids: those of the transpose where the orientation is sideways."""
     degrees = orientation.degrees
     upside_down = degrees in ((90, 180) if orientation.mirrored else (180, 270))
     backwards = degrees in ((0, 90) if orientation.mirrored else (90, 180))

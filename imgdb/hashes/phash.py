@@ -1,4 +1,7 @@
-"""phash: which of the 8 x 8 lowest DCT coefficients of a 32 x 32 picture lie above their median."""
+"""phash: which of the 8 x 8 lowest DCT coefficients of a 32 x 32 picture lie above their median.
+
+Source: `phash` of imagehash 4.3.2, which takes the unnormalised DCT-II of scipy.fftpack.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +16,7 @@ _CERTAIN = 1e-6
 
 
 def phash_bits(grids: Pixels) -> NDArray[np.bool_]:
-    """Return the 8 x 8 bits of each of a stack of 32 x 32 pictures."""
+    """Return the bits (pictures, 8, 8) of a stack of grids (pictures, 32, 32)."""
     coefficients = low_coefficients(grids)
     ordered = np.sort(coefficients.reshape(-1, 64), axis=1)
     low, high = ordered[:, 31], ordered[:, 32]
@@ -24,7 +27,10 @@ def phash_bits(grids: Pixels) -> NDArray[np.bool_]:
 
 
 def low_coefficients(grids: Pixels) -> NDArray[np.float64]:
-    """Return the 8 x 8 lowest coefficients of the two-dimensional DCT-II of each picture."""
+    """Return the lowest coefficients of the two-dimensional DCT-II of each grid.
+
+    The shape is (pictures, 8, 8) for a stack, 8 x 8 for one grid; rows are vertical frequencies.
+    """
     return _BASIS @ grids @ _BASIS.T
 
 

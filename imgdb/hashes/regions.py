@@ -1,11 +1,16 @@
 """One grey picture -> its regions: squares that a crop or a collage keeps, each with a hash.
 
-The recipe `regions-1`: the picture is shrunk to 320 pixels. Wherever a square stands out from what
-is around it (as the means of two boxes differ, at places and sizes where that is an extreme) there
-is a region, six times as wide. Its hash is what `imagehash.phash` makes of a picture, from 16 x 16
-cells of the region. A crop shows the same extremes in the same places of the scene, whatever
-its edges are. All is counted in whole numbers, or by single float operations on them, so that the
-values hang on no library's rounding. They are for ever: a change here is a new recipe.
+The recipe `regions-1`: the picture is shrunk to 320 pixels. A region is where a square stands out
+from what is around it: where the difference of the means of two boxes is an extreme, by place and
+by size. The region is six times as wide as the inner box. Its hash is made as `imagehash.phash`
+(4.3.2) makes that of a picture, from 16 x 16 cells of the region. A crop shows the same extremes in
+the same places of the scene, whatever its edges are. Everything is computed in whole numbers, or by
+single float operations on them, so that no value depends on how a library rounds. The values never
+change: another rule here is a new recipe.
+
+The rule is imgdb's own. `imagehash.crop_resistant_hash` (4.3.2), after Steinebach, Liu and
+Yannikos, "Efficient cropping-resistant robust image hashing" (ARES 2014), solves the same task by
+splitting a picture into bright and dark segments; docs/regions.md compares the two.
 """
 
 from collections.abc import Iterator
@@ -39,7 +44,7 @@ _ACROSS = 4  # parts of the picture that take turns, in each direction
 class RegionPlan:
     """How finely to look: the longer side of the shrunk picture, in pixels, and how many regions.
 
-    The limit is for all sizes of regions together, or for those of each octave.
+    The limit holds for the regions of all sizes together, or with `each_octave` for each octave.
     """
 
     side: int
@@ -104,7 +109,7 @@ def _octaves(size: resample.Size) -> Iterator[int]:
 
 
 def _sums(pixels: resample.Pixels) -> Sums:
-    """Return for each corner of a pixel the sum of those above and left of it."""
+    """Return the sum of the pixels above and left of each corner: (rows + 1) x (columns + 1)."""
     height, width = pixels.shape
     sums = np.zeros((height + 1, width + 1), np.int64)
     np.cumsum(pixels, axis=0, dtype=np.int64, out=sums[1:, 1:])
@@ -113,7 +118,7 @@ def _sums(pixels: resample.Pixels) -> Sums:
 
 
 def _extremes(sums: Sums, block: int) -> Values:
-    """Return strength, middle (x, y) and side of the regions of an octave."""
+    """Return the regions of an octave as rows x 4 columns: strength, middle (x, y) and side."""
     # At every so many corners, the sums of pixels are those of blocks.
     corners = np.ascontiguousarray(sums[::block, ::block])
     rows, columns = corners.shape[0] - 1, corners.shape[1] - 1
@@ -171,7 +176,10 @@ def _side_at_top(at: NDArray[np.intp], below: Values, peak: Values, above: Value
 
 
 def _choose(extremes: Values, size: resample.Size, limit: int) -> Values:
-    """Return left, top and side of those to keep: inside, strong, spread, no two much alike."""
+    """Return those to keep as rows x 3 columns: left, top and side.
+
+    They lie inside the picture, are the strongest, spread over it, and no two are much alike.
+    """
     strength, x, y, side = extremes.T
     side = np.rint(side * _PARTS) / _PARTS
     left = np.rint((x - side / 2) * _PARTS) / _PARTS

@@ -1,9 +1,11 @@
-"""The recipe's resize: Pillow's 8-bit Lanczos, horizontal pass first, then vertical.
+"""The recipe's resize: Pillow's 8-bit Lanczos (11.3 to 13.0), horizontal pass first, then vertical.
 
-Pillow 13 runs the vertical pass first on tall pictures, so the order is pinned here by two
-single-axis passes. Several small sizes of one picture share one sweep over its pixels, as matrix
+Pillow 13 runs the vertical pass first on tall pictures, so the order is fixed here by two passes of
+one axis each. Several small sizes of one picture share one sweep over its pixels, as matrix
 products in float64: every product and every sum is an integer below 2**53 times one power of two,
-so the result does not hang on the BLAS, its order of adding or its fused multiply-adds.
+so the result does not depend on the BLAS, its order of adding or its fused multiply-adds.
+
+Pixels are rows x columns; a stack of pictures of one size has the shape (pictures, rows, columns).
 """
 
 import functools
@@ -36,7 +38,7 @@ _PIECE = 1 << 22  # bytes that are taken out of a picture at once
 
 
 def pixels_of(image: Image.Image) -> Pixels:
-    """Return the bytes of a picture of mode "L" or "CMYK" as rows."""
+    """Return the bytes of a picture of mode "L" or "CMYK": rows x (columns times channels)."""
     length = image.width * len(image.getbands())
     rows = max(1, _PIECE // length)
     if rows >= image.height:
@@ -50,7 +52,7 @@ def pixels_of(image: Image.Image) -> Pixels:
 
 
 def resize(grey: Image.Image, size: Size) -> Pixels:
-    """Resize in two passes of Pillow's own code, horizontal first."""
+    """Resize a picture of mode "L" in two passes of Pillow's own code, horizontal first."""
     width, _ = size
     if grey.width * grey.height >= _CHANNELS_FROM and width % 4 == 0 and _rounds_like_pillow():
         return _resize_by_channels(grey, size)
@@ -101,8 +103,8 @@ def shrink(
 ) -> list[Values]:
     """Resize pictures of one size to several small sizes, up to the last rounding.
 
-    Gives one stack for each size; `rounded` of it equals what `resize` makes of each picture. With
-    `areas` the last stack has the mean grey of each of the 8 x 8 equal parts of a picture.
+    Return one stack for each size, in grey levels; `rounded`, it equals what `resize` makes of each
+    picture. With `areas` there is one stack more: the mean greys of 8 x 8 equal parts.
     """
     by_pillow: list[Values] = []
     if not _rounds_like_pillow():
@@ -143,9 +145,9 @@ def _round(values: Values) -> Values:
 
 @functools.cache
 def _rounds_like_pillow() -> bool:
-    """Compare both short cuts with the running Pillow's two passes, on a picture that is hard.
+    """Compare both short cuts with the two passes of the running Pillow, on a hard picture.
 
-    Takes some milliseconds, once per process; where they differ, Pillow's own passes are used.
+    It takes some milliseconds, once a process. Where they differ, Pillow's own passes are used.
     """
     # Scattered by multiplication: loading numpy.random takes longer than all of this.
     scattered = np.arange(70 * 501, dtype=np.uint32) ** 2 * np.uint32(0x9E3779B1) >> 21
@@ -204,7 +206,7 @@ def _sweep(rows: Values, plan: "_Plan") -> Values:
 
 
 class _Segment(NamedTuple):
-    """A stretch of input columns and the output columns, `first` to `last`, that it adds to."""
+    """Input columns, `start` to `stop`, and the output columns, `first` to `last`, they add to."""
 
     start: int
     stop: int
@@ -216,8 +218,9 @@ class _Segment(NamedTuple):
 class _Plan(NamedTuple):
     """The horizontal pass of several widths at once.
 
-    Output columns are swept in the order of their centres, so that those of a segment lie side by
-    side; `order` puts them back, width by width. The first ones are `rounded`, sums of areas not.
+    Output columns are computed in the order of their centres, so that those of a segment lie side
+    by side; `order` puts them back, width by width. The first `rounded` of them are rounded, and
+    those after them, which are sums of areas, are not.
     """
 
     widths: list[int]

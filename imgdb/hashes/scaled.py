@@ -1,9 +1,10 @@
-"""The hashes of a picture that was decoded at reduced size, where they can be trusted.
+"""The hashes of a picture that was decoded at a reduced size, where they can be trusted.
 
-A JPEG decoded at a half, a quarter or an eighth of its size differs a little from the full picture
-once both are shrunk to what a hash looks at, so a bit may move whose value lies as near to its
-threshold. Such bits are called loose here. A picture with more than a few of them in any hash is
-refused, to be decoded in full; docs/hashes.md has the measurements behind the constants.
+A JPEG that is decoded at a half, a quarter or an eighth of its size differs a little from the full
+picture, even when both are shrunk to the grid of a hash. So a bit may flip if its value lies near
+its threshold. Such bits are called loose here. A picture with more than a few loose bits in any
+hash is refused and must be decoded in full. docs/hashes.md has the measurements behind the
+constants.
 """
 
 from collections.abc import Collection
@@ -33,28 +34,28 @@ _SLACK = {
 }
 
 
-def read_reduced(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading | None:
-    """Hash a reduced picture of mode "L"; None when its hashes take the full one.
+def read_scaled(grey: Image.Image, algorithms: Collection[str] = ALGORITHMS) -> Reading | None:
+    """Hash a reduced picture of mode "L"; None if the hashes need the full picture.
 
-    Raises UsageError when `algorithms` holds a name that is none of ALGORITHMS.
+    Raises UsageError when `algorithms` is empty or holds a name that is none of ALGORITHMS.
     """
-    reading, loose = measure(grey, algorithms)
+    reading, loose = read_with_loose_bits(grey, algorithms)
     enough = all(loose[name] <= _SLACK[name].bits for name in algorithms)
     return reading if enough else None
 
 
-def measure(
+def read_with_loose_bits(
     grey: Image.Image, algorithms: Collection[str] = ALGORITHMS
 ) -> tuple[Reading, dict[str, int]]:
-    """Hash a reduced picture, near ties or not, and count the loose bits of each hash."""
-    stacks = exact.shrunk([grey], algorithms, areas=True)
+    """Hash a reduced picture, trusted or not, and count the loose bits of each hash."""
+    stacks = exact.unrounded_grids([grey], algorithms, areas=True)
     values = {name: stack[0] for name, stack in stacks.items()}
     grid = resample.rounded(values["phash"])
     bits, loose = {}, {}
     for name in algorithms:
         bits[name], near = _MEASURES[name](values[name], _SLACK[name].margin)
         loose[name] = int(np.count_nonzero(near))
-    (reading,) = exact.readings(bits, grid[None])
+    (reading,) = exact.pack_readings(bits, grid[None])
     return reading, loose
 
 

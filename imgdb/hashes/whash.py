@@ -1,8 +1,11 @@
 """whash: which of the 8 x 8 Haar low-band coefficients of a square picture lie above their median.
 
 In exact arithmetic a coefficient is a block's pixel sum, shifted and scaled alike for all blocks,
-so integer block sums decide. Only where the two middle sums are equal does the answer hang on how
-imagehash's wavelet library (PyWavelets) rounds; there its operations are repeated, in its order.
+so integer block sums decide. If the two middle sums are equal, the answer depends on how the
+wavelet library of imagehash rounds; then its operations are repeated here, in its order.
+
+Source: `whash` of imagehash 4.3.2 with its default, the Haar wavelet, as PyWavelets 1.9.0 computes
+it. A square has the shape (side, side), a stack of squares (squares, side, side).
 """
 
 import numpy as np
@@ -24,7 +27,7 @@ _BATCH = 1 << 20  # pixels that are analysed at once: bounds the memory of the f
 
 
 def whash_bits(pixels: Pixels) -> Bits:
-    """Return the 8 x 8 bits of each of a stack of squares of one side, a power of two from 8 on."""
+    """Return the bits (squares, 8, 8) of a stack of squares whose side is a power of two >= 8."""
     sums = block_sums(pixels)
     ordered = np.sort(sums.reshape(-1, _SIDE * _SIDE), axis=1)
     low, high = ordered[:, 31], ordered[:, 32]
@@ -36,7 +39,7 @@ def whash_bits(pixels: Pixels) -> Bits:
 
 
 def block_sums(pixels: Pixels) -> NDArray[np.int64]:
-    """Sum the pixels of each of the 8 x 8 blocks of each square."""
+    """Return the sums of the pixels of each of the 8 x 8 blocks of each square: (squares, 8, 8)."""
     count, side, _ = pixels.shape
     block = side // _SIDE
     rows = np.add.reduce(pixels.reshape(count, _SIDE, block, side), axis=2, dtype=np.uint32)
@@ -47,11 +50,11 @@ def block_sums(pixels: Pixels) -> NDArray[np.int64]:
 
 
 def _bits_at_ties(pixels: Pixels, sums: NDArray[np.int64], middles: NDArray[np.int64]) -> Bits:
-    """Decide the blocks whose sum is the median of their square by PyWavelets' rounding.
+    """Decide the blocks whose sum is the median of their square as PyWavelets rounds.
 
     imagehash decomposes to one coefficient, sets it to zero, rebuilds the picture and decomposes
-    that to 8 x 8. Haar blocks do not overlap, so the way down and up again inside a block is
-    needed for the tied blocks alone.
+    that to 8 x 8. Haar blocks do not overlap, so only the tied blocks need the way down and up
+    again inside a block.
     """
     levels = (pixels.shape[1] // _SIDE).bit_length() - 1
     blocks = _blocks(pixels)

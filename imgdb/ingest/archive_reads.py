@@ -9,7 +9,7 @@ from imgdb.ingest.walk import File
 
 @dataclass(slots=True)
 class ArchiveRead:
-    """One archive; `seen` are the spelled paths of its members, where they are wanted."""
+    """One archive; `seen` are the spellings of its members, where they are wanted."""
 
     file: File
     parts_left: int
@@ -18,32 +18,32 @@ class ArchiveRead:
 
 
 class ArchiveReads:
-    """The archives in work, by the spelling of their paths."""
+    """The archives in work, by their spellings."""
 
     def __init__(self) -> None:
-        self._readings: dict[str, ArchiveRead] = {}
+        self._reads: dict[str, ArchiveRead] = {}
 
-    def begin(self, text: str, file: File, parts: int) -> None:
+    def begin(self, spelling: str, file: File, parts: int) -> None:
         """Note that an archive is given out in parts."""
-        self._readings[text] = ArchiveRead(file, parts)
+        self._reads[spelling] = ArchiveRead(file, parts)
 
-    def see(self, text: str, member: str) -> None:
-        """Note a member."""
-        self._readings[text].seen.add(member)
+    def see(self, spelling: str, member: str) -> None:
+        """Note a member by its spelling."""
+        self._reads[spelling].seen.add(member)
 
-    def size(self, text: str) -> int:
+    def size(self, spelling: str) -> int:
         """Return the size of an archive in work, in bytes."""
-        return self._readings[text].file.byte_size
+        return self._reads[spelling].file.byte_size
 
-    def fail(self, text: str) -> bool:
+    def fail(self, spelling: str) -> bool:
         """Note that a part failed; return whether it is the first one of its archive."""
-        reading = self._readings[text]
-        first = not reading.failed
-        reading.failed = True
+        read = self._reads[spelling]
+        first = not read.failed
+        read.failed = True
         return first
 
-    def end_part(self, text: str) -> ArchiveRead | None:
+    def end_part(self, spelling: str) -> ArchiveRead | None:
         """Note that a part has ended; return the archive if it was the last one."""
-        reading = self._readings[text]
-        reading.parts_left -= 1
-        return self._readings.pop(text) if reading.parts_left == 0 else None
+        read = self._reads[spelling]
+        read.parts_left -= 1
+        return self._reads.pop(spelling) if read.parts_left == 0 else None

@@ -8,20 +8,20 @@ from imgdb.cores import available_cores
 from imgdb.errors import UsageError
 from imgdb.hashes.regions import RECIPE as REGION_RECIPE
 from imgdb.hashes.values import ALGORITHMS
-from imgdb.ingest.task import Task
+from imgdb.ingest.task import IngestTask
 from imgdb.pictures.decoding import Decode
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
-from imgdb.workers.messages import Settings
 from imgdb.workers.pool import Pool
+from imgdb.workers.work import HashFiles
 
-# An idle worker has half of this resident.
+# Bytes; an idle worker holds half of it.
 LEAST_MEMORY = 128 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to ingest: `memory` in bytes and `timeout` in seconds are for one worker, one picture."""
+    """How to ingest: `memory` in bytes is for one worker, `timeout` in seconds for one picture."""
 
     collection: str = "default"
     jobs: int | None = None
@@ -59,9 +59,13 @@ class Options:
             least = LEAST_MEMORY >> 20
             raise UsageError(f"--worker-memory is at least {least}M: an idle worker takes half")
 
-    def pool(self) -> Pool[Task]:
+    def pool(self) -> Pool[IngestTask]:
         """Return the workers for these options."""
-        settings = Settings(
-            self.decode, self.algorithms, self.max_pixels, self.memory, regions=self.regions
+        work = HashFiles(
+            max_pixels=self.max_pixels,
+            memory=self.memory,
+            decode=self.decode,
+            algorithms=self.algorithms,
+            regions=self.regions,
         )
-        return Pool(settings, jobs=self.workers, timeout=self.timeout)
+        return Pool(work, jobs=self.workers, timeout=self.timeout)

@@ -17,9 +17,9 @@ class NotPruned(ImgdbError):
     """A folder that cannot be told from one whose disk is not there."""
 
 
-def folders(named: Iterable[str]) -> list[str]:
+def folders(paths: Iterable[str]) -> list[str]:
     """Return the folders among paths, each once."""
-    return outermost(path for path in named if Path(path).is_dir())
+    return outermost(path for path in paths if Path(path).is_dir())
 
 
 def prune(store: Store, folder: str, stopping: Stopping) -> int:
@@ -36,7 +36,7 @@ def prune(store: Store, folder: str, stopping: Stopping) -> int:
                 f"nothing was marked as missing in {path_text(folder)}: it is empty or cannot be "
                 "read, as if its disk were not mounted (to mark all of it, name the folder above)"
             )
-        gone = [text for text in page if is_surely_gone(path_from_text(text))]
+        gone = [known for known in page if is_surely_gone(path_from_text(known))]
         if gone:
             missing += store.mark_missing(gone)
         if stopping.asked:
@@ -44,26 +44,26 @@ def prune(store: Store, folder: str, stopping: Stopping) -> int:
     return missing
 
 
-def members_gone(store: Store, archive: str, seen: set[str]) -> int:
+def members_gone(store: Store, spelling: str, seen: set[str]) -> int:
     """Mark as missing the members of an archive that were not seen when it was read."""
     missing = 0
-    for page in store.known_below(archive + INSIDE):
-        if gone := [text for text in page if text not in seen]:
+    for page in store.known_below(spelling + INSIDE):
+        if gone := [known for known in page if known not in seen]:
             missing += store.mark_missing(gone)
     return missing
 
 
 def is_surely_gone(path: str) -> bool:
     """Tell whether a file, or an archive with a member in it, surely is no longer there."""
-    # What is in an archive that is there shows only when that is read.
+    # Only reading an archive shows what is in it.
     return walk.is_gone(path) and archive_of(path) is None
 
 
 def forget(store: Store, path: str) -> int:
     """Mark as missing what was at a path and below it, or in it if it was an archive."""
-    text = path_text(path)
-    missing = store.mark_missing([text])
-    for prefix in (text + "/", text + INSIDE):
+    spelling = path_text(path)
+    missing = store.mark_missing([spelling])
+    for prefix in (spelling + "/", spelling + INSIDE):
         for page in store.known_below(prefix):
             gone = [known for known in page if is_surely_gone(path_from_text(known))]
             if gone:

@@ -15,7 +15,7 @@ from imgdb.ingest import walk
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import Run
 from imgdb.ingest.summary import Summary
-from imgdb.ingest.task import Task, picture_task
+from imgdb.ingest.task import IngestTask, picture_task
 from imgdb.ingest.walk import File
 from imgdb.paths import path_from_text, path_text
 from imgdb.pictures.archives import archive_of
@@ -98,22 +98,22 @@ def _further(watching: Callable[[int, int], None], before: Summary) -> Callable[
     return watch
 
 
-def _tasks(run: Run, pages: Iterator[list[str]]) -> Iterator[Task | None]:
+def _tasks(run: Run, pages: Iterator[list[str]]) -> Iterator[IngestTask | None]:
     archives: set[str] = set()
     for page in pages:
-        for text in page:
-            path = path_from_text(text)
+        for spelling in page:
+            path = path_from_text(spelling)
             archive = archive_of(path)
             if archive in archives:
                 continue
             found = walk.look_at(archive or path)
             if not isinstance(found, File):
-                run.give_up(found)
+                run.todo.give_up(found)
             elif archive is None:
-                yield picture_task(found, text, known=True)
+                yield picture_task(found, spelling, known=True)
             else:
                 archives.add(archive)
-                yield from run.archive(path_text(archive), found)
+                yield from run.todo.archive(path_text(archive), found)
         yield None
 
 

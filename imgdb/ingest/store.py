@@ -59,7 +59,7 @@ class State:
 class Failure:
     """Why a file is not searchable: a row of imgdb.ingest_failure."""
 
-    path: str
+    spelling: str
     reason: str
     detail: str
     byte_size: int | None
@@ -78,7 +78,7 @@ class KnownMembers:
 
 @dataclass(slots=True)
 class Batch:
-    """What becomes one transaction; every path stands in it once."""
+    """What becomes one transaction; every spelling stands in it once."""
 
     images: dict[str, Fingerprint] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -87,6 +87,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.images) + len(self.failures) + len(self.found) + len(self.archives)
+
+    def clear(self) -> None:
+        """Begin the next one."""
+        for part in (self.images, self.failures, self.found, self.archives):
+            part.clear()
 
 
 class Store:
@@ -98,7 +103,7 @@ class Store:
 
     def compare(
         self,
-        paths: Sequence[str],
+        spellings: Sequence[str],
         sizes: Sequence[int],
         times: Sequence[datetime],
         recipe: str,
@@ -106,7 +111,7 @@ class Store:
     ) -> dict[int, State]:
         """Return by position what is known of files; those left out are unchanged."""
         with self._conn.cursor(row_factory=class_row(State)) as cursor:
-            files = (list(paths), list(sizes), list(times))
+            files = (list(spellings), list(sizes), list(times))
             given = (self._collection_id, *files, recipe, region_recipe)
             return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
 
@@ -137,48 +142,55 @@ class Store:
         with self._conn.cursor(row_factory=class_row(Stored)) as cursor:
             cursor.execute(STAGE)
             with cursor.copy(COPY) as copy:
-                for path, found in images.items():
-                    copy.write_row((path, *_values(found)))
+                for spelling, found in images.items():
+                    copy.write_row((spelling, *_values(found)))
             stored = cursor.execute(STORE, (self._collection_id, rewrite)).fetchone()
             assert stored is not None
         self._store_regions(images)
         return stored
 
     def _store_regions(self, images: dict[str, Fingerprint]) -> None:
-        found = {path: image.regions for path, image in images.items() if image.regions is not None}
+        found = {
+            spelling: image.regions
+            for spelling, image in images.items()
+            if image.regions is not None
+        }
         if not found:
             return
         with self._conn.cursor() as cursor:
             cursor.execute(STAGE_REGIONS)
             with cursor.copy(COPY_REGIONS) as copy:
-                for path, regions in found.items():
+                for spelling, regions in found.items():
                     boxes = [side for region in regions for side in region.box]
-                    copy.write_row((path, boxes, [region.hash for region in regions]))
+                    copy.write_row((spelling, boxes, [region.hash for region in regions]))
             cursor.execute(STORE_REGIONS, (self._collection_id,))
 
     def known_members(
-        self, path: str, size: int, modified_at: datetime, region_recipe: str | None = None
+        self, spelling: str, size: int, modified_at: datetime, region_recipe: str | None = None
     ) -> KnownMembers | None:
         """Return what an archive gave, if it was read, regions and all, and has not changed."""
         with self._conn.cursor(row_factory=class_row(KnownMembers)) as cursor:
-            given = (self._collection_id, path, size, modified_at, region_recipe)
+            given = (self._collection_id, spelling, size, modified_at, region_recipe)
             return cursor.execute(KNOWN_MEMBERS, given).fetchone()
 
-    def known_below(self, folder: str) -> Iterator[list[str]]:
-        """Yield pages of the paths in a folder (ends in a slash) that are taken to be there."""
+    def known_below(self, prefix: str) -> Iterator[list[str]]:
+        """Yield pages of the spellings below a prefix, which ends in a slash.
+
+        Files that are marked as missing are left out.
+        """
         after = ""
         while True:
             with self._conn.cursor(row_factory=scalar_row) as cursor:
-                given = (self._collection_id, folder, max(after, folder), PAGE)
+                given = (self._collection_id, prefix, max(after, prefix), PAGE)
                 page = cursor.execute(KNOWN_BELOW, given).fetchall()
             if not page:
                 return
             yield page
             after = page[-1]
 
-    def mark_missing(self, paths: Iterable[str]) -> int:
+    def mark_missing(self, spellings: Iterable[str]) -> int:
         """Note that files are gone; return how many images that were."""
-        return int(self._value(MISSING, list(paths)))
+        return int(self._value(MISSING, list(spellings)))
 
     def _value(self, call: LiteralString, *arguments: object) -> Any:
         return value(self._conn, call, self._collection_id, *arguments)

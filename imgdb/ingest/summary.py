@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A path that failed: the reason in words, and its class as in pictures.reasons.REASONS."""
+    """A file that failed: the spelling of its path, the reason in words, and its kind (REASONS)."""
 
     path: str
     reason: str

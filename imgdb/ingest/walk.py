@@ -16,8 +16,8 @@ from datetime import datetime
 from imgdb.errors import PictureError, UsageError
 from imgdb.paths import absolute, modified_at, outermost, path_text
 
-# What a picture is called. Content alone decides what a file is; the name decides whether a file
-# that is no picture deserves a word.
+# Suffixes of pictures. Only the content decides what a file is; the name decides whether a file
+# that is no picture counts as a failure or is skipped.
 SUFFIXES = frozenset(
     f".{name}"
     for names in (
@@ -102,7 +102,7 @@ def walk_list(lists: Iterator[str | None]) -> Iterator[WalkItem | None]:
 
 
 def spot(path: str, *, folders: bool) -> Iterator[WalkItem]:
-    """Look at a path that nobody named; at what is in it, if it is a folder and they are wanted."""
+    """Look at a path that nobody named; with `folders` at all that is in it if it is a folder."""
     try:
         if stat.S_ISDIR(os.lstat(path).st_mode):
             if folders:

@@ -16,7 +16,7 @@ from imgdb.ingest import prune, walk
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import Run
 from imgdb.ingest.summary import Summary
-from imgdb.ingest.task import Task
+from imgdb.ingest.task import IngestTask
 from imgdb.ingest.walk import WalkItem
 from imgdb.paths import absolute, is_below, path_text
 from imgdb.stopping import Stopping
@@ -46,8 +46,8 @@ class Watch:
         told: Callable[[Summary], None],
     ) -> None:
         self._conn = conn
-        self._named = [absolute(path) for path in paths]
-        walk.check_named(self._named)
+        self._paths = [absolute(path) for path in paths]
+        walk.check_named(self._paths)
         self._options = options
         self._stopping = stopping
         self._told = told
@@ -58,8 +58,8 @@ class Watch:
         lost: set[str] = set()
         with self._options.pool() as pool:
             while not self._stopping.asked:
-                there = [path for path in self._named if Path(path).exists()]
-                self._tell_lost(set(self._named) - set(there), lost)
+                there = [path for path in self._paths if Path(path).exists()]
+                self._tell_lost(set(self._paths) - set(there), lost)
                 if there:
                     self._follow(there, pool)
                 else:
@@ -79,14 +79,14 @@ class Watch:
     def _tell_note(self, words: str) -> None:
         self._told(Summary(notes=[words]))
 
-    def _follow(self, there: list[str], pool: Pool[Task]) -> None:
+    def _follow(self, there: list[str], pool: Pool[IngestTask]) -> None:
         """Follow paths as long as the same ones are there."""
         batches = self._batches(there)
-        # Watched first and compared then, so that nothing happens in between.
+        # Watch first and compare then, so that no change falls in between.
         next(batches, None)
         self._do(pool, walk.walk(there), there)
         for changes in batches:
-            if [path for path in self._named if Path(path).exists()] != there:
+            if [path for path in self._paths if Path(path).exists()] != there:
                 return
             if len(changes) > MANY:
                 self._do(pool, walk.walk(there), there)
@@ -116,7 +116,7 @@ class Watch:
 
     def _do(
         self,
-        pool: Pool[Task],
+        pool: Pool[IngestTask],
         found: Iterator[WalkItem],
         folders: Iterable[str],
         gone: Iterable[str] = (),

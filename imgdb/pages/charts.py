@@ -1,4 +1,7 @@
-"""Curves over distances as the shapes of an inline SVG: only geometry, the template draws it."""
+"""The geometry of charts: scales, lines as the points of an SVG, and labels that keep apart.
+
+The template of a page draws them, and so does `benchmarks.charts`.
+"""
 
 from __future__ import annotations
 
@@ -56,12 +59,23 @@ Scale = Callable[[float], float]
 
 
 def linear(low: float, high: float, start: float, end: float) -> Scale:
-    """Return the scale that puts `low` at `start` and `high` at `end`."""
-    return lambda value: round(start + (value - low) / (high - low) * (end - start), 1)
+    """Return the scale that puts `low` at `start` and `high` at `end`; if equal, in the middle."""
+
+    def scale(value: float) -> float:
+        share = (value - low) / (high - low) if high > low else 0.5
+        return round(start + share * (end - start), 1)
+
+    return scale
+
+
+def logarithmic(low: float, high: float, start: float, end: float) -> Scale:
+    """Do as `linear` by the logarithms of values, all above 0."""
+    place = linear(log10(low), log10(high), start, end)
+    return lambda value: place(log10(value))
 
 
 def decades(least: float, most: float) -> tuple[Scale, tuple[Tick, ...]]:
-    """Return a logarithmic vertical scale with its ticks; what is below lies at its foot."""
+    """Return a logarithmic vertical scale with its ticks; what is smaller lies at its foot."""
     first, last = floor(log10(least)), max(ceil(log10(most)), floor(log10(least)) + 1)
     # The foot is zero, which no logarithm reaches: half a decade below.
     place = linear(first - 0.5, last, BOTTOM, TOP)
@@ -82,7 +96,7 @@ def chart(
     y_ticks: Sequence[Tick],
 ) -> Chart:
     """Lay lines out, with their names apart from each other."""
-    ends = _apart([y(line.y[-1]) for line in points])
+    ends = apart([y(line.y[-1]) for line in points], foot=BOTTOM)
     lines = [
         Line(
             name=line.name,
@@ -105,14 +119,13 @@ def _band(line: Points, x: Scale, y: Scale) -> str:
     return f"{_joined(line.x, line.high, x, y)} {_joined(line.x[::-1], line.low[::-1], x, y)}"
 
 
-def _apart(places: Sequence[float]) -> list[float]:
-    """Move labels so that none covers another: down, then up from the foot."""
+def apart(places: Sequence[float], *, foot: float) -> list[float]:
+    """Move labels so that none covers another one: down, and then up from the foot."""
     order = sorted(range(len(places)), key=lambda number: places[number])
     moved = list(places)
     for before, after in pairwise(order):
         moved[after] = max(moved[after], moved[before] + _LABEL_GAP)
-    floor_y: float = BOTTOM
     for number in reversed(order):
-        moved[number] = min(moved[number], floor_y)
-        floor_y = moved[number] - _LABEL_GAP
+        moved[number] = min(moved[number], foot)
+        foot = moved[number] - _LABEL_GAP
     return moved

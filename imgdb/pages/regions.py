@@ -1,4 +1,4 @@
-"""The page of `imgdb query --regions`: each query beside what shares a part with it, and where."""
+"""The page of `imgdb parts`: each query beside what shares a part with it, and where."""
 
 from __future__ import annotations
 

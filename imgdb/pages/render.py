@@ -26,12 +26,12 @@ from imgdb.words import byte_count, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# Of every page.
+# The part of every page.
 _BASE = "base"
 
 
 def render_page(template: str, *, parts: Sequence[str] = (), **values: object) -> str:
-    """Return the page of a template; a part `x` brings `x.css` and `x.js`, whichever there is."""
+    """Return the page of a template; a part `x` brings `x.css` and `x.js`, if they exist."""
     style = _joined(parts, ".css")
     script = _joined(parts, ".js")
     policy = (

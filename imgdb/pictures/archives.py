@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 from imgdb.errors import PictureError, UsageError
 from imgdb.paths import path_text
@@ -24,28 +25,22 @@ TAR_SUFFIXES = (".tar", ".cbt", ".tgz", ".tar.gz", ".tbz", ".tbz2", ".tar.bz2", 
 # Between the archive and the member; no folder is likely to end in an exclamation mark.
 INSIDE = "!/"
 
-# Bombs: more than this is refused. Pictures are compressed already, so what shrinks by more than
-# RATIO and is not small was made to do so.
+# Limits against bombs. Pictures are compressed already, so what unpacks to more than RATIO times
+# its size, and to more than SMALL bytes, was made to do so.
 MEMBERS = 1_000_000
 MEMBER_BYTES = 2 << 30
 RATIO = 200
 SMALL = 256 << 20
 
 
-class Opener(Protocol):
-    """Opens a member; raises PictureError."""
-
-    def __call__(self) -> AbstractContextManager[BinaryIO]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ArchiveMember:
-    """A file in an archive."""
+    """A file in an archive; `open` raises PictureError."""
 
     name: str
     byte_size: int
     modified_at: datetime
-    open: Opener
+    open: Callable[[], AbstractContextManager[BinaryIO]]
 
 
 def is_archive(path: str) -> bool:
@@ -59,12 +54,12 @@ def is_zip(path: str) -> bool:
 
 
 def member_text(archive: str, name: str) -> str:
-    """Spell a member as `imgdb.image.path` does; `archive` is spelled already."""
+    """Return the spelling of a member; `archive` is the spelling of its archive."""
     return archive + INSIDE + inner_text(name)
 
 
 def inner_text(name: str) -> str:
-    """Spell the name of a member, whatever an archive may hold as such."""
+    """Spell the name of a member; an archive may hold any name."""
     try:
         return path_text(name)
     except UsageError:
@@ -99,27 +94,21 @@ def _zip(path: str, part: int, parts: int) -> Iterator[ArchiveMember]:
                 _plain_name(info.filename),
                 info.file_size,
                 _zip_time(info),
-                _ZipOpener(archive, info),
+                partial(_open_in_zip, archive, info),
             )
 
 
-class _ZipOpener:
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-        self._archive = archive
-        self._info = info
-
-    @contextmanager
-    def __call__(self) -> Iterator[BinaryIO]:
-        info = self._info
-        if info.flag_bits & 0x1:
-            raise PictureError("encrypted")
-        _check_size(info.file_size, info.compress_size)
-        with picture_errors("archive"), self._archive.open(info) as file:
-            yield cast(BinaryIO, file)
+@contextmanager
+def _open_in_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[BinaryIO]:
+    if info.flag_bits & 0x1:
+        raise PictureError("encrypted")
+    _check_size(info.file_size, info.compress_size)
+    with picture_errors("archive"), archive.open(info) as file:
+        yield cast(BinaryIO, file)
 
 
 def _zip_time(info: zipfile.ZipInfo) -> datetime:
-    # A zip does not say of which time zone its times are.
+    # A zip does not say which time zone its times are in.
     try:
         return datetime(*info.date_time, tzinfo=UTC)
     except ValueError:
@@ -131,7 +120,7 @@ def _tar(path: str) -> Iterator[ArchiveMember]:
     count = 0
     with tarfile.open(path, "r:*") as archive:
         while (member := archive.next()) is not None:
-            # It would keep them all.
+            # tarfile would keep them all.
             archive.members = []  # type: ignore[attr-defined]
             count += 1
             _check_count(count)
@@ -142,23 +131,18 @@ def _tar(path: str) -> Iterator[ArchiveMember]:
                     _plain_name(member.name),
                     member.size,
                     _tar_time(member),
-                    _TarOpener(archive, member),
+                    partial(_open_in_tar, archive, member),
                 )
 
 
-class _TarOpener:
-    def __init__(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        self._archive = archive
-        self._member = member
-
-    @contextmanager
-    def __call__(self) -> Iterator[BinaryIO]:
-        if self._member.size > MEMBER_BYTES:
-            raise PictureError("bomb", f"{self._member.size:,} bytes")
-        file = self._archive.extractfile(self._member)
-        assert file is not None
-        with picture_errors("archive"), file:
-            yield cast(BinaryIO, file)
+@contextmanager
+def _open_in_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[BinaryIO]:
+    if member.size > MEMBER_BYTES:
+        raise PictureError("bomb", f"{member.size:,} bytes")
+    file = archive.extractfile(member)
+    assert file is not None
+    with picture_errors("archive"), file:
+        yield cast(BinaryIO, file)
 
 
 def _tar_time(member: tarfile.TarInfo) -> datetime:

@@ -21,7 +21,7 @@ _STRIP_PIXELS = 1 << 20
 
 
 def read_bmp(file: BinaryIO, head: bytes, max_pixels: int) -> Image.Image | None:
-    """Read a picture with run lengths or bit fields; None is for Pillow to read.
+    """Read a picture with run lengths or bit fields; None if Pillow is to read it.
 
     Raises PictureError.
     """

@@ -8,8 +8,8 @@ from imgdb.pictures.grey import Samples, is_grey, is_transparent, on_white, stri
 def to_small_colour(image: Image.Image, samples: Samples, *, side: int) -> Image.Image:
     """Give the loaded `image` as mode "RGB", its longer side between 2 and 4 times `side` at most.
 
-    Ranges and transparency as in `to_grey`; of LAB only the lightness. The answer is a picture of
-    its own, that needs no open file.
+    Ranges and transparency are as in `to_grey`; LAB gives only its lightness. The result is a new
+    picture that needs no open file.
     """
     if is_grey(image):
         image = to_grey(image, samples)

@@ -112,7 +112,7 @@ def _exact_size(size: tuple[int, int]) -> None:
 
 
 def _scaled_size(size: tuple[int, int]) -> tuple[int, int] | None:
-    # Below twice that nothing is reduced, and the hashes shall be exact.
+    # Smaller pictures are not reduced, so that their hashes are exact.
     return (_SCALED_SIDE, _SCALED_SIDE) if min(size) >= 2 * _SCALED_SIDE else None
 
 
@@ -132,7 +132,7 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
     file, format_name = encoded.file, encoded.format
     if format_name not in Image.OPEN:
         raise PictureError("unsupported-format", _missing_opener(format_name))
-    # Pillow raises above twice this, wherever it meets a size: in an icon, in a frame of a GIF.
+    # Pillow raises above twice this for every size that it meets: in an icon, in a frame of a GIF.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     with warnings.catch_warnings(), picture_errors(format_name):
         warnings.simplefilter("ignore")
@@ -176,7 +176,7 @@ def _read(image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted) -> Deco
 def _on_paper(
     image: Image.Image, covered: tuple[int, int, int, int], size: tuple[int, int]
 ) -> Image.Image:
-    """Leave of a picture, rendered from one of `size`, what a frame covers, the rest white."""
+    """Make white what a frame does not cover, of a picture rendered from one of `size`."""
     across, down = image.width / size[0], image.height / size[1]
     box = (
         round(covered[0] * across),
@@ -192,7 +192,7 @@ def _on_paper(
 def _load(image: ImageFile.ImageFile, encoded: Encoded) -> None:
     palette = image.palette
     if palette is not None and image.mode not in ("P", "PA"):
-        image.palette = None  # of a GIF frame, or a Targa, that is grey without it
+        image.palette = None  # a GIF frame or a Targa that is grey without it
     elif encoded.format == "TGA" and palette is not None and palette.rawmode == "BGRA":
         palette.mode = "RGBA"  # Pillow before 13 forgets, and cannot load it
     if encoded.format == "TIFF":
@@ -251,7 +251,7 @@ def _open(encoded: Encoded) -> ImageFile.ImageFile:
     except Exception as exc:
         # A file that is cut off can fail in any way: better say what is wrong with it.
         check_whole(file, encoded.format, encoded.byte_size)
-        if isinstance(exc, UnidentifiedImageError):  # behind which Pillow hides its plugin's words
+        if isinstance(exc, UnidentifiedImageError):  # it hides the words of Pillow's plugin
             file.seek(0)
             Image.OPEN[encoded.format][0](file, "")
         raise
@@ -260,7 +260,7 @@ def _open(encoded: Encoded) -> ImageFile.ImageFile:
 def _covered(image: ImageFile.ImageFile, format_name: str) -> tuple[int, int, int, int] | None:
     """Give the part of the screen that a GIF's first frame covers; None is all of it.
 
-    Where there is no frame there is no picture: as in browsers, paper is seen there.
+    Outside of the frame there is no picture: paper is seen there, as in browsers.
     """
     if format_name != "GIF" or not image.tile:
         return None
@@ -310,5 +310,5 @@ def _samples(image: Image.Image) -> Samples:
 
 def _missing_opener(format_name: str) -> str:
     if format_name == "HEIF":
-        return "HEIF: needs pip install 'imgdb[heif]'"
+        return "HEIF: needs the package pillow-heif (pip install pillow-heif)"
     return f"{format_name}: this Pillow is built without it"

@@ -1,4 +1,4 @@
-"""What people and programs do to pictures: edits that copies are made with, to be looked for.
+"""Edits that people and programs make: they give copies of a picture, which are then looked for.
 
 An edited copy is written as a file is, only in memory, and read again by the loader: what is
 hashed is what `imgdb query` would hash.
@@ -47,7 +47,7 @@ def _scaled(image: Image.Image, factor: float) -> Image.Image:
 
 
 def _cropped(image: Image.Image, percent: int) -> Image.Image:
-    """Cut off so much of the width and the height: a third at the left and at the top."""
+    """Cut off `percent` of width and height, a third of it at the left and at the top."""
     width, height = image.size
     off_x, off_y = width * percent // 100, height * percent // 100
     # Nobody cuts evenly, and uneven cuts are the harder ones to find.
@@ -89,7 +89,7 @@ def _watermarked(image: Image.Image, share: float, place: float, opacity: int) -
 
 
 def _bordered(image: Image.Image, percent: int) -> Image.Image:
-    """Add a white border, as wide as so much of the shorter side, all around."""
+    """Add a white border all around, `percent` of the shorter side wide."""
     return ImageOps.expand(image, max(1, min(image.size) * percent // 100), "white")
 
 

@@ -9,7 +9,7 @@ from struct import unpack_from
 
 from imgdb.errors import PictureError
 
-# What `identify` needs to see of a file's beginning.
+# Bytes of a file's beginning that `identify` needs.
 HEAD_SIZE = 4096
 
 # The allow-list: the names are Pillow's, which imgdb stores.
@@ -25,10 +25,10 @@ FORMATS = {
     "TGA": "Targa: true colour, grey, palette, run-length coded too",
     "JPEG2000": "JPEG 2000: JP2 files and bare codestreams, up to 16 bits",
     "AVIF": "AVIF: the primary picture, or the first of a sequence",
-    "HEIF": "HEIF and HEIC: the primary picture (needs `pip install 'imgdb[heif]'`)",
+    "HEIF": "HEIF and HEIC: the primary picture (needs `pip install pillow-heif`)",
 }
 
-# Pictures that people have and that imgdb does not read: they deserve a word, not silence.
+# Pictures that people have and that imgdb does not read: it says so, and names the format.
 _OTHERS = {
     b"8BPS": "Photoshop (PSD)",
     b"\xff\x0a": "JPEG XL",
@@ -122,7 +122,7 @@ def _is_icon(head: bytes) -> bool:
 
 
 def _is_targa(head: bytes) -> bool:
-    """Targa has no magic number: every field must make sense, or any file would pass for one."""
+    """Tell whether every field makes sense: Targa has no magic number to know it by."""
     if len(head) < 18:
         return False
     map_type, image_type = head[1], head[2]

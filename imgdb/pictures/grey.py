@@ -19,7 +19,7 @@ _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What a file says of its samples that the mode of a Pillow image does not tell."""
+    """What a file says about its samples, and the mode of a Pillow image does not."""
 
     bits: int = 16
     unsigned: bool = False
@@ -32,7 +32,7 @@ _USUAL = Samples()
 def to_grey(image: Image.Image, samples: Samples = _USUAL) -> Image.Image:
     """Give the loaded `image` as mode "L": ranges scaled, transparency on white, then convert("L").
 
-    The answer is a picture of its own, that needs no open file.
+    The result is a new picture that needs no open file.
     """
     mode = image.mode
     transparent = image.info.get("transparency")

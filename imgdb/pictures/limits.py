@@ -1,4 +1,4 @@
-"""How large a picture may be, asked of the header before anything is decoded; what it may cost."""
+"""How large a picture may be; its header is checked before anything is decoded."""
 
 from imgdb.errors import PictureError
 

@@ -1,7 +1,7 @@
 """Any file -> one upright 8-bit grey picture, safely and always the same way.
 
-First is asked: a regular file? of what format, by content? is that on the list (`formats`)?
-Then it is decoded by the rules of `decoding`. docs/pictures.md says all of them.
+First come the questions: is it a regular file, what is its format by content, and is that format on
+the list (`formats`)? Then it is decoded by the rules of `decoding`. docs/pictures.md has all rules.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from typing import BinaryIO, cast
 from PIL import Image
 
 from imgdb.errors import PictureError
-from imgdb.paths import modified_at, path_text
+from imgdb.paths import modified_at
 from imgdb.pictures.decoding import Decode, Decoded, Encoded, decode_colour, decode_grey
 from imgdb.pictures.formats import HEAD_SIZE, identify
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.pictures.reasons import picture_errors
 
-# Up to this size a file is read once and decoded from memory; above it is read twice.
+# Bytes. A file of up to this size is read once and decoded from memory, a larger one is read twice.
 _IN_MEMORY = 64 * 1024 * 1024
 
 
@@ -59,23 +59,21 @@ def load_stream(
     *,
     byte_size: int | None,
     modified_at: datetime,
-    name: str = "",
     max_pixels: int = MAX_PIXELS,
     decode: Decode = "exact",
 ) -> Picture:
     """Read a member of an archive, or stdin, by the same rules; raises PictureError."""
-    with open_stream(file, byte_size=byte_size, modified_at=modified_at, name=name) as source:
+    with open_stream(file, byte_size=byte_size, modified_at=modified_at) as source:
         return source.picture(decode, max_pixels=max_pixels)
 
 
 class Source:
-    """The bytes of one file, opened and recognised; `picture` decodes them, as often as need be."""
+    """The bytes of one file, opened and recognised; `picture` may decode them several times."""
 
     def __init__(
-        self, file: BinaryIO, name: str, format_name: str, byte_size: int, modified_at: datetime
+        self, file: BinaryIO, format_name: str, byte_size: int, modified_at: datetime
     ) -> None:
         self.file = file
-        self.name = name
         self.format = format_name
         self.byte_size = byte_size
         self.modified_at = modified_at
@@ -123,15 +121,13 @@ class Source:
             with picture_errors(self.format):
                 yield
         finally:
-            # A file that changed tells nothing by what it decoded to, nor by what it failed with.
+            # If the file has changed, neither the picture nor the error says anything about it.
             self.check_unchanged()
 
 
 class _FileSource(Source):
-    def __init__(
-        self, fd: int, file: BinaryIO, name: str, format_name: str, status: os.stat_result
-    ) -> None:
-        super().__init__(file, name, format_name, status.st_size, modified_at(status))
+    def __init__(self, fd: int, file: BinaryIO, format_name: str, status: os.stat_result) -> None:
+        super().__init__(file, format_name, status.st_size, modified_at(status))
         self._fd = fd
         self._status = status
 
@@ -159,14 +155,14 @@ def open_source(path: str | bytes | os.PathLike[str]) -> Iterator[Source]:
                 file: BinaryIO = BytesIO(_read_all(fd, head, status.st_size))
             else:
                 file = os.fdopen(fd, "rb", closefd=False)
-        yield _FileSource(fd, file, path_text(path), format_name, status)
+        yield _FileSource(fd, file, format_name, status)
     finally:
         os.close(fd)
 
 
 @contextlib.contextmanager
 def open_stream(
-    file: BinaryIO, *, byte_size: int | None, modified_at: datetime, name: str = ""
+    file: BinaryIO, *, byte_size: int | None, modified_at: datetime
 ) -> Iterator[Source]:
     """Take in a stream whose content is of a known format; raises PictureError.
 
@@ -191,7 +187,7 @@ def open_stream(
                 part = file.read(1 << 20)
             if byte_size is not None and size < byte_size:
                 raise PictureError("truncated", f"{size} of {byte_size} bytes")
-        yield Source(content, name, format_name, size, modified_at)
+        yield Source(content, format_name, size, modified_at)
 
 
 def _open(path: str | bytes | os.PathLike[str]) -> int:

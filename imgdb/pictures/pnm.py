@@ -24,7 +24,7 @@ _CHUNK_SAMPLES = 1 << 20
 
 
 def read_pnm(file: BinaryIO, head: bytes, max_pixels: int) -> Image.Image | None:
-    """Read plain pictures, and binary ones of other than 8 bits; None is for Pillow to read.
+    """Read plain pictures, and binary ones of other than 8 bits; None if Pillow is to read it.
 
     Samples are scaled to 8 bits; those of grey pictures with values above 255 to 16 bits, mode
     "I;16". Raises PictureError.

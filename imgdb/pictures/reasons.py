@@ -1,4 +1,4 @@
-"""Say in one word and one line why a file cannot be hashed, whatever was raised."""
+"""Say in one word and one line why a file cannot be hashed, for every exception."""
 
 import contextlib
 import errno
@@ -59,7 +59,7 @@ def reason_in_words(error: PictureError) -> str:
 
 @contextlib.contextmanager
 def picture_errors(format_name: str = "") -> Iterator[None]:
-    """Turn whatever reading and decoding raise into a PictureError."""
+    """Turn everything that reading and decoding raise into a PictureError."""
     try:
         yield
     except PictureError:

@@ -1,7 +1,7 @@
-"""Walk through the structure of a file without decoding: is it whole, how many pictures has it.
+"""Check the structure of a file without decoding it: is it whole, how many pictures are in it?
 
 Decoders are lenient: a PNG with a wrong checksum or without its end loads in silence, and so does
-an animation of which only the beginning is there. A file that is shorter than it says is refused.
+an animation that is cut off. imgdb refuses a file that is shorter than it says.
 """
 
 import zlib
@@ -31,8 +31,8 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 def check_whole(file: BinaryIO, format_name: str, byte_size: int) -> int:
     """Raise PictureError if the file is cut off or damaged, as far as its structure shows.
 
-    Gives the number of its pictures for GIF and TIFF, where a decoder would run through the file
-    for it; for other formats 0.
+    Return the number of its pictures for GIF and TIFF, where a decoder would read the whole file to
+    count them; for other formats 0.
     """
     try:
         if format_name == "PNG":

@@ -11,13 +11,13 @@ from imgdb.hashes.values import ALGORITHMS, bit_distance
 from imgdb.paths import path_text
 from imgdb.pictures.loader import load
 
-# What the four built-in spaces start with; a database may say otherwise.
+# The default of the four built-in spaces at first; a database may have another one.
 DEFAULT_MAX_DISTANCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What comparing needs to know of a file: little, so that only one need be decoded at once."""
+    """What a comparison needs to know about a file, without the decoded picture."""
 
     path: str
     sha256: bytes

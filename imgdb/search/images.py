@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
 from imgdb.hashes.exact import read_grey
-from imgdb.hashes.orientations import WORDS, turned_back
+from imgdb.hashes.orientations import WORDS, read_turned_back
 from imgdb.hashes.values import ALGORITHMS, Hashes, from_hex
 from imgdb.paths import path_text
 from imgdb.pictures.loader import open_source
@@ -48,7 +48,7 @@ def query_by_file(path: str | os.PathLike[str], *, any_orientation: bool = False
     if not any_orientation:
         read = read_grey(picture.grey)
         return Query(path_text(path), read.hashes, picture.sha256, read.flat)
-    readings = turned_back(picture.grey)
+    readings = read_turned_back(picture.grey)
     turned = tuple(reading.hashes for reading in readings)
     return Query(path_text(path), turned[0], picture.sha256, readings[0].flat, turned)
 

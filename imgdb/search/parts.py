@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.database.sessions import value
 from imgdb.hashes.regions import ASKED, Region, find_regions
 from imgdb.paths import path_text
 from imgdb.pictures import loader
@@ -24,7 +25,7 @@ MATCHES = (
 )
 ANY_REGIONS = "SELECT EXISTS (SELECT FROM imgdb.image_region)"
 
-# One region alike is chance, among many images, and so are two at the same place.
+# Among many images, one region that is alike is chance, and so are two at the same place.
 MIN_VOTES = 3
 
 Relation = Literal["same", "contains", "part", "overlaps"]
@@ -124,5 +125,5 @@ def sharing_parts(
 
 def any_regions(conn: psycopg.Connection[Any]) -> bool:
     """Tell whether any image has regions."""
-    with read_only(conn), conn.cursor(row_factory=scalar_row) as cursor:
-        return bool(cursor.execute(ANY_REGIONS).fetchone())
+    with read_only(conn):
+        return bool(value(conn, ANY_REGIONS))

@@ -1,1 +1,1 @@
-"""Worker processes: takes orders to read files that nobody trusts, gives what became of each."""
+"""Worker processes: takes tasks to read files that nobody trusts, gives what became of each."""

@@ -1,4 +1,4 @@
-"""A number that outlives the process that writes it: which of its orders a worker is at."""
+"""A number that outlives the process that writes it: which of its tasks a worker is at."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SIZE = 8
 
 
 class Bookmark:
-    """How many orders a worker has begun, in a page that it shares with the command.
+    """How many tasks a worker has begun, in a page that it shares with the command.
 
-    Outcomes go out several at a time, so they do not tell of which picture a worker died.
+    Outcomes go out several at a time, so they do not tell which picture a worker died of.
     """
 
     def __init__(self, fd: int) -> None:

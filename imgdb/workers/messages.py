@@ -9,34 +9,18 @@ import pickle
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeAlias
 
-from imgdb.errors import PictureError
-from imgdb.hashes.copies import CopyHashes
 from imgdb.hashes.fingerprint import Fingerprint
-from imgdb.hashes.orientations import Turned
 from imgdb.hashes.regions import Region
-from imgdb.pictures.decoding import Decode
-from imgdb.pictures.thumbnail import Thumbnail
+
+if TYPE_CHECKING:
+    from imgdb.errors import PictureError
+    from imgdb.hashes.copies import CopyHashes
+    from imgdb.hashes.orientations import Turned
+    from imgdb.pictures.thumbnail import Thumbnail
 
 _LENGTH = struct.Struct("!I")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a worker hashes: the first message that it gets. `memory` is in bytes.
-
-    With a `thumbnail_side`, in pixels, it makes thumbnails instead; `turned`, the first of the
-    hashes alone in every orientation; with `edits`, by their names, it hashes edited copies.
-    """
-
-    decode: Decode
-    algorithms: tuple[str, ...]
-    max_pixels: int
-    memory: int
-    thumbnail_side: int | None = None
-    turned: bool = False
-    edits: tuple[str, ...] = ()
-    regions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +30,9 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """An order to read a share of an archive's members, but for the first `done` of the share.
+    """A task: read a share of an archive's members, but for the first `done` of the share.
 
-    `only` are the spelled names of those that count, None for all.
+    `only` are the spellings of the members that count, None for all.
     """
 
     path: str
@@ -58,8 +42,8 @@ class Members:
     only: frozenset[str] | None = None
 
 
-# How a file ended.
-Outcome = Fingerprint | Thumbnail | Turned | CopyHashes | PictureError
+# What became of a file.
+Outcome: TypeAlias = "Fingerprint | Thumbnail | Turned | CopyHashes | PictureError"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +62,9 @@ class MemberDone:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The outcomes of the next orders, in their order, and the seconds that each took on average.
+    """The outcomes of the next tasks, in their order, and the seconds that each took on average.
 
-    None is that of an archive that was read to its end.
+    The outcome None says that an archive was read to its end.
     """
 
     outcomes: tuple[Outcome | None, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from imgdb.hashes.fingerprint import Unhashed
 from imgdb.workers.messages import Answered, Outcome, pack, write_all
@@ -12,11 +13,12 @@ from imgdb.workers.messages import Answered, Outcome, pack, write_all
 _MOST = 64
 _LONGEST = 0.05
 
-Waiting = Outcome | Unhashed | None
+# An outcome, or a picture that is only decoded.
+Waiting: TypeAlias = "Outcome | Unhashed | None"
 
 
 class Outbox:
-    """Outcomes that wait to be sent, in the order of the orders; `finish` hashes what is not.
+    """Outcomes that wait to be sent, in the order of the tasks; `finish` hashes what is decoded.
 
     A write wakes the command up, and a call of numpy costs the same for one tiny picture as for
     many: together they take a fifth of the time.
@@ -31,7 +33,7 @@ class Outbox:
         self._since = time.monotonic()
 
     def put(self, outcome: Waiting) -> None:
-        """Add the outcome of an order, and send if that is due."""
+        """Add the outcome of a task, and send if that is due."""
         self._waiting.append(outcome)
         if len(self._waiting) >= _MOST or time.monotonic() - self._since > _LONGEST:
             self.send()

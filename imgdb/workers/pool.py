@@ -1,9 +1,9 @@
-"""Worker processes that hash files: all of them busy, none of them trusted.
+"""Worker processes that read files: all of them busy, none of them trusted.
 
-A picture may crash, hang or bloat the process that decodes it. So each worker does its orders one
-by one and in order, and keeps a bookmark: whatever ends it, the order at hand is the culprit, and
-those that it has not answered go to the next worker. That is why this is no `concurrent.futures`
-pool, which breaks as a whole and cannot say of which file.
+A picture may crash, hang or bloat the process that decodes it. So each worker does its tasks one
+by one, and keeps a bookmark: whatever ends it, the task at hand is the culprit, and those that it
+has not answered go to the next worker. A pool of `concurrent.futures` would break as a whole, and
+it could not say which file broke it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
-from types import TracebackType
 from typing import Generic, Self
 
 from imgdb.errors import ImgdbError, PictureError
-from imgdb.workers.messages import Settings
-from imgdb.workers.process import Answer, Ordered, WorkerProcess
+from imgdb.workers.process import Answer, WorkerProcess
 from imgdb.workers.read_ahead import read_ahead
+from imgdb.workers.task import AnyTask
+from imgdb.workers.work import Work
 
 # Seconds between two looks at the clock.
 TICK = 0.1
@@ -31,28 +31,28 @@ _PATIENCE = 2
 # Workers that end before they have begun, one after the other: then it is no accident.
 _MOST_VAIN_STARTS = 3
 
-# Seconds for a picture: who is quicker than this waits for no disk.
+# Seconds for a picture: a worker that is quicker than this waits for no disk.
 _SLOW = 0.001
 
 
 class _Fed(Enum):
-    """Why no more orders are handed out: all hands are full, none just now, or none ever again."""
+    """Why no more tasks are handed out: all hands are full, none just now, or none ever again."""
 
     FULL = auto()
     PAUSE = auto()
     END = auto()
 
 
-class Pool(Generic[Ordered]):
-    """`jobs` worker processes; one that takes longer than `timeout` seconds on a file is ended."""
+class Pool(Generic[AnyTask]):
+    """`jobs` worker processes; a process is ended after more than `timeout` seconds on one file."""
 
-    def __init__(self, settings: Settings, *, jobs: int, timeout: float) -> None:
-        self._settings = settings
+    def __init__(self, work: Work, *, jobs: int, timeout: float) -> None:
+        self._work = work
         self._jobs = jobs
         self._timeout = timeout
-        self._workers: list[WorkerProcess[Ordered]] = []
-        self._ended: list[WorkerProcess[Ordered]] = []
-        self._again: deque[Ordered] = deque()
+        self._workers: list[WorkerProcess[AnyTask]] = []
+        self._ended: list[WorkerProcess[AnyTask]] = []
+        self._again: deque[AnyTask] = deque()
         self._vain_starts = 0
         self._selector = selectors.DefaultSelector()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
@@ -60,12 +60,7 @@ class Pool(Generic[Ordered]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.end()
         given_up = time.monotonic() + _PATIENCE
@@ -74,51 +69,51 @@ class Pool(Generic[Ordered]):
         self._selector.close()
         self._stderr.close()
 
-    def run(self, orders: Iterable[Ordered | None]) -> Iterator[list[Answer[Ordered]]]:
-        """Hash the files of `orders`; yield answers as they come, an empty list now and then.
+    def run(self, tasks: Iterable[AnyTask | None]) -> Iterator[list[Answer[AnyTask]]]:
+        """Do `tasks`; yield answers as they come, an empty list now and then.
 
-        `orders` is read only as far ahead as the workers need. None in it means: nothing just now.
+        `tasks` is read only as far ahead as the workers need. None in it means: nothing just now.
         """
-        source = iter(orders)
+        source = iter(tasks)
         more = True
         while True:
             state = self._feed(source if more else iter(()))
             more = more and state is not _Fed.END
-            if not more and not self._again and not any(w.orders for w in self._workers):
+            if not more and not self._again and not any(w.tasks for w in self._workers):
                 return
             yield self._collect(0 if state is _Fed.PAUSE else TICK)
 
-    def _feed(self, source: Iterator[Ordered | None]) -> _Fed:
-        """Hand out orders until every worker has enough, or there are none."""
+    def _feed(self, source: Iterator[AnyTask | None]) -> _Fed:
+        """Hand out tasks until every worker has enough, or there are none."""
         while worker := self._hungriest():
             if self._again:
                 worker.give(self._again.popleft())
                 continue
             try:
-                order = next(source)
+                task = next(source)
             except StopIteration:
                 return _Fed.END
-            if order is None:
+            if task is None:
                 return _Fed.PAUSE
             if worker.pace > _SLOW:
-                read_ahead(order)
-            worker.give(order)
+                read_ahead(task)
+            worker.give(task)
         return _Fed.FULL
 
-    def _hungriest(self) -> WorkerProcess[Ordered] | None:
+    def _hungriest(self) -> WorkerProcess[AnyTask] | None:
         """Return the worker that runs dry first, None if all have enough."""
-        if len(self._workers) < self._jobs and all(w.orders for w in self._workers):
+        if len(self._workers) < self._jobs and all(w.tasks for w in self._workers):
             self._start()
-        worker = min(self._workers, key=lambda w: len(w.orders))
+        worker = min(self._workers, key=lambda w: len(w.tasks))
         return worker if worker.wants_more() else None
 
     def _start(self) -> None:
-        worker: WorkerProcess[Ordered] = WorkerProcess(self._settings, self._stderr)
+        worker: WorkerProcess[AnyTask] = WorkerProcess(self._work, self._stderr)
         self._workers.append(worker)
         self._selector.register(worker.answers, selectors.EVENT_READ, worker)
 
-    def _collect(self, wait: float) -> list[Answer[Ordered]]:
-        answers: list[Answer[Ordered]] = []
+    def _collect(self, wait: float) -> list[Answer[AnyTask]]:
+        answers: list[Answer[AnyTask]] = []
         for worker in self._workers:
             worker.flush()
         for key, _ in self._selector.select(wait):
@@ -131,43 +126,43 @@ class Pool(Generic[Ordered]):
                 answers += self._replace(worker)
         now = time.monotonic()
         for worker in list(self._workers):
-            # What it has answered meanwhile is not read yet: that comes first.
+            # It may have answered meanwhile: that is read first.
             if worker.late(now, self._timeout) and not worker.readable():
                 answers += self._replace(worker, PictureError("timeout", f"{self._timeout:g} s"))
         return answers
 
     def _replace(
-        self, worker: WorkerProcess[Ordered], error: PictureError | None = None
-    ) -> list[Answer[Ordered]]:
-        """Take a dead or late worker out; return the answer for the order that it died of."""
+        self, worker: WorkerProcess[AnyTask], error: PictureError | None = None
+    ) -> list[Answer[AnyTask]]:
+        """Take a dead or late worker out; return the answer for the task that it died of."""
         self._selector.unregister(worker.answers)
         self._workers.remove(worker)
         self._ended = [other for other in self._ended if not other.reap()] + [worker]
-        orders = list(worker.orders)
+        tasks = list(worker.tasks)
         at_hand = worker.at_hand
         worker.end()
         if not worker.ready and error is None:
             self._note_vain_start(worker)
         answers = []
-        if orders and worker.ready:
-            culprit = orders[at_hand]
+        if tasks and worker.ready:
+            culprit = tasks[at_hand]
             culprit.attempts += 1
-            # The first time, perhaps somebody killed the worker, and the picture is innocent.
+            # The first time, somebody may have killed the worker, and the picture is innocent.
             if error is not None or culprit.attempts >= 2:
                 error = error or PictureError("crashed", worker.cause())
                 answers.append(Answer(culprit, error, culprit.member))
                 if culprit.member is None:
-                    del orders[at_hand]
+                    del tasks[at_hand]
                 else:
                     # The rest of the archive is innocent too.
                     culprit.member = None
                     culprit.attempts = 0
                     culprit.done += 1
-        self._again.extendleft(reversed(orders))
+        self._again.extendleft(reversed(tasks))
         return answers
 
-    def _note_vain_start(self, worker: WorkerProcess[Ordered]) -> None:
-        """Give up, unless perhaps somebody has killed the worker, and the next one may live."""
+    def _note_vain_start(self, worker: WorkerProcess[AnyTask]) -> None:
+        """Give up, unless somebody may have killed the worker: then the next one may live."""
         self._vain_starts += 1
         if self._vain_starts == _MOST_VAIN_STARTS or not worker.was_killed():
             raise ImgdbError(

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Generic, Protocol, TypeVar
+from typing import IO, Generic
 
 from imgdb.workers.bookmark import Bookmark
 from imgdb.workers.messages import (
@@ -23,10 +23,11 @@ from imgdb.workers.messages import (
     MemberDone,
     Outcome,
     Ready,
-    Settings,
     Unpacker,
     pack,
 )
+from imgdb.workers.task import AnyTask
+from imgdb.workers.work import Work
 
 # Seconds of work that lie ready with each worker: the command may be busy with the database. A
 # batch of pictures that take less than QUICK seconds is full before it is due, and takes a second
@@ -35,47 +36,27 @@ AHEAD_SECONDS, QUICK_AHEAD_SECONDS, QUICK = 0.5, 2.0, 0.005
 AHEAD_MIN, AHEAD_MAX = 2, 4096
 AHEAD_BYTES = 64 << 20
 
-# Bytes of answers that a worker gets rid of meanwhile; as much as Linux lets anybody have.
+# Bytes of answers that a worker can write before the command reads them; Linux allows no more.
 ANSWERS_SIZE = 1 << 20
 
 
-class Order(Protocol):
-    """A file to hash; `attempts` counts the workers that died of it.
-
-    In an archive, `member` is the one at hand and `done` counts those before it.
-    """
-
-    path: str
-    byte_size: int
-    attempts: int
-    member: str | None
-    done: int
-
-    def message(self) -> object:
-        """Return the order as the worker gets it."""
-        ...
-
-
-Ordered = TypeVar("Ordered", bound=Order)
-
-
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[Ordered]):
-    """What became of an order, or of a member of it; None: the archive was read to its end."""
+class Answer(Generic[AnyTask]):
+    """What became of a task, or of a member of it; None: the archive was read to its end."""
 
-    order: Ordered
+    task: AnyTask
     outcome: Outcome | None
     member: str | None = None
 
 
-class WorkerProcess(Generic[Ordered]):
-    """A process of `workers.worker`; `orders` are those that it has not answered, oldest first.
+class WorkerProcess(Generic[AnyTask]):
+    """A process of `workers.worker`; `tasks` are those that it has not answered, oldest first.
 
-    `pace` is how many seconds a picture takes it of late.
+    `pace` is how many seconds it takes for one of the last pictures.
     """
 
-    def __init__(self, settings: Settings, stderr: IO[bytes]) -> None:
-        self.orders: deque[Ordered] = deque()
+    def __init__(self, work: Work, stderr: IO[bytes]) -> None:
+        self.tasks: deque[AnyTask] = deque()
         self.ready = False
         self.gone = False
         # Started as a program of its own, not forked: it inherits no connection and no lock, and
@@ -102,7 +83,7 @@ class WorkerProcess(Generic[Ordered]):
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self.answers, fcntl.F_SETPIPE_SZ, ANSWERS_SIZE)
         self._unpacker = Unpacker()
-        self._unsent = bytearray(pack(settings))
+        self._unsent = bytearray(pack(work))
         self._bytes = 0
         self._answered = 0
         self._begun = 0
@@ -114,16 +95,16 @@ class WorkerProcess(Generic[Ordered]):
         """Tell whether what it has to do will soon be done."""
         seconds = QUICK_AHEAD_SECONDS if self.pace < QUICK else AHEAD_SECONDS
         ahead = min(max(int(seconds / self.pace), AHEAD_MIN), AHEAD_MAX)
-        count = len(self.orders)
+        count = len(self.tasks)
         return count < AHEAD_MIN or (count < ahead and self._bytes < AHEAD_BYTES)
 
-    def give(self, order: Ordered) -> None:
-        """Add an order; `flush` sends it."""
-        if not self.orders:
+    def give(self, task: AnyTask) -> None:
+        """Add a task; `flush` sends it."""
+        if not self.tasks:
             self._since = time.monotonic()
-        self.orders.append(order)
-        self._bytes += order.byte_size
-        self._unsent += pack(order.message())
+        self.tasks.append(task)
+        self._bytes += task.byte_size
+        self._unsent += pack(task.message())
 
     def flush(self) -> None:
         """Send what the pipe takes; a worker that does not read never holds the command up."""
@@ -138,7 +119,7 @@ class WorkerProcess(Generic[Ordered]):
                 return
             del self._unsent[:sent]
 
-    def receive(self) -> Iterator[Answer[Ordered]]:
+    def receive(self) -> Iterator[Answer[AnyTask]]:
         """Yield the answers that came; sets `gone` where the process has ended."""
         try:
             piece = os.read(self.answers, 1 << 18)
@@ -151,32 +132,32 @@ class WorkerProcess(Generic[Ordered]):
             if isinstance(message, Ready):
                 self.ready = True
             elif isinstance(message, Began):
-                self.orders[0].member = message.member
+                self.tasks[0].member = message.member
             elif isinstance(message, MemberDone):
-                order = self.orders[0]
-                yield Answer(order, message.outcome, order.member)
-                order.member = None
-                order.attempts = 0
-                order.done += 1
+                task = self.tasks[0]
+                yield Answer(task, message.outcome, task.member)
+                task.member = None
+                task.attempts = 0
+                task.done += 1
             elif isinstance(message, Answered):
                 for outcome in message.outcomes:
-                    order = self.orders.popleft()
-                    self._bytes -= order.byte_size
+                    task = self.tasks.popleft()
+                    self._bytes -= task.byte_size
                     # The last few count most, but one big picture among small ones changes little.
                     self.pace += (message.seconds - self.pace) / 4
                     self._answered += 1
-                    yield Answer(order, outcome)
+                    yield Answer(task, outcome)
 
     @property
     def at_hand(self) -> int:
-        """Where in `orders` the worker is; those before that have no answer yet are done."""
-        return min(max(self._bookmark.begun - self._answered - 1, 0), len(self.orders) - 1)
+        """Where in `tasks` the worker is; those before that have no answer yet are done."""
+        return min(max(self._bookmark.begun - self._answered - 1, 0), len(self.tasks) - 1)
 
     def late(self, now: float, timeout: float) -> bool:
-        """Tell whether the order at hand has been in work for more than `timeout` seconds."""
+        """Tell whether the task at hand has been in work for more than `timeout` seconds."""
         if self._begun != self._bookmark.begun:
             self._begun, self._since = self._bookmark.begun, now
-        return self.ready and bool(self.orders) and now - self._since > timeout
+        return self.ready and bool(self.tasks) and now - self._since > timeout
 
     def readable(self) -> bool:
         """Tell whether it has said something that was not received yet."""

@@ -1,8 +1,8 @@
-"""A process that hashes files, or edited copies of them, or makes thumbnails.
+"""A process that does one kind of work with the files that it is given.
 
-Orders come in through stdin, outcomes go out through stdout. It is started by `pool` and shares
-nothing else with the command: no connection, no lock. It ends when the pipe does, so it
-cannot outlive the command, whatever ends that.
+Tasks come in through stdin, outcomes go out through stdout. `process` starts it, and it shares
+nothing else with the command: no connection, no lock. It ends when the pipe does, so it cannot
+outlive the command, whatever ends that.
 """
 
 from __future__ import annotations
@@ -21,12 +21,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from imgdb.errors import PictureError
-from imgdb.hashes.copies import hash_copies
-from imgdb.hashes.fingerprint import Unhashed, hash_together, read_source
-from imgdb.hashes.orientations import turned_source
+from imgdb.hashes.fingerprint import Unhashed, hash_together
 from imgdb.pictures import archives, loader
 from imgdb.pictures.decoding import prepare
-from imgdb.pictures.thumbnail import make_thumbnail
 from imgdb.workers.bookmark import Bookmark
 from imgdb.workers.messages import (
     Began,
@@ -34,65 +31,65 @@ from imgdb.workers.messages import (
     Members,
     Outcome,
     Ready,
-    Settings,
     Unpacker,
     pack,
     write_all,
 )
 from imgdb.workers.outbox import Outbox, Waiting
+from imgdb.workers.work import Work
 
 # What codecs say when they get no memory, which Pillow passes on as an error of the picture.
 _NO_MEMORY = re.compile(r"memory|alloc", re.IGNORECASE)
 
 
-def serve_orders() -> NoReturn:
-    """Carry out orders until the pipe ends."""
+def serve_tasks() -> NoReturn:
+    """Carry out tasks until the pipe ends."""
     # Ctrl-C is for the command, which decides what is still to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.dup(sys.stdout.fileno())
     bookmark = Bookmark(int(sys.argv[1]))
-    orders: queue.SimpleQueue[object] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(sys.stdin.fileno(), orders), daemon=True).start()
-    settings = orders.get()
-    assert isinstance(settings, Settings)
+    tasks: queue.SimpleQueue[object] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(sys.stdin.fileno(), tasks), daemon=True).start()
+    work = tasks.get()
+    assert isinstance(work, Work)
     prepare()
     _silence()
-    _limit_memory(settings.memory)
+    _limit_memory(work.memory)
     with contextlib.suppress(BrokenPipeError):
         write_all(answers, pack(Ready()))
         outbox = Outbox(answers, _hashed)
         while True:
             try:
-                order = orders.get_nowait()
+                task = tasks.get_nowait()
             except queue.Empty:
                 outbox.send()
-                order = orders.get()
+                task = tasks.get()
                 outbox.start_clock()
             bookmark.turn()
-            if isinstance(order, Members):
+            if isinstance(task, Members):
                 outbox.send()  # those before it: from here on the members answer for themselves
-            outbox.put(_outcome(order, settings, answers))
+            outbox.put(_outcome(task, work, answers))
     os._exit(0)
 
 
-def _receive(fd: int, orders: queue.SimpleQueue[object]) -> None:
-    """Take orders in at any time, so that the command never waits for us to do so."""
+def _receive(fd: int, tasks: queue.SimpleQueue[object]) -> None:
+    """Take tasks in at any time, so that the command never waits for us to do so."""
     unpacker = Unpacker()
     while piece := os.read(fd, 1 << 16):
         for message in unpacker.feed(piece):
-            orders.put(message)
-    # Nobody is there to be answered: not even the picture at hand is worth ending.
+            tasks.put(message)
+    # Nobody waits for answers any more, so even the picture at hand is not finished.
     os._exit(0)
 
 
-def _outcome(order: object, settings: Settings, answers: int) -> Waiting:
+def _outcome(task: object, work: Work, answers: int) -> Waiting:
     with _made_outcome() as failed:
-        if isinstance(order, Members):
-            _read_archive(order, settings, answers)
+        if isinstance(task, Members):
+            _read_archive(task, work, answers)
             return None
-        assert isinstance(order, str)
-        with loader.open_source(order) as source:
-            return _read(source, settings)
+        assert isinstance(task, str)
+        with loader.open_source(task) as source:
+            return work.do(source)
     return failed[0]
 
 
@@ -113,42 +110,24 @@ def _hashed_alone(one: Unhashed) -> Outcome:
     return failed[0]
 
 
-def _read(source: loader.Source, settings: Settings) -> Outcome | Unhashed:
-    if settings.thumbnail_side is not None:
-        return make_thumbnail(source, side=settings.thumbnail_side, max_pixels=settings.max_pixels)
-    if settings.turned:
-        return turned_source(source, settings.algorithms[0], max_pixels=settings.max_pixels)
-    if settings.edits:
-        return hash_copies(
-            source, settings.edits, settings.algorithms, max_pixels=settings.max_pixels
-        )
-    return read_source(
-        source,
-        decode=settings.decode,
-        algorithms=settings.algorithms,
-        max_pixels=settings.max_pixels,
-        regions=settings.regions,
-    )
-
-
-def _read_archive(order: Members, settings: Settings, answers: int) -> None:
-    entries = archives.entries(order.path, order.part, order.parts)
-    if order.only is not None:
-        entries = (entry for entry in entries if archives.inner_text(entry.name) in order.only)
-    for entry in itertools.islice(entries, order.done, None):
+def _read_archive(task: Members, work: Work, answers: int) -> None:
+    entries = archives.entries(task.path, task.part, task.parts)
+    if task.only is not None:
+        entries = (entry for entry in entries if archives.inner_text(entry.name) in task.only)
+    for entry in itertools.islice(entries, task.done, None):
         write_all(answers, pack(Began(entry.name)))
-        write_all(answers, pack(MemberDone(_member_outcome(entry, settings))))
+        write_all(answers, pack(MemberDone(_member_outcome(entry, work))))
 
 
-def _member_outcome(entry: archives.ArchiveMember, settings: Settings) -> Outcome:
+def _member_outcome(entry: archives.ArchiveMember, work: Work) -> Outcome:
     with (
         _made_outcome() as failed,
         entry.open() as file,
         loader.open_stream(
-            file, byte_size=entry.byte_size, modified_at=entry.modified_at, name=entry.name
+            file, byte_size=entry.byte_size, modified_at=entry.modified_at
         ) as source,
     ):
-        found = _read(source, settings)
+        found = work.do(source)
         return hash_together([found])[0] if isinstance(found, Unhashed) else found
     return failed[0]
 
@@ -187,9 +166,9 @@ def _limit_memory(limit: int) -> None:
     try:
         pages, resident = map(int, Path("/proc/self/statm").read_text().split()[:2])
     except OSError:
-        # Only Linux keeps to the limit.
+        # Only Linux enforces the limit.
         return
-    # Addresses are reserved by the hundred megabytes without ever being used.
+    # Libraries reserve hundreds of megabytes of addresses that they never use.
     unused = (pages - resident) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = limit + unused
@@ -199,4 +178,4 @@ def _limit_memory(limit: int) -> None:
 
 
 if __name__ == "__main__":
-    serve_orders()
+    serve_tasks()

@@ -1,4 +1,4 @@
-"""Everything that the first release has."""
+"""Everything that imgdb had before its revisions were squashed into this one."""
 
 from alembic import op
 

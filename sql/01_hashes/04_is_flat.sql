@@ -11,10 +11,12 @@ RETURN CASE
             AND coalesce(difference, 0) = 0
             AND coalesce(wavelet, 0) = 0
     ELSE
-        imgdb.distance(perceptual & 9223372036854775807, 0) <= 4
-        AND imgdb.distance(coalesce(average, 0), 0) <= 4
-        AND imgdb.distance(coalesce(difference, 0), 0) <= 4
-        AND imgdb.distance(coalesce(wavelet, 0), 0) <= 4
+        greatest(
+            imgdb.distance(perceptual & 9223372036854775807, 0),
+            imgdb.distance(average, 0),
+            imgdb.distance(difference, 0),
+            imgdb.distance(wavelet, 0)
+        ) <= 4
 END;
 
 COMMENT ON FUNCTION imgdb._is_flat(bigint, bigint, bigint, bigint) IS

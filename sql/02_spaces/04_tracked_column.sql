@@ -14,5 +14,5 @@ COMMENT ON TABLE imgdb.tracked_column IS
 COMMENT ON COLUMN imgdb.tracked_column.table_id IS
 'The table; compact forgets it if it is dropped.';
 COMMENT ON COLUMN imgdb.tracked_column.column_name IS 'Its bigint column of hashes.';
-COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are filed in.';
+COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are indexed in.';
 COMMENT ON INDEX imgdb.tracked_column_space_id_idx IS 'The columns of a space, for compact.';

@@ -6,20 +6,20 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN format(
     'SELECT array_agg(numbered.hash ORDER BY numbered.hash) '
     'FROM (SELECT fresh.hash, (row_number() OVER (ORDER BY fresh.hash) - 1) / 1000000 AS part '
-    'FROM (SELECT DISTINCT ON (source.hash) source.hash, source.filed '
-    'FROM (%s) AS source (hash, filed) WHERE source.hash IS NOT NULL '
-    'ORDER BY source.hash, source.filed DESC) AS fresh '
-    'WHERE NOT fresh.filed) AS numbered '
+    'FROM (SELECT DISTINCT ON (source.hash) source.hash, source.indexed '
+    'FROM (%s) AS source (hash, indexed) WHERE source.hash IS NOT NULL '
+    'ORDER BY source.hash, source.indexed DESC) AS fresh '
+    'WHERE NOT fresh.indexed) AS numbered '
     'GROUP BY numbered.part',
     source_query
 );
 
 COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
-'SQL that gives the distinct hashes of (hash, filed) rows as arrays, less those that are filed.';
+'SQL that gives the distinct hashes of (hash, indexed) rows as arrays, less the indexed ones.';
 
--- Runs for whoever writes to the tracked table, hence SECURITY DEFINER: writers need no rights on
--- the buckets. The transition table is read into an array first and the buckets are written from
--- the array: one statement that does both cannot run on a distributed PostgreSQL.
+-- SECURITY DEFINER, because it runs for every writer of the tracked table, and writers need no
+-- rights on the buckets. The transition table is read into an array first and the buckets are
+-- written from the array: one statement that does both cannot run on a distributed PostgreSQL.
 -- The band masks are an argument of the trigger, because a trigger is always seen as it is now: a
 -- REPEATABLE READ writer would look up masks that were changed since, or a space not yet made.
 CREATE FUNCTION imgdb._append_hashes()
@@ -51,14 +51,14 @@ BEGIN
         v_source := v_source || format(' UNION ALL SELECT %I, true FROM old_rows', v_column);
     END IF;
     FOR v_hashes IN EXECUTE imgdb._hash_parts_query(v_source) LOOP
-        PERFORM imgdb._file_hashes(v_space_id, v_masks, v_hashes);
+        PERFORM imgdb._index_hashes(v_space_id, v_masks, v_hashes);
     END LOOP;
     RETURN NULL;
 END
 $$;
 
--- Whoever may run this in a trigger of his own may file hashes in any space.
+-- A role that may run this in a trigger of its own may index hashes in any space.
 REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
 
 COMMENT ON FUNCTION imgdb._append_hashes() IS
-'Trigger (space_id, column, masks): files the hashes that a statement brought into the column.';
+'Trigger (space_id, column, masks): indexes the hashes that a statement brought into the column.';

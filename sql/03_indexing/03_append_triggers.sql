@@ -93,9 +93,9 @@ $$;
 COMMENT ON FUNCTION imgdb._put_append_triggers(regclass, name, smallint) IS
 'Puts the append triggers on a column, or makes them anew.';
 
--- Run after the triggers are there: each statement of a READ COMMITTED transaction sees what the
--- writers had committed whom the triggers waited for, so no row is missed; an older snapshot would.
--- Row security would hide rows, hence an error where it applies.
+-- Run after the triggers are there: each statement of a READ COMMITTED transaction sees what
+-- the writers committed for which the triggers waited. An older snapshot would miss rows. Row
+-- security would hide rows, so it is an error where it applies.
 CREATE FUNCTION imgdb._backfill(relation regclass, hash_column name, for_space_id smallint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -114,10 +114,10 @@ BEGIN
     FOR v_hashes IN EXECUTE
         imgdb._hash_parts_query(format('SELECT %I, false FROM %s', hash_column, relation))
     LOOP
-        PERFORM imgdb._file_hashes(for_space_id, v_masks, v_hashes);
+        PERFORM imgdb._index_hashes(for_space_id, v_masks, v_hashes);
     END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._backfill(regclass, name, smallint) IS
-'Files the hashes that a column holds.';
+'Indexes the hashes that a column holds.';

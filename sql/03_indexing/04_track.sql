@@ -35,7 +35,7 @@ BEGIN
     ELSE
         PERFORM imgdb._prepare_probes(v_space_id);
     END IF;
-    -- Masks that somebody is changing are waited for, and cannot change until this column is filed.
+    -- Masks that somebody is changing are waited for, and cannot change until this column is indexed.
     PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR SHARE;
     INSERT INTO imgdb.tracked_column (table_id, column_name, space_id)
     VALUES (relation, hash_column, v_space_id)
@@ -51,5 +51,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.track(regclass, name, text) IS
-'Files the hashes of a bigint column, those there now and all that come, into a space, which is '
+'Indexes the hashes of a bigint column, those there now and all that come, in a space, which is '
 'made if there is none of that name. Writers to the table wait until the transaction ends.';

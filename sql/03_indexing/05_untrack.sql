@@ -21,7 +21,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.untrack(regclass, name) IS
-'Stops filing the hashes of a column. Those that no other column holds go with the next compact.';
+'Stops indexing the hashes of a column. Those that no other column holds go with the next compact.';
 
 CREATE FUNCTION imgdb._forget_dropped()
 RETURNS void

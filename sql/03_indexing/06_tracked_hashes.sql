@@ -60,7 +60,7 @@ $$;
 COMMENT ON FUNCTION imgdb._tracked_hashes(smallint) IS
 'All hashes that the tracked columns of a space hold, each once per column; NULL if none.';
 
-CREATE FUNCTION imgdb._filed_hashes(of_space_id smallint, of_band integer)
+CREATE FUNCTION imgdb._indexed_hashes(of_space_id smallint, of_band integer)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
 AS $$
@@ -83,7 +83,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._filed_hashes(smallint, integer) IS
+COMMENT ON FUNCTION imgdb._indexed_hashes(smallint, integer) IS
 'The distinct hashes in the buckets of one band, sorted; NULL if none. Every band holds them all.';
 
 CREATE FUNCTION imgdb._held(of_space_id smallint, doubtful_hashes bigint[])
@@ -110,7 +110,7 @@ $$;
 COMMENT ON FUNCTION imgdb._held(smallint, bigint[]) IS
 'Those of the hashes that a tracked column of the space holds.';
 
--- EXCEPT in its sorted form: the hashed one collides (40_file_hashes.sql).
+-- EXCEPT in its sorted form: the hashed one collides (imgdb._append_buckets says why).
 CREATE FUNCTION imgdb._difference(hashes_a bigint[], hashes_b bigint[])
 RETURNS bigint[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -1,6 +1,6 @@
 -- All matches stand in the buckets of the probes, because one band at least is within its
--- threshold (21_probe.sql). plpgsql keeps the plans, and ROWS 10 lets a join with the caller's
--- table use the index of its hash column. unnest in the select list beats unnest in FROM.
+-- threshold (imgdb._prepare_probes). plpgsql keeps the plans, and ROWS 10 lets a join with the
+-- caller's table use the index of its hash column. unnest in the select list beats unnest in FROM.
 CREATE FUNCTION imgdb.within(space_name text, query_hash bigint, max_distance integer)
 RETURNS TABLE (hash bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 1000

@@ -1,7 +1,7 @@
 -- Few probes are looked up in the index. Many are in a good part of the buckets, and it costs less
 -- to read all of them. Either way the probes of a part lie sorted in an array, in which
 -- width_bucket finds those of a bucket's prefix by halving: no join on prefixes, which PostgreSQL
--- might do by hashing, where prefixes collide (40_file_hashes.sql).
+-- might do by hashing, where prefixes collide (imgdb._append_buckets says why).
 CREATE FUNCTION imgdb.within_any(
     space_name text,
     query_hashes bigint[],

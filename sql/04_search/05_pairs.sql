@@ -114,7 +114,7 @@ DECLARE
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
     RETURN QUERY
-    SELECT * FROM imgdb._pairs_among(imgdb._filed_hashes(v_space_id, 0), max_distance);
+    SELECT * FROM imgdb._pairs_among(imgdb._indexed_hashes(v_space_id, 0), max_distance);
 END
 $$;
 

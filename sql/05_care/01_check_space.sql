@@ -21,12 +21,14 @@ BEGIN
             drawn.hash,
             (
                 SELECT coalesce(bit_or(1::bigint << floor(random() * 64)::integer), 0)
-                FROM generate_series(1, floor(random() * (max_distance + 1))::integer)
-                -- A bit set is drawn for each hash, not one for all.
-                WHERE drawn.hash IS NOT NULL
+                -- Not random() itself: it would be drawn once, for all hashes.
+                FROM generate_series(1, drawn.turns)
             ) AS turned
         FROM (
-            SELECT s.hash FROM imgdb.scan(space_name, 0, 64) AS s ORDER BY random() LIMIT sample_count
+            SELECT s.hash, floor(random() * (max_distance + 1))::integer AS turns
+            FROM imgdb.scan(space_name, 0, 64) AS s
+            ORDER BY random()
+            LIMIT sample_count
         ) AS drawn
     ) AS chosen;
     RETURN QUERY
@@ -74,7 +76,7 @@ BEGIN
         RETURN QUERY
         SELECT missing.hash, v_band
         FROM unnest(
-            imgdb._difference(v_tracked, imgdb._filed_hashes(v_space_id, v_band))
+            imgdb._difference(v_tracked, imgdb._indexed_hashes(v_space_id, v_band))
         ) AS missing (hash);
     END LOOP;
 END

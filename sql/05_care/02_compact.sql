@@ -41,7 +41,7 @@ COMMENT ON FUNCTION imgdb._compact_prefixes(smallint, bigint[], bigint[]) IS
 
 -- Each batch of prefixes is one transaction: what is done stays done if the procedure is killed,
 -- and the next run does the rest. One compactor at a time works on a space, batch by batch.
-CREATE PROCEDURE imgdb.compact(space_name text)
+CREATE PROCEDURE imgdb.compact(space_name text, batch_size integer DEFAULT 10000)
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -97,7 +97,7 @@ BEGIN
             ) AS b
             GROUP BY b.prefix
             ORDER BY b.prefix
-            LIMIT 10000
+            LIMIT greatest(batch_size, 1)
         ) AS bucket;
         EXIT WHEN v_last IS NULL;
         SELECT array_agg(stale.prefix), array_agg(DISTINCT stale.hash)
@@ -115,6 +115,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON PROCEDURE imgdb.compact (text) IS
+COMMENT ON PROCEDURE imgdb.compact (text, integer) IS
 'Merges the bucket rows of each prefix of a space, drops doubles and hashes that no tracked column '
-'holds any more. Commits in batches: CALL it outside a transaction. VACUUM gives the space back.';
+'holds any more. Commits after every batch_size prefixes: CALL it outside a transaction. VACUUM '
+'gives the space back.';

@@ -1,5 +1,6 @@
--- Writers wait: their tables are locked before the buckets are emptied, so that all that was filed
--- under old masks is there to be deleted. Held off likewise: a track into the space, and compact.
+-- Writers wait: their tables are locked before the buckets are emptied, so that all hashes that
+-- were indexed by old masks are there to be deleted. A track into the space waits, and so does
+-- compact.
 CREATE FUNCTION imgdb.rebuild(space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE

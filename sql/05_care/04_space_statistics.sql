@@ -10,7 +10,7 @@ BEGIN
         coalesce(sum(ceil(bucket.hash_count / 200.0)), 0)::bigint,
         count(*)
     FROM (
-        -- The ordered aggregate makes PostgreSQL sort (40_file_hashes.sql).
+        -- The ordered aggregate makes PostgreSQL sort (imgdb._append_buckets says why).
         SELECT count(*) AS row_count, sum(cardinality(b.hashes) ORDER BY b.prefix) AS hash_count
         FROM imgdb.prefix_bucket AS b
         WHERE b.space_id = of_space_id
@@ -59,7 +59,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT
-        coalesce(cardinality(imgdb._filed_hashes(v_space_id, 0)), 0)::bigint,
+        coalesce(cardinality(imgdb._indexed_hashes(v_space_id, 0)), 0)::bigint,
         filled.row_count,
         filled.bucket_count,
         coalesce(filled.row_count / nullif(filled.needed_count, 0)::double precision, 1),

@@ -13,7 +13,7 @@ COMMENT ON COLUMN imgdb.collection.name IS 'What people and functions call it by
 
 CREATE FUNCTION imgdb._collection_id(collection_name text)
 RETURNS integer
-LANGUAGE plpgsql STABLE
+LANGUAGE plpgsql STABLE STRICT
 AS $$
 DECLARE
     v_collection_id integer := (
@@ -30,4 +30,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._collection_id(text) IS
-'The identity of a collection; error IM011 if there is none of that name.';
+'The identity of a collection; error IM011 if there is none of that name. NULL, which stands for '
+'all collections, stays NULL.';

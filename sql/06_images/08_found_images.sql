@@ -3,9 +3,9 @@
 -- space, so the statement is made for the column. An image that is near several query hashes counts
 -- for the nearest, then for the first of them.
 --
--- Who asks with the hash of images in the database means these, or as files of the same bytes: what
--- was marked as different from all of them is no answer. (What has the very same hash cannot be
--- told apart here, and is.)
+-- A caller who gives the hash of images in the database asks for what is like these (and like files
+-- of the same bytes). What was marked as different from all of them is no answer. (Images of the
+-- very same hash cannot be told apart here, and count as these.)
 CREATE FUNCTION imgdb._found_images(
     space_name text,
     query_hashes bigint[],
@@ -30,7 +30,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_column name := imgdb._image_column(space_name);
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
     v_asked_for bigint[];
     v_different bigint[];
     v_near text :=
@@ -43,9 +43,6 @@ BEGIN
         RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
             ERRCODE = 'IM012',
             HINT = 'Leave it out for all matches.';
-    END IF;
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
     END IF;
     IF EXISTS (SELECT FROM imgdb.not_duplicate) THEN
         EXECUTE format(

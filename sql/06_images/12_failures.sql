@@ -4,11 +4,8 @@ LANGUAGE plpgsql STABLE ROWS 100
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
 BEGIN
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
-    END IF;
     RETURN QUERY
     SELECT f.path, f.reason, f.detail, c.name, f.failed_at
     FROM imgdb.ingest_failure AS f

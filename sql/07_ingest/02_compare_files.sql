@@ -1,5 +1,5 @@
--- Planned anew for each call: a plan made while the tables were empty would read all of them for
--- ever after.
+-- Planned anew for each call: a plan made while the tables were empty would always read all of
+-- them.
 CREATE FUNCTION imgdb._compare_files(
     for_collection_id integer,
     paths text[],

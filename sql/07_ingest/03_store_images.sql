@@ -94,5 +94,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
-'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
+'Stores the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
 'the same are written again only if rewrite says so.';

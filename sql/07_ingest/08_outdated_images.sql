@@ -52,9 +52,7 @@ LANGUAGE plpgsql STABLE ROWS 10
 AS $$
 #variable_conflict use_column
 BEGIN
-    IF collection_name IS NOT NULL THEN
-        PERFORM imgdb._collection_id(collection_name);
-    END IF;
+    PERFORM imgdb._collection_id(collection_name);
     RETURN QUERY
     SELECT c.name, outdated.images
     FROM imgdb.collection AS c

@@ -13,9 +13,9 @@ $$;
 COMMENT ON FUNCTION imgdb._forget_marks() IS
 'Forgets what was said of an image that is another picture now.';
 
--- Who said that two pictures are different has seen these pictures. Other bytes with the same four
--- hashes are the same picture (its tags were edited), and other hashes of the same bytes, too (it
--- was hashed by other rules). Of imported rows only the hashes are known.
+-- A person who said that two pictures are different has seen these two. Other bytes with the same
+-- four hashes are the same picture (its tags were edited), and other hashes of the same bytes, too
+-- (it was hashed by other rules). Only the hashes of imported rows are known.
 CREATE TRIGGER image_forget_marks
 AFTER UPDATE ON imgdb.image
 FOR EACH ROW
@@ -34,7 +34,7 @@ SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM imgdb._collection_id(collection_name) WHERE collection_name IS NOT NULL;
+    PERFORM imgdb._collection_id(collection_name);
     RETURN QUERY
     SELECT i.path, i.image_id, c.name, i.sha256 IS NOT NULL
     FROM imgdb.collection AS c
@@ -99,7 +99,7 @@ LANGUAGE plpgsql STABLE ROWS 100
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM imgdb._collection_id(collection_name) WHERE collection_name IS NOT NULL;
+    PERFORM imgdb._collection_id(collection_name);
     RETURN QUERY
     SELECT a.path, ca.name, b.path, cb.name, d.marked_at
     FROM imgdb.not_duplicate AS d

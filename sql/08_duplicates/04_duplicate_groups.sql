@@ -9,16 +9,13 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_column name := imgdb._image_column(space_name);
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
     v_images bigint[];
     v_hashes bigint[];
     v_different_a bigint[];
     v_different_b bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
-    END IF;
     SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
     INTO v_different_a, v_different_b
     FROM imgdb.not_duplicate AS d;

@@ -48,14 +48,11 @@ LANGUAGE plpgsql STABLE ROWS 100000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_against_id integer;
+    v_against_id integer := imgdb._collection_id(against_name);
     v_collection_ids integer[];
     v_folder text := 'NULL::integer';
     v_once text := '';
 BEGIN
-    IF against_name IS NOT NULL THEN
-        v_against_id := imgdb._collection_id(against_name);
-    END IF;
     IF collection_name IS NOT NULL THEN
         v_collection_ids := array_remove(
             ARRAY[imgdb._collection_id(collection_name), v_against_id], NULL
@@ -97,7 +94,7 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
 'the bytes are), and their side and folder where these matter.';
 
 -- Files of the same bytes whose hashes do not say so: flat ones, or hashed by other rules. Each is
--- paired with one file of the first three folders (82_connected_images.sql), marked ones with all.
+-- paired with one file of the first three folders (imgdb._connected_images), marked ones with all.
 CREATE FUNCTION imgdb._same_bytes_pairs(
     of_images bigint[],
     of_hashes bigint[],

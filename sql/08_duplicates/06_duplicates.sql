@@ -1,4 +1,4 @@
--- Of a giant chain every pair would have to be measured; nobody looks through such a group.
+-- A giant chain has too many pairs to measure, and nobody looks through such a group.
 CREATE FUNCTION imgdb._diameter(of_hashes bigint[])
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -25,9 +25,9 @@ COMMENT ON FUNCTION imgdb._turnable(text, text, text, bigint, bigint) IS
 'The images among which turned duplicates are looked for, with their hashes as they are; to_turn '
 'are those whose files must be hashed in other orientations: all, or all but the reference.';
 
--- Sorted and merged, never hashed (40_file_hashes.sql). Where only the hash counts, images of one
--- hash are connected anyway, so that of a flood the first 20 stand for all; but what is marked as
--- different from another, or is told apart by side or folder, stands for itself.
+-- Sorted and merged, never hashed (imgdb._append_buckets says why). Where only the hash counts,
+-- images of one hash are connected anyway, so the first 20 of a flood stand for all; but what is
+-- marked as different from another, or is told apart by side or folder, stands for itself.
 CREATE FUNCTION imgdb._turned_pairs(
     space_name text,
     max_distance integer,

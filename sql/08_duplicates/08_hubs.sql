@@ -1,5 +1,4 @@
--- Sorted and merged, never hashed: PostgreSQL's hash of perceptual hashes collides
--- (40_file_hashes.sql), and with a million of them that takes minutes instead of seconds.
+-- Sorted and merged, never hashed (imgdb._append_buckets says why).
 CREATE FUNCTION imgdb._hubs(
     space_name text,
     max_distance integer,
@@ -16,7 +15,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_column name := imgdb._image_column(space_name);
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
     -- One entry per distinct hash, in step: how many images have it.
     v_hashes bigint[];
     v_images bigint[];
@@ -26,9 +25,6 @@ DECLARE
     v_hub_matches bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
-    END IF;
     EXECUTE format(
         'SELECT array_agg(h.hash ORDER BY h.hash), array_agg(h.images ORDER BY h.hash) FROM ('
         'SELECT i.%1$I AS hash, count(*) AS images FROM imgdb.image AS i '

@@ -46,7 +46,7 @@ DECLARE
         max_distance,
         (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = 'region')
     );
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
     v_different bigint[] := imgdb._different_from(
         ARRAY(SELECT i.image_id FROM imgdb.image AS i WHERE i.sha256 = query_sha256)
     );
@@ -59,9 +59,6 @@ DECLARE
 BEGIN
     IF min_votes < 1 OR match_limit < 1 THEN
         RAISE EXCEPTION 'min_votes and match_limit are 1 or more' USING ERRCODE = 'IM012';
-    END IF;
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
     END IF;
     RETURN QUERY
     WITH asked AS MATERIALIZED (

@@ -16,11 +16,8 @@ LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
 BEGIN
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
-    END IF;
     RETURN QUERY
     SELECT i.image_id, i.path, i.sha256, i.ahash, i.dhash, i.phash, i.whash
     FROM (
@@ -55,11 +52,8 @@ LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
 BEGIN
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
-    END IF;
     RETURN QUERY
     SELECT
         count(*),

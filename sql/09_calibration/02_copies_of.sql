@@ -9,13 +9,10 @@ LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
     v_column name;
     v_not_before text := '';
 BEGIN
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
-    END IF;
     RETURN QUERY
     SELECT o.image_id, i.image_id
     FROM imgdb.image AS o

@@ -17,13 +17,10 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_column name := imgdb._image_column(space_name);
-    v_collection_id integer;
+    v_collection_id integer := imgdb._collection_id(collection_name);
     v_found text;
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
-    IF collection_name IS NOT NULL THEN
-        v_collection_id := imgdb._collection_id(collection_name);
-    END IF;
     IF draw_size IS NULL THEN
         v_found := $found$
             SELECT c.original_id, i.image_id, f.distance

@@ -1,4 +1,4 @@
--- Of a table that was never analyzed the planner takes it that each hash stands in every 200th row,
+-- The planner assumes that in a table that was never analyzed each hash stands in every 200th row,
 -- and would rather read the whole table than join it by index. So it is told, until the first real
 -- ANALYZE, what a table of one row tells: that hashes differ.
 INSERT INTO imgdb.collection (collection_id, name) VALUES (0, 'imgdb');

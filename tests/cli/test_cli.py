@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from servers import embedded_only
 
 from imgdb import __version__, schema
 
@@ -98,11 +97,34 @@ def test_version(cli):
     assert cli("--version").stdout == f"imgdb {__version__}\n"
 
 
+def test_the_package_is_the_command():
+    def run(*arguments):
+        command = [sys.executable, "-m", "imgdb", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    version = run("--version")
+    assert (version.returncode, version.stdout) == (0, f"imgdb {__version__}\n")
+    assert run("query", "--help").stdout.startswith("Usage: imgdb query ")
+    assert run("query", "--nosuch").stderr == (
+        "imgdb: No such option: --nosuch; see `imgdb query --help`\n"
+    )
+
+
+HELP = """
+import sys
+from typer.main import get_command
+from imgdb.cli.app import app
+
+for name in ("", *get_command(app).commands):
+    app([*filter(None, [name]), "--help"], standalone_mode=False)
+"""
+
+
 def test_help_imports_nothing_heavy():
     heavy = {"psycopg", "PIL", "numpy", "scipy", "alembic", "sqlalchemy", "rich", "imagehash"}
-    code = f"import sys, imgdb.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    code = f"{HELP}\nprint(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_reader_that_has_enough_hears_no_complaint():
@@ -146,7 +168,6 @@ def test_output_that_cannot_be_written_is_an_error():
     assert (done.returncode, done.stderr) == (1, b"imgdb: No space left on device\n")
 
 
-@embedded_only
 @pytest.mark.parametrize(
     "sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sent: sent.name
 )
@@ -187,7 +208,6 @@ def store_a_hash(database):
         conn.execute("INSERT INTO public.product VALUES (1)")
 
 
-@embedded_only
 def test_data_is_dropped_only_when_told(cli, database):
     store_a_hash(database)
     result = cli("db", "downgrade", "base", dsn=database)
@@ -201,7 +221,6 @@ def test_data_is_dropped_only_when_told(cli, database):
         assert conn.execute("SELECT count(*) FROM public.product").fetchone() == (2,)
 
 
-@embedded_only
 @pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
 def test_on_a_terminal_it_asks(database, answer, code):
     store_a_hash(database)
@@ -221,7 +240,6 @@ def test_on_a_terminal_it_asks(database, answer, code):
     assert "drops data" in stderr
 
 
-@embedded_only
 def test_a_users_own_object_stops_the_downgrade(cli, database):
     with psycopg.connect(database) as conn:
         conn.execute("CREATE VIEW public.mine AS SELECT imgdb.distance(1, 2)")

@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from library import add, scene, shelf
-from servers import embedded_only
 
 from imgdb.cli.duplicates import Keep, Tier
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
@@ -70,7 +69,6 @@ def groups(dsn, **choice):
     return [{Path(member.path).name: member for member in group.members} for group in found]
 
 
-@embedded_only
 def test_flat_files_of_the_same_bytes_are_duplicates(filled, folder):
     (folder / "blank-copy.png").write_bytes((folder / "blank.png").read_bytes())
     add(filled, folder / "blank-copy.png")
@@ -107,7 +105,6 @@ def test_matches_within_a_folder_are_ignored(cli, filled, folder):
     assert names(group) == {"hill.png", "hill.jpg"}
 
 
-@embedded_only
 @pytest.mark.parametrize("size", ["320x240", "1K"])
 def test_small_ones_are_left_out(cli, filled, size):
     with psycopg.connect(filled) as conn:
@@ -130,7 +127,6 @@ def test_a_folder_is_kept(cli, filled, folder):
     assert group["members"][0]["path"] == str(inner / "lake.jpg")
 
 
-@embedded_only
 def test_csv_reads_back(cli, filled):
     text = cli("duplicates", "--format", "csv", dsn=filled).stdout
     read = list(csv.DictReader(io.StringIO(text, newline="")))
@@ -138,7 +134,6 @@ def test_csv_reads_back(cli, filled):
     assert len({row["group_id"] for row in read}) == 1
 
 
-@embedded_only
 def test_a_table_fits_the_screen(cli, filled):
     result = cli("duplicates", "--format", "table", dsn=filled, env={"COLUMNS": "80"})
     head, columns, *lines = result.stdout.splitlines()
@@ -150,13 +145,11 @@ def test_a_table_fits_the_screen(cli, filled):
     assert result.stderr.startswith("imgdb: 1 group, 4 images, ")
 
 
-@embedded_only
 def test_nothing_found_says_so(cli, database):
     result = cli("duplicates", dsn=database)
     assert (result.code, result.stdout, result.stderr) == (0, "[]\n", "imgdb: no duplicates\n")
 
 
-@embedded_only
 @pytest.mark.parametrize(
     "args",
     [
@@ -172,7 +165,6 @@ def test_wrong_usage(cli, filled, args):
     assert len(result.stderr.splitlines()) == 1
 
 
-@embedded_only
 def test_it_never_writes(cli, filled):
     with psycopg.connect(filled) as conn:
         conn.execute("CREATE SEQUENCE public.written")

@@ -1,4 +1,4 @@
-"""`ingest --regions` and `query --regions`: crops and collages of the example pictures."""
+"""`ingest --regions` and `imgdb parts`: crops and collages of the example pictures."""
 
 import csv
 import io
@@ -11,15 +11,12 @@ import psycopg
 import pytest
 from library import blank
 from PIL import Image
-from servers import embedded_only
 
-from imgdb.cli.options import HashName
-from imgdb.cli.query import query
 from imgdb.errors import UsageError
 from imgdb.hashes.regions import RECIPE
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import ingest
-from imgdb.search.parts import RegionMatch, region_query, sharing_parts
+from imgdb.search.parts import MIN_VOTES, RegionMatch, region_query, sharing_parts
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 NAMES = ("bauhaus", "city-night", "sunflower")
@@ -105,7 +102,6 @@ def test_crops_and_collages_are_found_from_both_sides(db, run, folder, tmp_path)
     assert query_box(found["crop"]) == pytest.approx((100, 60, 420, 340), abs=20)
 
 
-@embedded_only
 def test_regions_are_made_once_and_follow_their_file(cli, database, db, run, folder):
     assert run(folder) == (5, 0, 0, 0)
     assert sum(regions_of(db).values()) == 0
@@ -132,7 +128,6 @@ def test_regions_are_made_once_and_follow_their_file(cli, database, db, run, fol
     assert regions_of(db)["sunflower.jpg"] == 0
 
 
-@embedded_only
 def test_an_archive_is_read_again_for_regions(db, run, folder, tmp_path):
     archive = tmp_path / "pictures.zip"
     with zipfile.ZipFile(archive, "w") as made:
@@ -144,10 +139,9 @@ def test_an_archive_is_read_again_for_regions(db, run, folder, tmp_path):
     assert run(archive, archives=True, regions=True) == (0, 0, 5, 0)
 
 
-@embedded_only
 def test_what_the_command_prints(cli, database, folder):
     def show(*files, form="json"):
-        args = ("query", *files, "--regions", "--format", form)
+        args = ("parts", *files, "--format", form)
         return cli(*args, dsn=database, cwd=folder, env={"COLUMNS": "120"})
 
     assert cli("ingest", folder, "-j", "1", dsn=database).code == 0
@@ -176,13 +170,12 @@ def test_what_the_command_prints(cli, database, folder):
         assert said in several.stderr
 
 
-@embedded_only
 def test_a_page_and_the_same_rows(cli, database, folder, tmp_path):
     """The page says of each match what the rows say; --show draws nothing into a pipe."""
     with Image.open(folder / "sunflower.jpg") as image:
         image.crop((100, 60, 520, 400)).save(tmp_path / "crop.jpg", quality=75)
     assert cli("ingest", folder, "--regions", "-j", "1", dsn=database).code == 0
-    args = ("query", "crop.jpg", folder / "blank.png", "--regions")
+    args = ("parts", "crop.jpg", folder / "blank.png")
     plain = cli(*args, dsn=database, cwd=tmp_path)
     shown = cli(*args, "--show", "--html", "out.html", dsn=database, cwd=tmp_path)
     assert (shown.code, shown.stdout) == (0, plain.stdout)
@@ -198,24 +191,34 @@ def test_a_page_and_the_same_rows(cli, database, folder, tmp_path):
     assert "Contains the query" in page
     # Refused before any picture is read.
     for refused in (("--html", tmp_path), ("--open",)):
-        done = cli("query", tmp_path / "none.jpg", "--regions", *refused, dsn=database)
+        done = cli("parts", tmp_path / "none.jpg", *refused, dsn=database)
         assert (done.code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize(
-    "options",
+    "option",
     [
-        {"files": ["x.jpg"], "min_votes": 2},
-        {"files": ["x.jpg"], "regions": True, "hash_name": HashName.dhash},
-        {"files": ["x.jpg"], "regions": True, "include_flat": True},
-        {"files": ["x.jpg"], "regions": True, "any_orientation": True},
-        {"files": ["x.jpg"], "regions": True, "flood": 0},
-        {"hex_digits": "0" * 16, "regions": True},
+        ("--hex", "0" * 16),
+        ("--hash", "dhash"),
+        ("--include-flat",),
+        ("--any-orientation",),
+        ("--flood", "0"),
     ],
+    ids=" ".join,
 )
-def test_what_does_not_go_together_in_a_query(options):
-    with pytest.raises(UsageError, match="--regions"):
-        query(**options)
+def test_what_is_for_whole_pictures_only(cli, option):
+    result = cli("parts", "x.jpg", *option)
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"imgdb: No such option: {option[0]}")
+
+
+def test_votes_are_for_parts_only(cli):
+    result = cli("query", "x.jpg", "--min-votes", "2")
+    assert result.stderr.startswith("imgdb: No such option: --min-votes")
+
+
+def test_the_help_tells_the_default_of_votes(cli):
+    assert f"Default: {MIN_VOTES}." in cli("parts", "--help").stdout
 
 
 def test_regions_need_the_full_picture():

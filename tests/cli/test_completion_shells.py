@@ -18,6 +18,8 @@ from imgdb.cli.completion import SHELLS, VARIABLE
 from imgdb.cli.completion.answer import answer
 from imgdb.cli.completion.install import install, shell_script
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 
 

@@ -1,4 +1,4 @@
-"""`imgdb stats`, `failures` and `explain` on databases whose content is known."""
+"""`imgdb stats`, `failures`, `space stats`, `space explain` on databases with known content."""
 
 import csv
 import io
@@ -7,7 +7,6 @@ import json
 import psycopg
 import pytest
 from library import add, shelf
-from servers import embedded_only
 
 from imgdb import schema
 from imgdb.hashes.values import ALGORITHMS
@@ -68,13 +67,11 @@ def test_stats_count_what_is_there(cli, filled):
     assert "image_phash_idx" in image["indexes"]
 
 
-@embedded_only
 def test_stats_never_tell_a_password(cli, filled):
     result = cli("stats", dsn=f"{filled} password=secret")
     assert result.code == 0 and "secret" not in result.stdout
 
 
-@embedded_only
 def test_stats_as_table_and_csv(cli, filled):
     table = cli("stats", "--format", "table", dsn=filled).stdout
     assert ["images", "6"] in [line.split() for line in table.splitlines()]
@@ -82,11 +79,21 @@ def test_stats_as_table_and_csv(cli, filled):
     assert {"what": "failures: broken", "value": "1"} in [*csv.DictReader(io.StringIO(text))]
 
 
-@embedded_only
 def test_stats_of_an_empty_database(cli, database):
     found = printed(cli, "stats", dsn=database)
     assert (found["images"], found["failures"], found["failures_by_reason"]) == (0, 0, {})
     assert all(space["bytes_per_hash"] is None for space in found["spaces"])
+
+
+def test_stats_of_spaces(cli, filled):
+    """`imgdb space stats` says of a space what `imgdb stats` says of it."""
+    of_all = {space.pop("name"): space for space in printed(cli, "stats", dsn=filled)["spaces"]}
+    found = printed(cli, "space", "stats", dsn=filled)
+    assert {space.pop("space"): space for space in found} == of_all
+    (one,) = printed(cli, "space", "stats", "dhash", dsn=filled)
+    assert one == {"space": "dhash", **of_all["dhash"]}
+    table = cli("space", "stats", "--format", "table", dsn=filled).stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["space", *of_all]
 
 
 def test_failures_are_listed(cli, filled):
@@ -102,9 +109,8 @@ def test_failures_are_listed(cli, filled):
     assert cli("failures", "--reason", "bad luck", dsn=filled).code == 2
 
 
-@embedded_only
 def test_explain_a_picture(cli, filled, folder):
-    found = printed(cli, "explain", folder / "lake.png", dsn=filled)
+    found = printed(cli, "space", "explain", folder / "lake.png", dsn=filled)
     assert [row["space"] for row in found] == [*ALGORITHMS]
     for row in found:
         assert (row["strategy"], row["probes"], row["max_distance"]) == ("prefix buckets", 188, 8)
@@ -114,14 +120,13 @@ def test_explain_a_picture(cli, filled, folder):
 
 def test_explain_a_hash(cli, filled, folder):
     phash = f"{query_by_file(folder / 'lake.png').hashes.phash % 2**64:016x}"
-    (row,) = printed(cli, "explain", "--hex", phash, "--max-distance", "20", dsn=filled)
+    (row,) = printed(cli, "space", "explain", "--hex", phash, "--max-distance", "20", dsn=filled)
     assert (row["space"], row["strategy"], row["probes"]) == ("phash", "scan", 0)
-    (row,) = printed(cli, "explain", "--hex", phash, "--hash", "dhash", dsn=filled)
+    (row,) = printed(cli, "space", "explain", "--hex", phash, "--hash", "dhash", dsn=filled)
     assert (row["space"], row["matches"]) == ("dhash", 0)
 
 
-@embedded_only
 def test_explain_what_cannot_be_read(cli, filled):
-    result = cli("explain", "gone.png", dsn=filled)
+    result = cli("space", "explain", "gone.png", dsn=filled)
     assert (result.code, len(result.stderr.splitlines())) == (1, 1)
-    assert cli("explain", dsn=filled).code == 2
+    assert cli("space", "explain", dsn=filled).code == 2

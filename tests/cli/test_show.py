@@ -12,7 +12,6 @@ import threading
 
 import pytest
 from library import add, shelf
-from servers import embedded_only
 
 SIXEL, KITTY = b"\x1bP", b"\x1b_G"
 
@@ -89,7 +88,6 @@ def on_terminal(database, tmp_path):
     return run
 
 
-@embedded_only
 @pytest.mark.parametrize(("able", "mark"), [("sixel", SIXEL), ("kitty", KITTY)])
 def test_query_and_matches_are_drawn(folder, on_terminal, able, mark):
     lake = folder / "lake.png"
@@ -105,7 +103,6 @@ def test_query_and_matches_are_drawn(folder, on_terminal, able, mark):
     assert drawn == 4
 
 
-@embedded_only
 def test_a_terminal_that_cannot_draw(folder, on_terminal):
     code, output, stderr = on_terminal("query", folder / "lake.png", "--show", terminal=Terminal())
     assert (code, stderr.count("\n")) == (0, 1)
@@ -114,7 +111,6 @@ def test_a_terminal_that_cannot_draw(folder, on_terminal):
     assert SIXEL not in output
 
 
-@embedded_only
 def test_a_pipe_gets_the_data_alone(folder, database, cli):
     plain = cli("query", folder / "lake.png", dsn=database)
     shown = cli("query", folder / "lake.png", "--show", dsn=database)
@@ -128,4 +124,4 @@ def test_the_extra_is_named_before_any_work(folder, on_terminal):
         "query", folder / "none.png", "--show", terminal=Terminal(), code=WITHOUT_LIBRARY
     )
     assert (code, output) == (2, b"")
-    assert stderr == "imgdb: --show needs textual-image: pip install 'imgdb[show]'\n"
+    assert stderr == "imgdb: --show needs the package textual-image: pip install textual-image\n"

@@ -8,6 +8,8 @@ import pytest
 from psycopg import sql
 from servers import embedded_only
 
+pytestmark = pytest.mark.sql
+
 TOASTED = (
     "SELECT coalesce(pg_relation_size(nullif(reltoastrelid, 0)), 0) FROM pg_class"
     " WHERE oid = 'imgdb.prefix_bucket'::regclass"
@@ -52,6 +54,17 @@ def test_full_rows_of_doubles_are_merged(space):
     space.copy(hashes)
     space.copy(hashes)
     space.compact()
+    assert_compact(space)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1, 2, 3])
+def test_no_prefix_is_passed_over_between_batches(space, batch_size):
+    """Of prefixes p and p + 1 one is the last of a batch and the other the first of the next."""
+    for value in [*range(64), *range(64)]:
+        space.insert([value])
+    space.delete(range(0, 64, 5))
+    assert {4, 5} < {prefix for prefix, _ in space.buckets()}
+    space.conn.execute("CALL imgdb.compact(%s, %s)", [space.name, batch_size])
     assert_compact(space)
 
 
@@ -176,6 +189,7 @@ def test_equal_prefixes(space):
         assert space.within(query, 2) == brute_force.within(every, query, 2)
 
 
+@pytest.mark.slow
 @embedded_only
 def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
     space.conn.execute(
@@ -187,6 +201,6 @@ def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
         " (SELECT count(DISTINCT hash) FROM hashes) FROM imgdb.prefix_bucket WHERE space_id = %s",
         [space.space_id],
     )
-    longest, filed, distinct = rows
+    longest, indexed, distinct = rows
     assert longest <= 200
-    assert filed == 4 * distinct
+    assert indexed == 4 * distinct

@@ -11,7 +11,15 @@ from psycopg.conninfo import make_conninfo
 
 from imgdb import schema
 from imgdb.database.connect import Place, connect, named_place, open_database
-from imgdb.errors import ConnectionFailed, DatabaseFailure, SchemaMismatch, UnknownName, UsageError
+from imgdb.database.embedded import Server
+from imgdb.errors import (
+    ConnectionFailed,
+    DatabaseFailure,
+    ImgdbError,
+    SchemaMismatch,
+    UnknownName,
+    UsageError,
+)
 from imgdb.sqlstate import ADVICE, BROKEN_RULES, RAISED_BY_IMGDB, translate
 
 
@@ -185,12 +193,92 @@ def test_newer_schema(cli, database, command):
     ):
         assert "0999_more" in error
         assert schema.head() in error
-        assert "pip install --upgrade imgdb" in error
+        assert "upgrade imgdb (its package is called imgdb-postgresql)" in error
+
+
+def as_before_the_squash(database, revision, more="SELECT"):
+    """Make the schema as it was when the last of twelve unreleased revisions was the head."""
+    schema.upgrade(database, "0001_initial")
+    with connect(Place(database)) as conn:
+        conn.execute(more)
+        conn.execute("UPDATE imgdb.alembic_version SET version_num = %s", (revision,))
+
+
+def test_the_last_unreleased_schema_goes_on_with_its_data(cli, empty_database):
+    insert = (
+        "INSERT INTO imgdb.collection (name) VALUES ('shop');"
+        "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+        " SELECT collection_id, '/a', 7, 'imported' FROM imgdb.collection"
+    )
+    as_before_the_squash(empty_database, "0012_bulk_imports", insert)
+    with (
+        pytest.raises(SchemaMismatch, match="run `imgdb db upgrade`"),
+        open_database(empty_database),
+    ):
+        pass
+    up = cli("db", "upgrade", dsn=empty_database)
+    assert up.stderr == f"imgdb: schema from 0012_bulk_imports to {schema.head()}\n"
+    with open_database(empty_database) as conn:
+        found = conn.execute("SELECT path FROM imgdb.similar_images('phash', 6, 1)").fetchall()
+        assert found == [("/a",)]
+    schema.downgrade(empty_database, "base")
+    with connect(Place(empty_database)) as conn:
+        assert schema.current_revision(conn) is None
+
+
+def test_it_is_stamped_and_upgraded_in_one_transaction(empty_database):
+    """Else it would be neither the old nor the new, if the upgrade fails."""
+    as_before_the_squash(
+        empty_database,
+        "0012_bulk_imports",
+        "CREATE FUNCTION imgdb._index_hashes(smallint, bigint[], bigint[]) RETURNS void"
+        " LANGUAGE sql RETURN NULL",
+    )
+    with pytest.raises(ImgdbError, match="_index_hashes"):
+        schema.upgrade(empty_database)
+    with connect(Place(empty_database)) as conn:
+        assert schema.current_revision(conn) == "0012_bulk_imports"
+
+
+@pytest.mark.parametrize(
+    ("revision", "more"),
+    [
+        # The first one had another schema, and the name that the first one has now.
+        ("0001_initial", "DROP FUNCTION imgdb._region_matches; DROP TABLE imgdb.image_region"),
+        ("0005_hubs", "SELECT"),
+    ],
+)
+def test_older_unreleased_schemas_are_refused(cli, empty_database, revision, more):
+    as_before_the_squash(empty_database, revision, more)
+    with pytest.raises(SchemaMismatch) as caught, open_database(empty_database):
+        pass
+    for error in (
+        str(caught.value),
+        *(
+            cli("db", *command, dsn=empty_database).stderr
+            for command in (["upgrade"], ["downgrade", "base", "--yes"])
+        ),
+    ):
+        assert f"at revision {revision} of an imgdb that was never released" in error
+        assert "`DROP SCHEMA imgdb CASCADE`" in error
+        assert error.count("\n") <= 1
+    with connect(Place(empty_database)) as conn:
+        assert schema.current_revision(conn) == revision
+
+
+def test_the_embedded_server_goes_on_from_the_last_unreleased_schema(monkeypatch, home):
+    monkeypatch.setenv("IMGDB_HOME", str(home))
+    with Server(home) as server:
+        as_before_the_squash(server.conninfo(), "0012_bulk_imports")
+        with open_database() as conn:
+            assert schema.current_revision(conn) == schema.head()
 
 
 def test_schema_of_the_embedded_server_is_made_by_itself(monkeypatch, server):
     """Only the first time: then it is there, and one cheap query sees that."""
     monkeypatch.setenv("IMGDB_HOME", str(server.home))
+    with connect(Place(server.conninfo())) as conn:
+        conn.execute("DROP SCHEMA imgdb CASCADE")
     for _ in range(2):
         with open_database() as conn:
             assert schema.current_revision(conn) == schema.head()

@@ -1,10 +1,12 @@
-"""A database that is dumped and restored searches as before, and goes on filing."""
+"""A database that is dumped and restored searches as before, and goes on indexing."""
 
 import subprocess
 
 import psycopg
 import pytest
 from servers import dump_programs
+
+pytestmark = pytest.mark.sql
 
 
 @pytest.fixture

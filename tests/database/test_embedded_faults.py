@@ -14,6 +14,8 @@ from embedded_clients import BINDIR, Client, Gate
 from imgdb.database.embedded import Server, processes
 from imgdb.errors import EmbeddedServerError
 
+pytestmark = pytest.mark.slow
+
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -1,13 +1,17 @@
 """check, rebuild and compact: they find damage, mend it, and keep searches right."""
 
 import json
+import random
 
 import psycopg
 import pytest
+from hash_sets import flipped
 from servers import embedded_only
 
 from imgdb.database import compaction
 from imgdb.hashes.values import ALGORITHMS
+
+pytestmark = pytest.mark.sql
 
 SPACES = [*ALGORITHMS, "region"]
 
@@ -30,7 +34,7 @@ def fragmented(database):
 
 
 def checks(cli, database, *args):
-    result = cli("check", *args, "--format", "json", dsn=database)
+    result = cli("space", "check", *args, "--format", "json", dsn=database)
     return result, {row.pop("space"): row for row in json.loads(result.stdout)}
 
 
@@ -47,12 +51,43 @@ def test_damage_is_found_and_mended(cli, fragmented):
     conn.execute("DELETE FROM imgdb.prefix_bucket WHERE prefix & 1024 = 0")
     result, found = checks(cli, database, "phash")
     assert result.code == 1
-    assert result.stderr == ("imgdb: space phash is damaged: mend it with imgdb rebuild phash\n")
+    assert result.stderr == (
+        "imgdb: space phash is damaged: mend it with imgdb space rebuild phash\n"
+    )
     assert not found["phash"]["sound"] and found["phash"]["missing"] > 0
-    rebuilt = cli("rebuild", "phash", dsn=database)
+    rebuilt = cli("space", "rebuild", "phash", dsn=database)
     assert (rebuilt.code, rebuilt.stdout) == (0, "")
     assert rebuilt.stderr.startswith("imgdb: space phash rebuilt in ")
     assert checks(cli, database, "phash")[0].code == 0
+
+
+@pytest.mark.parametrize("band", range(4))
+def test_one_hash_gone_from_one_band_is_found(space, band):
+    """Each neighbour differs from the hash in all bands but one, by which alone it is found."""
+    masks = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
+    bits = [[bit for bit in range(64) if mask >> bit & 1] for mask in masks]
+    lost = 0x0123456789ABCDEF
+    draw = random.Random(band)
+    neighbours = [
+        flipped(lost, frozenset(draw.choice(other) for other in bits if other is not one))
+        for one in bits
+        for _ in range(100)
+    ]
+    space.copy([lost, *neighbours])
+    space.compact()
+    gone = space.conn.execute(
+        "UPDATE imgdb.prefix_bucket SET hashes = array_remove(hashes, %(hash)s)"
+        " WHERE space_id = %(space)s AND prefix = %(hash)s & %(mask)s::bigint",
+        {"hash": lost, "space": space.space_id, "mask": masks[band]},
+    )
+    assert gone.rowcount == 1
+    missing = space.conn.execute("SELECT * FROM imgdb.missing_hashes(%s)", [space.name])
+    assert missing.fetchall() == [(lost, band)]
+    sampled, mismatches = space.conn.execute(
+        "SELECT * FROM imgdb.check_space(%s, 1000, 3)", [space.name]
+    ).fetchone()
+    assert sampled >= len(set(neighbours))
+    assert mismatches > 0
 
 
 @embedded_only
@@ -61,7 +96,7 @@ def test_compact_makes_the_space_smaller_and_keeps_it_sound(cli, fragmented, arg
     database, conn = fragmented
     conn.execute("DELETE FROM imgdb.image WHERE image_id % 3 = 0")
     hashes = {value for (value,) in conn.execute("SELECT DISTINCT phash FROM imgdb.image")}
-    result = cli("compact", *args, "--format", "json", dsn=database)
+    result = cli("space", "compact", *args, "--format", "json", dsn=database)
     assert result.code == 0
     found = {row["space"]: row for row in json.loads(result.stdout)}
     assert [*found] == (["phash"] if "phash" in args else SPACES)
@@ -76,10 +111,10 @@ def test_alone_compact_gives_the_room_back(cli, fragmented):
     size = "SELECT pg_relation_size('imgdb.prefix_bucket')"
     fresh = conn.execute(size).fetchone()
     # This connection might want to search: it would have to wait.
-    assert cli("compact", dsn=database).code == 0
+    assert cli("space", "compact", dsn=database).code == 0
     assert conn.execute(size).fetchone() >= fresh
     conn.close()
-    assert cli("compact", dsn=database).code == 0
+    assert cli("space", "compact", dsn=database).code == 0
     with psycopg.connect(database) as other:
         assert other.execute(size).fetchone() < fresh
 
@@ -117,7 +152,7 @@ def test_a_vacuum_that_is_not_permitted_is_told(cli, fragmented):
         "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA imgdb TO keeper"
     )
     try:
-        result = cli("compact", "phash", dsn=f"{database} options='-c role=keeper'")
+        result = cli("space", "compact", "phash", dsn=f"{database} options='-c role=keeper'")
         assert result.code == 0, result
         assert "skipping" in result.stderr and "prefix_bucket" in result.stderr
     finally:
@@ -125,18 +160,18 @@ def test_a_vacuum_that_is_not_permitted_is_told(cli, fragmented):
 
 
 @embedded_only
-@pytest.mark.parametrize("command", ["check", "rebuild", "compact"])
+@pytest.mark.parametrize("command", ["check", "rebuild", "compact", "stats"])
 def test_unknown_space(cli, database, command):
-    result = cli(command, "nosuch", dsn=database)
+    result = cli("space", command, "nosuch", dsn=database)
     assert (result.code, result.stdout) == (2, "")
     assert 'no space "nosuch"' in result.stderr
 
 
 @embedded_only
 def test_tables_for_people(cli, fragmented):
-    table = cli("compact", "phash", "--format", "table", dsn=fragmented[0]).stdout
+    table = cli("space", "compact", "phash", "--format", "table", dsn=fragmented[0]).stdout
     assert " -> " in table.splitlines()[1]
-    table = cli("check", "--format", "table", dsn=fragmented[0]).stdout
+    table = cli("space", "check", "--format", "table", dsn=fragmented[0]).stdout
     assert table.splitlines()[0].split() == [
         "space", "sampled", "mismatches", "missing", "sound"
     ]  # fmt: skip

@@ -12,6 +12,8 @@ from alembic.script import ScriptDirectory
 from imgdb import schema
 from imgdb.errors import UsageError
 
+pytestmark = pytest.mark.sql
+
 
 def alembic_scripts() -> ScriptDirectory:
     config = Config()

@@ -70,7 +70,7 @@ def test_runs_merge_only_at_the_same_commit(tmp_path):
 
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in LIBRARIES),
-    reason="needs pip install imgdb[bench]",
+    reason="needs pip install -e '.[bench]'",
 )
 @pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute")
 def test_a_small_run_measures_every_part(tmp_path, place):

@@ -64,6 +64,14 @@ def test_the_image_runs_as_an_ordinary_user():
 def test_the_image_is_built_from_what_the_wheel_needs():
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
     ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
-    for name in ("pyproject.toml", "README.md", "LICENSE", "imgdb", "sql", "migrations"):
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "imgdb",
+        "sql",
+        "migrations",
+        "examples",
+    ):
         assert re.search(rf"^COPY .*\b{re.escape(name)}\b", dockerfile, re.MULTILINE), name
         assert f"!{name}" in ignore

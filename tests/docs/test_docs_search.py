@@ -9,6 +9,8 @@ import pytest
 from psycopg.rows import tuple_row
 from servers import dump_programs
 
+pytestmark = pytest.mark.sql
+
 PAGE = Path(__file__).parents[2] / "docs" / "search.md"
 
 SEARCHES = (
@@ -100,7 +102,7 @@ def test_a_dump_restores_into_a_database_that_searches(server, database, empty_d
         assert rows.fetchone() == (501,)
 
 
-def test_what_the_triggers_do_not_see_is_found_and_filed(conn):
+def test_what_the_triggers_do_not_see_is_found_and_indexed(conn):
     conn.execute("CREATE TABLE shelf (slot integer, hash bigint) PARTITION BY RANGE (slot)")
     conn.execute("CREATE TABLE shelf_low PARTITION OF shelf FOR VALUES FROM (0) TO (10)")
     conn.execute("SELECT imgdb.track('shelf', 'hash', 'shelf')")

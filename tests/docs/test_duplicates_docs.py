@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 from library import scene, shelf
-from servers import embedded_only
 
 PAGE = Path(__file__).parents[2] / "docs" / "duplicates.md"
 
 
 # A dozen commands, which are tried on other servers one by one.
-@embedded_only
 def test_the_commands_work_in_their_order(database, tmp_path):
     photos = shelf(tmp_path / "photos")
     (tmp_path / "card").mkdir()

@@ -1,4 +1,4 @@
-"""The wheel holds SQL, revisions and templates, and works away from the repository."""
+"""The wheel holds SQL, revisions, templates, examples, and works away from the repository."""
 
 import subprocess
 import sys
@@ -8,6 +8,8 @@ import pytest
 
 from imgdb import schema
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 # Run by a Python that knows the installed wheel and the dependencies, but not the checkout.
@@ -16,9 +18,11 @@ from pathlib import Path
 import imgdb
 from imgdb import schema
 from imgdb.pages.render import render_page
+from imgdb.shipped import shipped_folder
 package = Path(imgdb.__file__).parent
 assert schema.migrations_folder() == package / "_migrations", schema.migrations_folder()
 assert {file.parents[1] for file in schema.sql_files()} == {package / "_sql"}
+assert shipped_folder("examples") == package / "_examples"
 assert "prefers-color-scheme" in render_page("base.html", parts=["pictures"])
 print(schema.head(), len(schema.sql_files()), len(schema.script()))
 """
@@ -65,5 +69,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed):
     assert (installed / "imgdb" / "py.typed").exists()
     scripts = {path.suffix for path in (installed / "imgdb" / "cli" / "completion").glob("imgdb.*")}
     assert scripts == {".bash", ".zsh", ".fish"}
-    metadata = next(installed.glob("imgdb-*.dist-info"))
+    shipped = installed / "imgdb" / "_examples"
+    pictures = {path.relative_to(shipped) for path in shipped.rglob("*.*")}
+    examples = ROOT / "examples"
+    assert pictures == {
+        path.relative_to(examples)
+        for path in (examples / "query.jpg", *(examples / "images").iterdir())
+    }
+    metadata = next(installed.glob("imgdb_postgresql-*.dist-info"))
     assert (metadata / "licenses" / "LICENSE").exists()

@@ -6,16 +6,14 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import psycopg
 import pytest
 from folders import stored
+from forked import run_command
 from library import add, shelf
-from servers import embedded_only
 
 from imgdb.duplicates.apply import Delete, FileOutcome, HardLink, MoveToTrash, apply, restore
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
@@ -124,7 +122,6 @@ def test_what_the_plan_says_is_done_and_known(here, action):
     check_done(here, action)
 
 
-@embedded_only
 def test_linked_files_are_unchanged_to_ingest(here, cli):
     os.utime(here.folder / "lake.png", (1, 1))
     here.run("hard-link")
@@ -136,7 +133,6 @@ def test_linked_files_are_unchanged_to_ingest(here, cli):
     assert {times[str(here.folder / name)] for name in SAME} == {1}
 
 
-@embedded_only
 def test_the_trash_gives_back_what_it_took(here):
     here.run("trash")
     back = [*restore(here.conn, here.trash)]
@@ -148,7 +144,6 @@ def test_the_trash_gives_back_what_it_took(here):
     check_done(here, "trash")
 
 
-@embedded_only
 def test_restoring_never_overwrites(here):
     here.run("trash")
     (here.folder / "lake-copy.png").write_text("something else")
@@ -158,7 +153,6 @@ def test_restoring_never_overwrites(here):
     assert set(here.in_trash()) == {"lake-copy.png"}
 
 
-@embedded_only
 def test_the_trash_never_overwrites(here):
     inner = here.trash / str(here.folder).lstrip("/")
     inner.mkdir(parents=True)
@@ -170,7 +164,6 @@ def test_the_trash_never_overwrites(here):
     assert here.contents() == here.before
 
 
-@embedded_only
 def test_a_record_that_was_cut_off_goes_on(here):
     here.trash.mkdir()
     (here.trash / RECORD).write_bytes(b'{"path": "/a", "tra')
@@ -264,7 +257,6 @@ def keeper_links_to_copy(here, name):
     (here.folder / name).symlink_to("lake-copy.png")
 
 
-@embedded_only
 @pytest.mark.parametrize("action", ACTIONS)
 def test_nothing_goes_when_what_is_kept_is_not_as_planned(here, action):
     here.planned("same-bytes" if action == "hard-link" else "near")
@@ -286,7 +278,6 @@ def test_nothing_goes_when_what_is_kept_is_not_as_planned(here, action):
         keeper.write_bytes(here.before[keeper.name])
 
 
-@embedded_only
 @pytest.mark.parametrize("action", ["trash", "delete"])
 def test_another_name_of_what_is_kept_is_left_alone(here, action):
     here.planned()
@@ -299,7 +290,6 @@ def test_another_name_of_what_is_kept_is_left_alone(here, action):
     assert here.contents()["lake-copy.png"] == here.before["lake-copy.png"]
 
 
-@embedded_only
 def test_a_kept_file_of_any_group_is_left_alone_under_any_name(here):
     """A folder has two names; what one group removes by one of them, another keeps by the other."""
     (here.folder.parent / "alias").symlink_to(here.folder)
@@ -316,7 +306,6 @@ def test_a_kept_file_of_any_group_is_left_alone_under_any_name(here):
     assert here.contents()["lake-copy.png"] == here.before["lake-copy.png"]
 
 
-@embedded_only
 def test_a_link_is_made_of_the_same_bytes_only(here):
     done = here.run("hard-link", tier="near")
     assert {name for name, (outcome, _) in done.items() if outcome is FileOutcome.linked} == SAME
@@ -324,7 +313,6 @@ def test_a_link_is_made_of_the_same_bytes_only(here):
     assert here.contents() == here.before
 
 
-@embedded_only
 def test_what_another_run_holds_is_left_alone(here):
     """Two plans, each of which removes what the other one keeps, run at the same time."""
     here.planned("same-bytes")
@@ -346,7 +334,6 @@ def test_what_another_run_holds_is_left_alone(here):
     assert (here.folder / "lake.png").exists()
 
 
-@embedded_only
 def test_what_is_in_an_archive_is_left_alone(here):
     shutil.make_archive(str(here.folder.parent / "old"), "zip", here.folder)
     here.planned("same-bytes")
@@ -357,7 +344,6 @@ def test_what_is_in_an_archive_is_left_alone(here):
     assert (here.folder.parent / "old.zip").read_bytes() == before
 
 
-@embedded_only
 def test_a_folder_that_is_gone_tells_nothing_of_its_files(here):
     """Its disk may only be not mounted."""
     here.planned()
@@ -370,7 +356,6 @@ def test_a_folder_that_is_gone_tells_nothing_of_its_files(here):
 # -- disks ----------------------------------------------------------------------------------------
 
 
-@embedded_only
 def test_trash_on_another_file_system(here, elsewhere):
     os.utime(here.folder / "lake-copy.png", ns=(10**18, 10**18 + 1000))
     (here.folder / "lake-copy.png").chmod(0o640)
@@ -383,7 +368,6 @@ def test_trash_on_another_file_system(here, elsewhere):
     assert here.contents() == here.before and here.in_trash() == {} and not here.missing()
 
 
-@embedded_only
 def test_a_link_to_another_file_system_is_refused(here, elsewhere):
     far = elsewhere / "lake-far.png"
     shutil.copy(here.folder / "lake.png", far)
@@ -408,7 +392,6 @@ def without_rights():
         os.seteuid(0)
 
 
-@embedded_only
 @pytest.mark.parametrize(
     ("closed", "action"), [*(("shelf", a) for a in ACTIONS), ("trash", "trash")]
 )
@@ -463,13 +446,13 @@ OPTIONS = {"delete": ["--delete"], "hard-link": ["--hard-link"]}
 
 def kill(here, action, step):
     options = OPTIONS.get(action) or ["--trash", str(here.trash)]
-    run = subprocess.run(
-        [sys.executable, "-c", KILL, *step, "apply", str(here.plan), *options],
+    code, _, stderr = run_command(
+        [*step, "apply", str(here.plan), *options],
+        code=KILL,
         env={**os.environ, "IMGDB_DSN": here.dsn},
-        capture_output=True,
-        check=False,
+        timeout=60,
     )
-    assert run.returncode == -signal.SIGKILL, run
+    assert code == -signal.SIGKILL, stderr
 
 
 def check_nothing_lost(here):
@@ -479,8 +462,6 @@ def check_nothing_lost(here):
         assert contents.get(name, trash.get(name)) == content
 
 
-# What happens to files does not depend on the server.
-@embedded_only
 @pytest.mark.parametrize(
     ("action", "step"), [(action, step) for action in ACTIONS for step in STEPS[action]]
 )
@@ -495,7 +476,6 @@ def test_killed_half_way_the_same_command_does_the_rest(here, action, step):
     check_done(here, action)
 
 
-@embedded_only
 @pytest.mark.parametrize("step", COPYING, ids=" ".join)
 def test_killed_while_copying_to_another_file_system(here, elsewhere, step):
     here.trash = elsewhere / "trash"
@@ -510,7 +490,6 @@ def test_killed_while_copying_to_another_file_system(here, elsewhere, step):
 # -- the command ----------------------------------------------------------------------------------
 
 
-@embedded_only
 def test_the_command(here, cli):
     dsn = here.dsn
     asked = cli("duplicates", "--plan", here.plan, dsn=dsn)
@@ -530,7 +509,6 @@ def test_the_command(here, cli):
     assert set(here.contents()) == set(here.before)
 
 
-@embedded_only
 def test_when_all_is_refused_the_command_has_failed(here, cli):
     here.planned()
     (here.folder / "lake.png").unlink()
@@ -554,7 +532,6 @@ def test_wrong_usage(cli, tmp_path, options, code, said):
     assert said in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-@embedded_only
 def test_paths_of_any_bytes(here):
     odd = os.fsdecode(os.fsencode(here.folder) + b"/odd \n\xff # \\n.png")
     shutil.copy(here.folder / "lake.png", odd)
@@ -566,7 +543,6 @@ def test_paths_of_any_bytes(here):
     assert Path(odd).read_bytes() == here.before["lake.png"]
 
 
-@embedded_only
 def test_the_scene_is_as_the_tests_take_it(here):
     (group,) = here.planned().groups
     assert [Path(entry.path).name for entry in group.keep] == ["lake.png"]

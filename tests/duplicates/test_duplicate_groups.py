@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from duplicate_model import components
 
+pytestmark = pytest.mark.sql
+
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, flat, missing_since, recipe)"
     " VALUES ((SELECT collection_id FROM imgdb.collection WHERE name = %s), %s, %s, %s, %s, 'x')"

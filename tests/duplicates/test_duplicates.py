@@ -10,6 +10,8 @@ import pytest
 
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
 
+pytestmark = pytest.mark.sql
+
 CONNECTED = (
     "SELECT image_id, first_image_id FROM imgdb._connected_images(of_images => %s,"
     " of_hashes => %s, of_sides => %s, of_folders => %s, max_distance => %s, linked_a => %s,"

@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from library import add, scene, shelf
-from servers import embedded_only
 
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
 from imgdb.duplicates.marks import mark_different, marks, take_back
@@ -134,7 +133,6 @@ def test_a_file_that_was_away_is_marked_still(conn, folder):
     assert len(marked(conn)) == 1
 
 
-@embedded_only
 def test_the_command(conn, database, cli, folder):
     def mark(*args):
         return cli("mark", *args, dsn=database, cwd=folder)

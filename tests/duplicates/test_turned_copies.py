@@ -10,7 +10,6 @@ from duplicate_model import components
 from hash_sets import flipped
 from library import add, scene
 from PIL import Image
-from servers import embedded_only
 
 from examples import ORIGINALS, turn
 from imgdb.duplicates import turned_copies
@@ -117,7 +116,6 @@ def found(cli, *args, dsn, code=0):
     return json.loads(result.stdout), result.stderr
 
 
-@embedded_only
 def test_every_turned_copy_is_found_and_named(cli, database, gallery):
     add(database, *sorted(gallery.iterdir()))
     (group,), said = found(cli, "--any-orientation", dsn=database)
@@ -141,7 +139,6 @@ def test_every_turned_copy_is_found_and_named(cli, database, gallery):
     assert "clockwise" in table or "180°" in table
 
 
-@embedded_only
 @pytest.mark.parametrize("orientation", ORIENTATIONS[1:], ids=lambda one: one.words)
 def test_either_of_two_may_be_the_turned_one(database, tmp_path, orientation):
     scene(5).save(tmp_path / "a.png")
@@ -162,7 +159,6 @@ def test_either_of_two_may_be_the_turned_one(database, tmp_path, orientation):
     )  # fmt: skip
 
 
-@embedded_only
 def test_a_reference_is_not_read_again(cli, database, gallery):
     add(database, gallery / "original.png", collection="reference")
     add(database, *sorted(gallery.glob("copy-*")), collection="fresh")
@@ -176,7 +172,6 @@ def test_a_reference_is_not_read_again(cli, database, gallery):
     }
 
 
-@embedded_only
 def test_what_cannot_be_turned_is_said(cli, database, gallery):
     add(database, *sorted(gallery.iterdir()))
     with psycopg.connect(database) as conn:

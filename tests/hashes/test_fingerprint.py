@@ -20,7 +20,7 @@ from imgdb.hashes.fingerprint import (
     hash_together,
     read_source,
 )
-from imgdb.hashes.scaled import measure, read_reduced
+from imgdb.hashes.scaled import read_scaled, read_with_loose_bits
 from imgdb.hashes.values import ALGORITHMS, bit_distance
 from imgdb.hashes.whash import block_sums
 from imgdb.pictures import loader
@@ -108,14 +108,14 @@ def test_scaled_moves_few_bits_and_reads_most_pictures_reduced(large):
     for path in large:
         picture = loader.load(path, decode="scaled")
         assert picture.grey.size == (1200, 800)
-        reduced += read_reduced(picture.grey) is not None
+        reduced += read_scaled(picture.grey) is not None
         assert max(moved(path).values()) <= FEW_BITS, path.name
         assert fingerprint(path, decode="scaled").recipe == RECIPES["scaled"]
     assert reduced > len(large) / 2
 
 
 def hard(kind: str) -> Image.Image:
-    """Make pictures whose hashes hang on ties: a reduced decode decides those at random."""
+    """Make pictures whose hashes depend on ties: a reduced decode decides those at random."""
     with Image.open(IMAGES / "sunflower.jpg") as image:
         half = image.convert("RGB").resize((1200, 1600), Image.Resampling.BICUBIC)
     page = Image.new("RGB", (2400, 1600), "white")
@@ -135,8 +135,8 @@ def test_near_ties_are_decoded_in_full(kind, tmp_path):
     hard(kind).save(path, quality=80)
     small = loader.load(path, decode="scaled").grey
     assert small.size == (1200, 800)
-    assert read_reduced(small) is None
-    assert max(measure(small)[1].values()) > FEW_BITS
+    assert read_scaled(small) is None
+    assert max(read_with_loose_bits(small)[1].values()) > FEW_BITS
     assert set(moved(path).values()) == {0}
 
 

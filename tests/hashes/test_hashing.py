@@ -16,7 +16,7 @@ from PIL import Image
 
 from imgdb.errors import UsageError
 from imgdb.hashes import resample, whash
-from imgdb.hashes.exact import hash_grey, read_alike, read_grey
+from imgdb.hashes.exact import hash_grey, read_grey, read_together
 from imgdb.hashes.values import (
     ALGORITHMS,
     Hashes,
@@ -66,7 +66,7 @@ def test_how_many_stand_in_one_array_changes_no_hash():
     for grey in random_pictures(600, seed=11, largest=120):
         by_size[grey.size].append(grey)
     for size, greys in by_size.items():
-        together = [reading.hashes for reading in read_alike(greys)]
+        together = [reading.hashes for reading in read_together(greys)]
         assert together == [hash_by_imagehash(grey) for grey in greys], size
 
 
@@ -222,7 +222,7 @@ def test_bad_hex(text):
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["file"])
 def test_golden_hashes(vector):
-    """Stored hashes are for ever: these values may never change."""
+    """Stored hashes stay: these values may never change."""
     hashes = hash_grey(load(DATA / vector["file"]).grey)
     assert {name: to_hex(getattr(hashes, name)) for name in ALGORITHMS} == {
         name: vector[name] for name in ALGORITHMS

@@ -8,7 +8,6 @@ import pytest
 from hash_pictures import random_pictures
 from library import add, scene
 from PIL import Image, ImageOps
-from servers import embedded_only
 
 from examples import ORIGINALS, turn
 from imgdb.hashes import orientations
@@ -22,7 +21,7 @@ from imgdb.search import images
 def test_turned_hashes_are_those_of_the_turned_picture(algorithm):
     for grey in random_pictures(60, seed=ALGORITHMS.index(algorithm), largest=300):
         for orientation, found in zip(
-            ORIENTATIONS, orientations.turned(grey, (algorithm,)), strict=True
+            ORIENTATIONS, orientations.read_turned(grey, (algorithm,)), strict=True
         ):
             assert found == read_grey(turn(grey, orientation), (algorithm,)), grey.size
 
@@ -31,7 +30,7 @@ def test_turned_hashes_of_larger_pictures():
     """Where whash goes another way than the small grids do."""
     noise = np.random.default_rng(5).integers(0, 256, (701, 1100), dtype=np.uint8)
     for grey in (Image.fromarray(noise), scene(3, (640, 1037)).convert("L")):
-        for orientation, found in zip(ORIENTATIONS, orientations.turned(grey), strict=True):
+        for orientation, found in zip(ORIENTATIONS, orientations.read_turned(grey), strict=True):
             assert found.hashes == hash_grey(turn(grey, orientation))
 
 
@@ -48,7 +47,7 @@ def test_orientations_are_a_group():
 
 def test_turned_back_is_turned_by_the_inverse():
     grey = scene(4).convert("L")
-    for orientation, found in zip(ORIENTATIONS, orientations.turned_back(grey), strict=True):
+    for orientation, found in zip(ORIENTATIONS, orientations.read_turned_back(grey), strict=True):
         assert found == read_grey(turn(grey, orientation.inverse()))
 
 
@@ -79,7 +78,6 @@ def matches(cli, *args, dsn):
     return json.loads(result.stdout)
 
 
-@embedded_only
 def test_the_command_says_which_orientation_matched(cli, database, tmp_path):
     scene(1).save(tmp_path / "lake.png")
     ImageOps.mirror(scene(1)).rotate(-90, expand=True).save(tmp_path / "turned.png")
@@ -139,7 +137,7 @@ def test_of_equals_the_least_turned_is_told(database, tmp_path, stored, query, t
 
 def test_nothing_is_turned_unless_asked(monkeypatch, tmp_path):
     scene(1).save(tmp_path / "lake.png")
-    monkeypatch.setattr(images, "turned_back", None)
+    monkeypatch.setattr(images, "read_turned_back", None)
     assert images.query_by_file(tmp_path / "lake.png").turned == ()
     monkeypatch.undo()
     turned = images.query_by_file(tmp_path / "lake.png", any_orientation=True)
@@ -147,7 +145,6 @@ def test_nothing_is_turned_unless_asked(monkeypatch, tmp_path):
     assert turned.turned[0] == turned.hashes
 
 
-@embedded_only
 def test_a_flat_query_is_searched_only_if_asked_in_any_orientation(cli, database, tmp_path):
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
     add(database, tmp_path / "navy.png")

@@ -14,12 +14,13 @@ from commands import Command
 from flatness import is_flat
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
-from servers import embedded_only
 
 from imgdb.hashes.values import ALGORITHMS, Hashes, to_hex
 from imgdb.ingest.tables import importing
 from imgdb.ingest.tables.bad_lines import BadLines
 from imgdb.ingest.tables.importing import Imported, import_hashes
+
+pytestmark = pytest.mark.sql
 
 # Many hashes of one prefix in all bands but the first, where each has one of two.
 CROWD = [n - (n & 1) * 2**63 for n in range(900)]
@@ -203,7 +204,6 @@ MOMENTS = {
 }
 
 
-@embedded_only
 @pytest.mark.parametrize("how", ["killed", "interrupted"])
 @pytest.mark.parametrize("when", MOMENTS)
 def test_an_import_that_is_ended_leaves_nothing(cli, database, conn, tmp_path, when, how):

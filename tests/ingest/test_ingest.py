@@ -1,4 +1,4 @@
-"""`imgdb ingest`: what it files, what it leaves alone, and what it says."""
+"""`imgdb ingest`: what it stores, what it leaves alone, and what it says."""
 
 import json
 import os
@@ -9,8 +9,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from folders import failures, paint, picture, row_versions, stored, texts
-from servers import embedded_only
+from folders import (
+    failures,
+    paint,
+    picture,
+    replace_at_same_time,
+    row_versions,
+    spellings,
+    stored,
+)
 
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.ingest.store import COLUMNS
@@ -41,7 +48,26 @@ def test_new_changed_and_unchanged_files(ingest, database, tmp_path):
     os.utime(paths[1], (1, 1))
     extra = paint(tmp_path / "more" / "below", 1)
     assert counts(ingest(tmp_path)) == (1, 2, 3, 0, 0)
-    assert stored(database).keys() == texts(*paths, *extra)
+    assert stored(database).keys() == spellings(*paths, *extra)
+
+
+@pytest.mark.parametrize("options", [[], ["--regions"]])
+def test_another_size_is_a_change_though_the_time_is_the_same(ingest, database, tmp_path, options):
+    folder, later = tmp_path / "pictures", tmp_path / "later.png"
+    path, _ = paint(folder, 2)
+    lie = folder / "lie.png"
+    lie.write_bytes(path.read_bytes()[:200])
+    ingest(folder, *options, code=3)
+    picture(10, (90, 70)).save(later)
+    replace_at_same_time(path, later)
+    assert counts(ingest(folder, *options, code=3)) == (0, 1, 1, 1, 0)
+    # A file that failed, too.
+    picture(11).save(later)
+    replace_at_same_time(lie, later)
+    assert counts(ingest(folder, *options)) == (1, 0, 2, 0, 0)
+    with psycopg.connect(database) as conn:
+        sizes = dict(conn.execute("SELECT path, width FROM imgdb.image").fetchall())
+    assert (sizes[str(path)], sizes[str(lie)]) == (90, 64)
 
 
 def test_rows_say_what_the_file_is(ingest, database, tmp_path):
@@ -59,7 +85,6 @@ def test_rows_say_what_the_file_is(ingest, database, tmp_path):
     assert matches == [(str(path), 0)]
 
 
-@embedded_only
 def test_running_twice_changes_nothing(ingest, database, tmp_path):
     paint(tmp_path, 4)
     (tmp_path / "broken.png").write_bytes((tmp_path / "0000.png").read_bytes()[:200])
@@ -88,14 +113,33 @@ def test_a_failure_is_remembered_until_the_file_changes(ingest, database, tmp_pa
     assert failures(database) == {}
 
 
-@embedded_only
+def test_what_would_fail_again_is_not_tried_again(ingest, database, tmp_path):
+    lasting = ["truncated", "broken", "crashed", "timeout", "no-memory", "encrypted", "bomb"]
+    passing = ["denied", "io-error", "changed", "too-large", "unsupported-format"]
+    # Good pictures, so that one that is tried again is added.
+    reasons = dict(zip(map(str, paint(tmp_path, 12)), lasting + passing, strict=True))
+    ingest(tmp_path, "--max-pixels", "100", code=1)
+    with psycopg.connect(database) as conn:
+        for path, reason in reasons.items():
+            conn.execute(
+                "UPDATE imgdb.ingest_failure SET reason = %s, detail = %s WHERE path = %s",
+                (reason, f"it was {reason}", path),
+            )
+    summary = ingest(tmp_path, code=3)
+    assert counts(summary) == (len(passing), 0, 0, len(lasting), 0)
+    assert [(one["path"], one["reason"], one["kind"]) for one in summary["failures"]] == [
+        (path, f"it was {reason}", reason) for path, reason in reasons.items() if reason in lasting
+    ]
+    assert sorted(failures(database).values()) == sorted(lasting)
+    assert ingest(tmp_path, "--retry")["added"] == len(lasting)
+
+
 def test_what_fails_by_an_option_is_tried_again(ingest, tmp_path):
     paint(tmp_path, 2)
     assert ingest(tmp_path, "--max-pixels", "100", code=1)["failed"] == 2
     assert ingest(tmp_path)["added"] == 2
 
 
-@embedded_only
 def test_a_picture_that_breaks_counts_as_missing(ingest, database, tmp_path):
     paths = paint(tmp_path, 2)
     ingest(tmp_path)
@@ -112,7 +156,6 @@ def test_a_picture_that_breaks_counts_as_missing(ingest, database, tmp_path):
     assert failures(database) == {}
 
 
-@embedded_only
 def test_what_is_no_picture_is_skipped_unless_it_is_named_or_says_it_is_one(ingest, tmp_path):
     paint(tmp_path, 1)
     (tmp_path / "notes.txt").write_text("words")
@@ -140,7 +183,6 @@ def test_what_is_no_picture_is_skipped_unless_it_is_named_or_says_it_is_one(inge
     }
 
 
-@embedded_only
 def test_nothing_at_a_path_is_wrong_usage_and_nothing_is_done(cli, database, tmp_path):
     paint(tmp_path, 1)
     result = cli("ingest", tmp_path, tmp_path / "gone", dsn=database)
@@ -149,13 +191,11 @@ def test_nothing_at_a_path_is_wrong_usage_and_nothing_is_done(cli, database, tmp
     assert stored(database) == {}
 
 
-@embedded_only
 def test_an_empty_folder_gets_a_word(cli, database, tmp_path):
     result = cli("ingest", tmp_path, dsn=database)
     assert (result.code, result.stderr) == (0, f"imgdb: no pictures found in {tmp_path}\n")
 
 
-@embedded_only
 @pytest.mark.parametrize("null", [False, True])
 def test_a_list_on_stdin(ingest, database, tmp_path, null):
     paths = paint(tmp_path / "named", 3)
@@ -170,10 +210,9 @@ def test_a_list_on_stdin(ingest, database, tmp_path, null):
     summary = ingest("-", *option, stdin=given, code=3)
     assert summary["added"] == 5
     assert [failure["kind"] for failure in summary["failures"]] == ["missing"]
-    assert stored(database).keys() == texts(*paths, *below)
+    assert stored(database).keys() == spellings(*paths, *below)
 
 
-@embedded_only
 def test_names_that_are_no_text(ingest, database, tmp_path):
     names = [b"new\nline.png", b"caf\xe9.png", "café 🐈.png".encode(), b"back\\slash.png"]
     for number, name in enumerate(names):
@@ -186,35 +225,32 @@ def test_names_that_are_no_text(ingest, database, tmp_path):
     assert ingest(tmp_path)["unchanged"] == 4
 
 
-@embedded_only
 def test_the_same_file_named_in_several_ways_is_one(ingest, database, tmp_path):
     paths = paint(tmp_path / "a", 2) + paint(tmp_path / "a" / "b", 2)
     summary = ingest(tmp_path, tmp_path / "a", paths[0], paths[0], "a/../a/b", cwd=tmp_path)
     assert counts(summary) == (4, 0, 0, 0, 0)
-    assert stored(database).keys() == texts(*paths)
+    assert stored(database).keys() == spellings(*paths)
 
 
-@embedded_only
 def test_links_to_files_count_and_links_to_folders_do_not(ingest, database, tmp_path):
     [path] = paint(tmp_path / "pictures", 1)
     (tmp_path / "pictures" / "again").symlink_to(path)
     (tmp_path / "pictures" / "around").symlink_to(tmp_path)
     assert ingest(tmp_path)["added"] == 2
-    assert stored(database).keys() == texts(path, tmp_path / "pictures" / "again")
+    assert stored(database).keys() == spellings(path, tmp_path / "pictures" / "again")
     # A folder that is named is followed, under the name that was given.
     assert ingest(tmp_path / "pictures" / "around" / "pictures", "--collection", "x")["added"] == 2
     assert (
-        texts(tmp_path / "pictures" / "around" / "pictures" / "again")
+        spellings(tmp_path / "pictures" / "around" / "pictures" / "again")
         < stored(database, "x").keys()
     )
 
 
-@embedded_only
 def test_collections_are_apart(ingest, database, tmp_path):
     paths = paint(tmp_path, 2)
     ingest(tmp_path)
     assert ingest(tmp_path, "--collection", "second")["added"] == 2
-    assert stored(database) == stored(database, "second") == dict.fromkeys(texts(*paths), False)
+    assert stored(database) == stored(database, "second") == dict.fromkeys(spellings(*paths), False)
 
 
 def test_prune_marks_what_is_gone_below_the_given_folders(ingest, database, tmp_path):
@@ -234,7 +270,6 @@ def test_prune_marks_what_is_gone_below_the_given_folders(ingest, database, tmp_
     assert not any(stored(database).values())
 
 
-@embedded_only
 def test_prune_forgets_failures_of_files_that_are_gone(ingest, database, tmp_path):
     paint(tmp_path, 1)
     (tmp_path / "lie.jpg").write_text("words")
@@ -244,7 +279,6 @@ def test_prune_forgets_failures_of_files_that_are_gone(ingest, database, tmp_pat
     assert failures(database) == {}
 
 
-@embedded_only
 def test_prune_does_not_take_an_empty_mount_point_for_deleted_files(
     cli, ingest, database, tmp_path
 ):
@@ -260,7 +294,6 @@ def test_prune_does_not_take_an_empty_mount_point_for_deleted_files(
     assert ingest(tmp_path, "--prune")["missing"] == 3
 
 
-@embedded_only
 def test_some_hashes_only(ingest, database, tmp_path):
     paint(tmp_path, 1)
     ingest(tmp_path, "--hashes", "phash,dhash")
@@ -269,7 +302,6 @@ def test_some_hashes_only(ingest, database, tmp_path):
     assert row == (None, None, False, False)
 
 
-@embedded_only
 def test_scaled_is_another_recipe(ingest, database, tmp_path):
     picture(3, (1400, 1200)).save(tmp_path / "a.jpg")
     ingest(tmp_path, "--decode", "scaled")
@@ -279,7 +311,6 @@ def test_scaled_is_another_recipe(ingest, database, tmp_path):
         ]
 
 
-@embedded_only
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -298,7 +329,6 @@ def test_wrong_options(cli, database, tmp_path, options, words):
     assert result.stderr.count("\n") == 1
 
 
-@embedded_only
 def test_table_and_csv(cli, database, tmp_path):
     paint(tmp_path, 2)
     table = cli("ingest", tmp_path, "--format", "table", dsn=database)
@@ -308,7 +338,6 @@ def test_table_and_csv(cli, database, tmp_path):
     )
 
 
-@embedded_only
 def test_a_path_that_cannot_be_indexed_costs_that_file_only(cli, database, tmp_path):
     good = paint(tmp_path / "shelf", 3)
     # Random names: PostgreSQL would compress others.

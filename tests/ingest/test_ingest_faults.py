@@ -11,9 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from commands import Command
-from folders import failures, paint, picture, stored, texts
+from folders import failures, paint, picture, spellings, stored
 from PIL import Image
-from servers import embedded_only
 
 from imgdb.database.embedded import Server
 
@@ -30,7 +29,7 @@ def readable(path):
 
 STRACE = shutil.which("strace")
 
-# Devices without power management answer with EIO, whoever reads this.
+# Devices without power management answer every read with EIO.
 UNREADABLE = [
     path for path in Path("/sys/devices").glob("*/power/autosuspend_delay_ms") if not readable(path)
 ]
@@ -53,7 +52,15 @@ def large(path, side=9000):
     return path
 
 
-@embedded_only
+def assert_not_tried_again(ingest, folder, *, unchanged):
+    """Run once more, with nothing that keeps the one picture that failed from being hashed."""
+    with ingest(folder, "--jobs", "1") as command:
+        code, stdout, _ = command.end()
+    summary = json.loads(stdout)
+    found = (summary["added"], summary["unchanged"], summary["failed"])
+    assert (code, *found) == (3, 0, unchanged, 1)
+
+
 def test_a_worker_that_crashes_costs_that_picture_only(ingest, database, tmp_path):
     bad = large(tmp_path / "bad.png")
     good = paint(tmp_path, 30)
@@ -68,10 +75,10 @@ def test_a_worker_that_crashes_costs_that_picture_only(ingest, database, tmp_pat
     assert (code, summary["added"], summary["failed"]) == (3, 30, 1)
     assert summary["failures"][0]["reason"] == "the decoder crashed on it (SIGSEGV)"
     assert failures(database) == {str(bad): "crashed"}
-    assert stored(database).keys() == texts(*good)
+    assert stored(database).keys() == spellings(*good)
+    assert_not_tried_again(ingest, tmp_path, unchanged=30)
 
 
-@embedded_only
 def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 30)
@@ -82,7 +89,6 @@ def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
     assert json.loads(stdout)["added"] == 31
 
 
-@embedded_only
 def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 10)
@@ -93,9 +99,9 @@ def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     assert (code, summary["added"]) == (3, 10)
     assert {failed["kind"] for failed in summary["failures"]} == {"timeout"}
     assert failures(database) == {str(slow): "timeout"}
+    assert_not_tried_again(ingest, tmp_path, unchanged=10)
 
 
-@embedded_only
 def test_a_picture_that_takes_too_much_memory_fails(ingest, database, tmp_path):
     big = large(tmp_path / "big.png", 14000)
     paint(tmp_path, 10)
@@ -103,9 +109,9 @@ def test_a_picture_that_takes_too_much_memory_fails(ingest, database, tmp_path):
         code, stdout, _ = command.end()
     assert (code, json.loads(stdout)["added"]) == (3, 10)
     assert failures(database) == {str(big): "no-memory"}
+    assert_not_tried_again(ingest, tmp_path, unchanged=10)
 
 
-@embedded_only
 def test_a_worker_that_cannot_start_ends_the_run_with_its_words(ingest, tmp_path):
     paint(tmp_path, 1)
     with ingest(tmp_path, "--worker-memory", "1") as command:
@@ -114,7 +120,6 @@ def test_a_worker_that_cannot_start_ends_the_run_with_its_words(ingest, tmp_path
     assert "--worker-memory" in stderr
 
 
-@embedded_only
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     paths = paint(tmp_path, 400)
@@ -132,6 +137,7 @@ def test_a_signal_stores_what_is_done(ingest, database, tmp_path, signum):
     assert (code, summary["added"], summary["unchanged"]) == (0, len(paths) - done, done)
 
 
+@pytest.mark.sql
 def test_the_connection_is_lost(ingest, database, tmp_path):
     paths = paint(tmp_path, 400)
     with ingest(tmp_path, "--jobs", "1") as command:
@@ -170,7 +176,6 @@ def test_the_embedded_server_is_killed(place):
     assert summary["added"] + summary["unchanged"] == len(paths)
 
 
-@embedded_only
 @pytest.mark.skipif(not STRACE, reason="strace makes the calls of a disk fail")
 def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
     good, lost = paint(tmp_path / "good", 4), paint(tmp_path / "mounted", 3)
@@ -191,10 +196,9 @@ def test_a_disk_that_fails_costs_what_is_on_it(database, tmp_path):
     assert {(failed["path"], failed["kind"]) for failed in summary["failures"]} == {
         (str(tmp_path / "mounted"), "io-error")
     }
-    assert stored(database) == dict.fromkeys(texts(*good, *lost), False)
+    assert stored(database) == dict.fromkeys(spellings(*good, *lost), False)
 
 
-@embedded_only
 @pytest.mark.skipif(not UNREADABLE, reason="the kernel has no file that cannot be read")
 def test_a_file_that_the_disk_cannot_read_is_a_failure(ingest, database, tmp_path):
     paint(tmp_path, 2)
@@ -206,7 +210,7 @@ def test_a_file_that_the_disk_cannot_read_is_a_failure(ingest, database, tmp_pat
     assert failures(database) == {str(link): "io-error"}
 
 
-def test_two_at_once_file_everything_once(ingest, database, tmp_path):
+def test_two_at_once_store_everything_once(ingest, database, tmp_path):
     paths = paint(tmp_path, 120)
     with (
         ingest(tmp_path, "--jobs", "1") as one,
@@ -216,7 +220,7 @@ def test_two_at_once_file_everything_once(ingest, database, tmp_path):
     assert [code for code, _, _ in results] == [0, 0]
     assert sum(json.loads(stdout)["added"] for _, stdout, _ in results) == len(paths)
     assert sum(json.loads(stdout)["updated"] for _, stdout, _ in results) == 0
-    assert stored(database).keys() == texts(*paths)
+    assert stored(database).keys() == spellings(*paths)
 
 
 def wait_for_rows(dsn, command):

@@ -19,7 +19,10 @@ from imgdb.database.embedded import Server
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.paths import path_text
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+    pytest.mark.slow,
+]
 
 WAYS = ("command", "worker", "server", "connection", "interrupt")
 KILLS = int(os.environ.get("IMGDB_TEST_KILLS", len(WAYS)))

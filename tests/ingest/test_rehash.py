@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from commands import Command
 from folders import paint, picture, row_versions
-from servers import embedded_only
 
 from imgdb.hashes.fingerprint import fingerprint
 
@@ -52,7 +51,6 @@ def test_another_recipe(imgdb, database, tmp_path):
             assert phash == fingerprint(path).phash
 
 
-@embedded_only
 def test_hashes_that_were_left_out(imgdb, database, tmp_path):
     paint(tmp_path, 2)
     imgdb("ingest", tmp_path, "--hashes", "phash")
@@ -60,7 +58,6 @@ def test_hashes_that_were_left_out(imgdb, database, tmp_path):
     assert imgdb("rehash", "--hashes", "phash,dhash")[0]["updated"] == 0
 
 
-@embedded_only
 def test_before_a_time(imgdb, tmp_path):
     paint(tmp_path, 2)
     imgdb("ingest", tmp_path)
@@ -68,7 +65,6 @@ def test_before_a_time(imgdb, tmp_path):
     assert imgdb("rehash", "--before", "2100-01-01")[0]["updated"] == 2
 
 
-@embedded_only
 def test_files_that_are_gone_or_broken_keep_or_lose_their_row(imgdb, database, tmp_path):
     gone, broken, _ = paint(tmp_path, 3)
     imgdb("ingest", tmp_path)
@@ -84,7 +80,6 @@ def test_files_that_are_gone_or_broken_keep_or_lose_their_row(imgdb, database, t
     assert [row[1:] for row in rows] == [("exact-0", True), ("exact-0", False), ("exact-1", True)]
 
 
-@embedded_only
 def test_collections_and_archives(imgdb, database, tmp_path):
     [path] = paint(tmp_path / "a", 1)
     (tmp_path / "b").mkdir()
@@ -100,13 +95,11 @@ def test_collections_and_archives(imgdb, database, tmp_path):
     assert imgdb("rehash")[0]["updated"] == 1
 
 
-@embedded_only
 def test_an_unknown_collection(cli, database):
     result = cli("rehash", "--collection", "gone", dsn=database)
     assert (result.code, result.stderr.count("\n")) == (2, 1)
 
 
-@embedded_only
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_an_interrupted_run_goes_on_where_it_stopped(imgdb, database, tmp_path):
     paint(tmp_path, 200)

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from flatness import is_flat
 from folders import paint, row_versions, stored
-from servers import embedded_only
 
 from imgdb.hashes.values import ALGORITHMS, Hashes, to_hex
 
@@ -53,7 +52,6 @@ def test_hex_of_all_four(load, database):
         ).fetchall() == [("id-7", 0)]
 
 
-@embedded_only
 @pytest.mark.parametrize("unsigned", [False, True])
 def test_numbers(load, database, unsigned):
     spelled = [h % 2**64 if unsigned else h for h in HASHES]
@@ -63,6 +61,7 @@ def test_numbers(load, database, unsigned):
     ]
 
 
+@pytest.mark.sql
 def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, database, tmp_path):
     [path] = paint(tmp_path / "pictures", 1)
     cli("ingest", path, "--collection", "shop", "--jobs", "1", dsn=database)
@@ -86,7 +85,6 @@ def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, 
 LAST, FIRST = 2**63 - 1, -(2**63)
 
 
-@embedded_only
 def test_numbers_at_the_edges_between_gaps(load, database):
     rows = {
         "/1": ("8000000000000000", "18446744073709551615", FIRST, -1),
@@ -103,7 +101,6 @@ def test_numbers_at_the_edges_between_gaps(load, database):
     ]
 
 
-@embedded_only
 @pytest.mark.parametrize("gap", ["", "1"])
 def test_numbers_beyond_the_edges_are_bad_lines(load, gap):
     result = load(
@@ -118,7 +115,6 @@ def test_numbers_beyond_the_edges_are_bad_lines(load, gap):
     ]
 
 
-@embedded_only
 def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
     good = to_hex(HASHES[0])
     lines = [
@@ -149,7 +145,6 @@ def test_bad_lines_are_told_by_number_and_nothing_is_written(load, database):
     assert stored(database, "shop") == {}
 
 
-@embedded_only
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_a_file_of_bad_lines_only(load, database, end):
     result = load(f"path,phash\n/a,xyz{end}")
@@ -159,7 +154,6 @@ def test_a_file_of_bad_lines_only(load, database, end):
     )
 
 
-@embedded_only
 def test_a_path_that_comes_twice_is_a_bad_line(load, database):
     lines = [f"/{n % 45},{h}" for n, h in enumerate(HASHES)]
     result = load("path,phash", *lines)
@@ -169,7 +163,6 @@ def test_a_path_that_comes_twice_is_a_bad_line(load, database):
     assert stored(database, "shop") == {}
 
 
-@embedded_only
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -185,14 +178,12 @@ def test_a_file_without_the_columns_is_wrong_usage(load, lines, words):
     assert words in result.stderr
 
 
-@embedded_only
 def test_a_file_that_is_no_parquet(load):
     result = load("path,phash", name="hashes.parquet")
     assert (result.code, result.stderr.count("\n")) == (2, 1)
     assert "as Parquet" in result.stderr
 
 
-@embedded_only
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.string()])
 def test_parquet(cli, database, tmp_path, kind):
     # Of 16 decimal digits, and yet a number.
@@ -221,7 +212,6 @@ def test_parquet(cli, database, tmp_path, kind):
     ]
 
 
-@embedded_only
 @pytest.mark.parametrize("value", [1.5, True, "x"])
 def test_parquet_of_what_is_no_hash(cli, database, tmp_path, value):
     pq.write_table(pa.table({"path": ["/a"], "phash": [value]}), tmp_path / "hashes.parquet")
@@ -230,7 +220,6 @@ def test_parquet_of_what_is_no_hash(cli, database, tmp_path, value):
     assert result.stderr.startswith("imgdb: line 1: phash is not a whole number of 64 bits: ")
 
 
-@embedded_only
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_what_is_exported_can_be_imported(cli, database, tmp_path, format):
     paint(tmp_path / "pictures", 4)
@@ -259,7 +248,6 @@ def test_export_says_what_is_known(cli, database, tmp_path):
     assert cli("export", "--collection", "gone", dsn=database).code == 2
 
 
-@embedded_only
 def test_many_lines(load, database):
     random = np.random.default_rng(5).integers(0, 2**64 - 1, 120_000, dtype=np.uint64)
     lines = [f"/shop/pictures/{n:08},{h:016x}" for n, h in enumerate(random.tolist())]

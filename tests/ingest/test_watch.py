@@ -6,10 +6,10 @@ import signal
 import sys
 import time
 
+import psycopg
 import pytest
 from commands import Command
-from folders import paint, picture, row_versions, stored
-from servers import embedded_only
+from folders import paint, picture, replace_at_same_time, row_versions, stored
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -41,7 +41,6 @@ def until(dsn, folder, *, here=frozenset(), gone=frozenset()):
         assert time.monotonic() < given_up, found
 
 
-@embedded_only
 def test_files_come_change_and_go(watch, database, folder):
     picture(10).save(folder / "new.png")
     until(database, folder, here={"0000.png", "0001.png", "new.png"})
@@ -60,7 +59,17 @@ def test_files_come_change_and_go(watch, database, folder):
     assert "Traceback" not in stderr
 
 
-@embedded_only
+def test_another_size_is_a_change_though_the_time_is_the_same(watch, database, folder, tmp_path):
+    picture(10, (90, 70)).save(tmp_path / "later.png")
+    replace_at_same_time(folder / "0001.png", tmp_path / "later.png")
+    given_up = time.monotonic() + PATIENCE
+    with psycopg.connect(database, autocommit=True) as conn:
+        query = "SELECT width FROM imgdb.image WHERE path = %s"
+        while conn.execute(query, (str(folder / "0001.png"),)).fetchone() != (90,):
+            assert time.monotonic() < given_up
+            assert watch.process.poll() is None
+
+
 def test_folders_come_and_go(watch, database, folder, tmp_path):
     paint(tmp_path / "elsewhere" / "below", 1)
     (tmp_path / "elsewhere").rename(folder / "moved")
@@ -72,7 +81,6 @@ def test_folders_come_and_go(watch, database, folder, tmp_path):
     until(database, folder, here=here, gone={"moved/below/0000.png", "again/below/0000.png"})
 
 
-@embedded_only
 def test_a_name_that_is_no_text(watch, database, folder):
     with open(os.fsencode(folder) + b"/caf\xe9.png", "wb") as file:  # noqa: PTH123
         picture(12).save(file, "PNG")
@@ -82,7 +90,6 @@ def test_a_name_that_is_no_text(watch, database, folder):
     until(database, folder, here=here | {"next.png"})
 
 
-@embedded_only
 def test_the_folder_is_removed_and_comes_back(watch, database, folder, tmp_path):
     folder.rename(tmp_path / "away")
     assert "is gone; its images stay" in lines_until(watch, "is gone")
@@ -92,7 +99,6 @@ def test_the_folder_is_removed_and_comes_back(watch, database, folder, tmp_path)
     until(database, folder, here={"0000.png", "0001.png", "new.png"})
 
 
-@embedded_only
 def test_what_is_behind_a_link_is_not_followed(watch, database, folder, tmp_path):
     (tmp_path / "other").mkdir()
     (folder / "link").symlink_to(tmp_path / "other")

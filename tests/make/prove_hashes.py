@@ -22,7 +22,7 @@ from PIL import Image
 
 from imgdb.errors import PictureError
 from imgdb.hashes import resample
-from imgdb.hashes.exact import is_read_alike, read_alike
+from imgdb.hashes.exact import is_quicker_together, read_together
 from imgdb.hashes.values import ALGORITHMS
 from imgdb.pictures import loader
 
@@ -46,7 +46,9 @@ def alike(pictures: Iterator[Image.Image]) -> Iterator[list[Image.Image]]:
     """Put neighbours of one size together, if they are tiny."""
     greys: list[Image.Image] = []
     for grey in pictures:
-        if greys and (len(greys) == 64 or grey.size != greys[0].size or not is_read_alike(grey)):
+        if greys and (
+            len(greys) == 64 or grey.size != greys[0].size or not is_quicker_together(grey)
+        ):
             yield greys
             greys = []
         greys.append(grey)
@@ -60,7 +62,7 @@ def compare(name: str, pictures: Iterator[Image.Image]) -> int:
     different: Counter[str] = Counter()
     for greys in alike(pictures):
         count += len(greys)
-        for grey, reading in zip(greys, read_alike(greys), strict=True):
+        for grey, reading in zip(greys, read_together(greys), strict=True):
             ours, theirs = reading.hashes, hash_by_imagehash(grey)
             different.update(n for n in ALGORITHMS if getattr(ours, n) != getattr(theirs, n))
     words = ", ".join(f"{n} {k}" for n, k in different.items()) or "no difference"

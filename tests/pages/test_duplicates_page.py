@@ -10,7 +10,6 @@ import pytest
 from browser import PHONE
 from folders import paint
 from library import add, scene, shelf
-from servers import embedded_only
 
 from examples import turn
 from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow
@@ -40,7 +39,7 @@ def group(*members, diameter=4):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Two groups: one with a hostile name in it, and a chain of which the end stays."""
+    """Two groups: one with a hostile name in it, and a chain whose end stays."""
     folder = tmp_path_factory.mktemp("page")
     files = paint(folder / "pictures", 6)
     hostile = files[1].rename(files[1].with_name(HOSTILE))
@@ -111,7 +110,6 @@ def test_it_fits_a_phone(browser, page):
     assert browser.run("return document.documentElement.scrollWidth") <= PHONE[0]
 
 
-@embedded_only
 def test_the_command_writes_it(cli, database, tmp_path):
     folder = shelf(tmp_path / "shelf")
     add(database, *sorted(folder.iterdir()))

@@ -15,7 +15,6 @@ import pytest
 from browser import PHONE, finger, slide, tap
 from folders import paint
 from library import add, scene, shelf
-from servers import embedded_only
 
 from imgdb.hashes.orientations import ORIENTATIONS
 from imgdb.hashes.values import Hashes
@@ -298,7 +297,6 @@ def test_marks_are_a_command_to_copy(browser, files, tmp_path):
     assert browser.count("[data-mark]:checked") == 0
 
 
-@embedded_only
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_what_was_marked_is_not_found_again(cli, database, browser, tmp_path):
     """The commands of the page do in a shell what the page says."""
@@ -368,7 +366,6 @@ def hostile(database, tmp_path):
     return folder
 
 
-@embedded_only
 def test_a_hostile_name_does_nothing(cli, database, browser, hostile, tmp_path):
     page = tmp_path / "<b>.html"
     query = hostile / HOSTILE
@@ -439,7 +436,6 @@ def test_the_policy_stops_what_slips_through(_browser, page, outside, tmp_path):
         outside.accept()
 
 
-@embedded_only
 def test_the_page_is_refused_before_the_search(cli, database, tmp_path):
     for args in (("--html", tmp_path / "no" / "out.html"), ("--html", tmp_path), ("--open",)):
         done = cli("query", tmp_path / "any.png", *args, dsn=database)

@@ -1,4 +1,4 @@
-"""The page of `imgdb query --regions`, in a browser: where one picture lies in the other."""
+"""The page of `imgdb parts`, in a browser: where one picture lies in the other."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

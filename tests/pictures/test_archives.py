@@ -10,8 +10,7 @@ import tarfile
 import pytest
 from archive_files import TARS, pack
 from commands import Command
-from folders import failures, paint, picture, row_versions, stored
-from servers import embedded_only
+from folders import failures, paint, picture, replace_at_same_time, row_versions, stored
 
 from imgdb.errors import PictureError
 from imgdb.pictures import archives
@@ -36,7 +35,6 @@ def png(seed):
     return file.getvalue()
 
 
-@embedded_only
 @pytest.mark.parametrize("suffix", [".zip", ".CBZ", *TARS])
 def test_members(ingest, database, tmp_path, suffix):
     members = {f"in/{n}.png": png(n) for n in range(5)}
@@ -51,7 +49,6 @@ def test_members(ingest, database, tmp_path, suffix):
     assert row_versions(database) == before
 
 
-@embedded_only
 def test_without_the_option_archives_are_no_pictures(cli, database, tmp_path):
     pack(tmp_path / "some.zip", {"a.png": png(1)})
     result = cli("ingest", tmp_path, "--jobs", "1", dsn=database)
@@ -70,7 +67,26 @@ def test_a_changed_archive_is_read_again(ingest, database, tmp_path):
     assert ingest(tmp_path, "--prune")["missing"] == 3
 
 
-@embedded_only
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_another_size_is_a_change_though_the_time_is_the_same(ingest, tmp_path, suffix):
+    (tmp_path / "in").mkdir()
+    path = pack(tmp_path / "in" / f"a{suffix}", {"1.png": png(1)})
+    ingest(path)
+    members = {"1.png": png(1)} | {f"{n}.png": png(n) for n in range(2, 12)}
+    replace_at_same_time(path, pack(tmp_path / f"later{suffix}", members))
+    summary = ingest(path)
+    assert (summary["added"], summary["unchanged"]) == (10, 1)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_members_are_stored_by_the_names_that_unpacking_gives(ingest, database, tmp_path, suffix):
+    names = ["./a.png", "/b.png", "//c.png", ".//d.png", "./in/e.png", ".f.png"]
+    path = pack(tmp_path / f"a{suffix}", {name: png(n) for n, name in enumerate(names)})
+    assert ingest(path)["added"] == len(names)
+    plain = ["a.png", "b.png", "c.png", "d.png", "in/e.png", ".f.png"]
+    assert stored(database).keys() == {f"{path}!/{name}" for name in plain}
+
+
 def test_bad_members_and_bad_archives(ingest, database, tmp_path):
     good = png(1)
     mixed = pack(tmp_path / "mixed.zip", {"good.png": good, "cut.png": good[:300], "lie.jpg": b"x"})
@@ -96,7 +112,6 @@ def test_bad_members_and_bad_archives(ingest, database, tmp_path):
     assert (again["unchanged"], summary["added"]) == (1, 1)
 
 
-@embedded_only
 def test_encrypted_members_fail(ingest, tmp_path):
     path = pack(tmp_path / "a.zip", {"secret.png": png(1), "open.png": png(2)})
     content = bytearray(path.read_bytes())
@@ -158,7 +173,6 @@ def test_the_spelling_of_members(tmp_path):
     assert archive_of(f"{tmp_path}/none.zip!/b") is None
 
 
-@embedded_only
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("suffix", [".zip", ".tar"])
 def test_a_member_that_crashes_costs_that_member_only(database, tmp_path, suffix):

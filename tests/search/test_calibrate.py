@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from folders import paint, picture, row_versions
-from servers import embedded_only
 
 from imgdb.hashes.copies import hash_copies
 from imgdb.hashes.fingerprint import fingerprint
@@ -128,7 +127,6 @@ def test_figures_are_those_of_brute_force_and_come_again(imgdb, database, folder
         assert proposal["false_matches"]["value"] <= 0.1 or proposal["max_distance"] == 0
 
 
-@embedded_only
 def test_apply(imgdb, database, folder, tmp_path):
     imgdb("ingest", folder, "--collection", "mine", "--jobs", "1")
     asked = ("--sample", "3", "--among", "3200", "--collection", "mine", "--apply")
@@ -167,7 +165,6 @@ def test_apply(imgdb, database, folder, tmp_path):
     assert json.loads(plain) == json.loads(told)
 
 
-@embedded_only
 def test_files_that_are_gone(imgdb, tmp_path):
     """What cannot be read is left out; what is no longer what was ingested, too."""
     paths = paint(tmp_path / "p", 6)
@@ -198,7 +195,6 @@ def test_files_that_are_gone(imgdb, tmp_path):
     assert not page.exists()
 
 
-@embedded_only
 def test_nothing_to_edit(imgdb, tmp_path):
     assert "holds no picture" in imgdb("calibrate", code=2).stderr
     assert "there is no collection" in imgdb("calibrate", "--collection", "none", code=2).stderr

@@ -18,6 +18,8 @@ from imgdb.search.calibration.false_matches import (
 )
 from imgdb.search.calibration.measure import SAMPLE, SEARCHABLE
 
+pytestmark = pytest.mark.sql
+
 HASHES = ("ahash", "dhash", "phash", "whash")
 ALIKE = 6
 

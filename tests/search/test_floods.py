@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from library import add, scene
-from servers import embedded_only
 
 from imgdb.search.images import query_by_file
+
+pytestmark = pytest.mark.sql
 
 
 @pytest.fixture
@@ -31,7 +32,6 @@ def query(cli, *args, dsn):
     return result
 
 
-@embedded_only
 def test_a_table_shows_a_flood_as_one_line(cli, flooded, tmp_path):
     table = query(cli, tmp_path / "placeholder.png", "--format", "table", dsn=flooded)
     lines = table.stdout.splitlines()
@@ -43,7 +43,6 @@ def test_a_table_shows_a_flood_as_one_line(cli, flooded, tmp_path):
     assert table.stderr == "imgdb: many images have the same hash; --flood 0 lists them all\n"
 
 
-@embedded_only
 @pytest.mark.parametrize("flood", [0, 24])
 def test_a_table_shows_all_if_asked(cli, flooded, tmp_path, flood):
     given = ("--format", "table", "--flood", str(flood))

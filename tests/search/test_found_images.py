@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from hash_sets import flipped
 
+pytestmark = pytest.mark.sql
+
 SHA = hashlib.sha256(b"asked for").digest()
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, flat, sha256, byte_size, modified_at,"

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 from folders import paint
 from hash_sets import flipped
-from servers import embedded_only
 
 from imgdb.hashes.values import bit_distance, to_hex
+
+pytestmark = pytest.mark.sql
 
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, flat, recipe)"
@@ -70,7 +71,6 @@ def test_bad_arguments(conn, arguments, sqlstate):
     assert error.value.sqlstate == sqlstate
 
 
-@embedded_only
 def test_the_command_lists_them(cli, database):
     with psycopg.connect(database) as conn:
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
@@ -89,7 +89,6 @@ def test_the_command_lists_them(cli, database):
     assert none.stderr == "imgdb: no hash matches more than 22 other images\n"
 
 
-@embedded_only
 def test_the_page_shows_a_picture_of_each(cli, database, browser, tmp_path):
     picture = paint(tmp_path, 1)[0]
     with psycopg.connect(database) as conn:

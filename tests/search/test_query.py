@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from library import add, scene, shelf
 from PIL import Image
-from servers import embedded_only
 
 from imgdb.cli.options import HashName
 from imgdb.hashes.values import ALGORITHMS, to_hex
@@ -63,7 +62,6 @@ def test_a_match_says_what_a_person_needs(cli, filled, folder):
     assert all(0 <= small[f"{name}_distance"] <= 8 for name in ALGORITHMS)
 
 
-@embedded_only
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_hash_can_be_searched_by(cli, filled, folder, name):
     found = matches(cli, folder / "lake-small.jpg", "--hash", name, dsn=filled)
@@ -71,7 +69,6 @@ def test_every_hash_can_be_searched_by(cli, filled, folder, name):
     assert all(match["distance"] == match[f"{name}_distance"] for match in found)
 
 
-@embedded_only
 def test_max_distance_and_limit(cli, filled, folder):
     everything = matches(cli, folder / "lake.png", "--max-distance", "64", dsn=filled)
     assert len(everything) == 5  # all but the blank one
@@ -80,14 +77,12 @@ def test_max_distance_and_limit(cli, filled, folder):
     assert matches(cli, folder / "lake.png", "--limit", "1", dsn=filled) == everything[:1]
 
 
-@embedded_only
 def test_the_default_distance_is_the_space_s(cli, filled, folder):
     with psycopg.connect(filled) as conn:
         conn.execute("UPDATE imgdb.space SET default_max_distance = 64 WHERE name = 'phash'")
     assert len(matches(cli, folder / "lake.png", dsn=filled)) == 5
 
 
-@embedded_only
 def test_a_collection_limits_the_search(cli, filled, folder):
     add(filled, folder / "lake-soft.png", collection="other")
     assert names(matches(cli, folder / "lake.png", "--collection", "other", dsn=filled)) == [
@@ -98,7 +93,6 @@ def test_a_collection_limits_the_search(cli, filled, folder):
     assert 'no collection "none"' in wrong.stderr
 
 
-@embedded_only
 def test_a_query_by_hex_knows_one_distance(cli, filled, folder):
     phash = images.query_by_file(folder / "lake.png").hashes.phash
     found = matches(cli, "--hex", to_hex(phash), dsn=filled)
@@ -128,7 +122,6 @@ def test_a_file_that_is_gone_is_marked(cli, filled, folder):
     assert line.rstrip().endswith("missing")
 
 
-@embedded_only
 def test_several_files_name_their_query(cli, filled, folder):
     found = matches(cli, folder / "lake.png", folder / "hill.png", dsn=filled)
     assert [match["query"] for match in found] == [str(folder / "lake.png")] * 4 + [
@@ -137,14 +130,12 @@ def test_several_files_name_their_query(cli, filled, folder):
     assert all(set(match) == KEYS | {"query"} for match in found)
 
 
-@embedded_only
 @pytest.mark.parametrize("end", ["\n", "\0", "\r\n"])
 def test_paths_come_from_stdin(cli, filled, folder, end):
     listed = end.join([str(folder / "hill.png"), str(folder / "lake.png"), ""])
     assert len(matches(cli, "-", stdin=listed, dsn=filled)) == 5
 
 
-@embedded_only
 def test_failures_are_a_line_each(cli, filled, folder, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     some = cli("query", tmp_path / "text.jpg", folder / "hill.png", "gone.png", dsn=filled)
@@ -158,7 +149,6 @@ def test_failures_are_a_line_each(cli, filled, folder, tmp_path):
     assert (none.code, json.loads(none.stdout)) == (1, [])
 
 
-@embedded_only
 def test_no_match_says_so(cli, filled, tmp_path):
     scene(99).save(tmp_path / "unlike.png")
     result = cli("query", tmp_path / "unlike.png", dsn=filled)
@@ -166,7 +156,6 @@ def test_no_match_says_so(cli, filled, tmp_path):
     assert result.stderr == f"imgdb: no match for {tmp_path}/unlike.png\n"
 
 
-@embedded_only
 def test_a_flat_query_is_not_searched_unless_asked(cli, filled, folder, tmp_path):
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
     result = cli("query", tmp_path / "navy.png", dsn=filled)
@@ -192,14 +181,12 @@ def test_wrong_usage(cli, args):
     assert len(result.stderr.splitlines()) == 1
 
 
-@embedded_only
 def test_csv_reads_back(cli, filled, folder):
     text = cli("query", folder / "lake.png", "--format", "csv", dsn=filled).stdout
     read = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(read) == 4 and set(read[0]) == KEYS
 
 
-@embedded_only
 def test_a_table_fits_the_screen(cli, filled, folder):
     deep = folder / ("a-rather-long-folder-name-" * 4)
     deep.mkdir()
@@ -214,7 +201,6 @@ def test_a_table_fits_the_screen(cli, filled, folder):
     assert any("…" in line and "lake-deep.png" in line for line in lines)
 
 
-@embedded_only
 def test_query_never_writes(cli, filled, folder):
     """Make the search itself try to write: the server must refuse."""
     with psycopg.connect(filled) as conn:
@@ -229,7 +215,6 @@ def test_query_never_writes(cli, filled, folder):
     assert "no writes" in result.stderr
 
 
-@embedded_only
 def test_rows_without_a_file_are_shown(cli, database, folder):
     """Imported hashes: nothing is known of a file."""
     lake = images.query_by_file(folder / "lake.png").hashes
@@ -248,7 +233,6 @@ def test_rows_without_a_file_are_shown(cli, database, folder):
     assert table.splitlines()[1].split() == ["SKU-1", "0"]
 
 
-@embedded_only
 def test_a_name_that_is_not_utf8_is_spelled_out(cli, filled, folder):
     hostile = os.fsencode(folder) + b"/lake\n\xff.png"
     Path(os.fsdecode(hostile)).write_bytes((folder / "lake.png").read_bytes())

@@ -13,6 +13,8 @@ from imgdb.hashes.values import from_bigint, to_bigint
 from imgdb.ingest.store import Batch, Store
 from imgdb.search.parts import RegionMatch, RegionQuery, any_regions, sharing_parts
 
+pytestmark = pytest.mark.sql
+
 WHEN = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -242,7 +244,7 @@ def test_imported_hashes_have_no_regions(db):
 
 
 def test_hashes_are_looked_up_by_index_before_the_first_analyze(db):
-    """Of a table that was never analyzed the planner takes each hash to be common."""
+    """The planner takes each hash to be common in a table that was never analyzed."""
     put(db, {f"/{n}.png": fingerprint(n, picture(*range(n * 64, n * 64 + 60))) for n in range(300)})
     boxes = [side for found in SEEN.regions for side in found.box]
     with db.transaction():

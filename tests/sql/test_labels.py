@@ -45,6 +45,10 @@ RULES = {
     f" WHERE a.mode IN ('i', 'b', 'v') AND a.name IN ({COLUMNS}))",
     "no overloads": "SELECT proname FROM pg_proc WHERE pronamespace = 'imgdb'::regnamespace"
     " GROUP BY proname HAVING count(*) > 1",
+    # "File" is a picture file, a plan or an import file: functions are named by verbs.
+    "hashes are indexed, never filed": FUNCTIONS + "(p.proname ~ '^_?(re)?file' OR concat_ws(' ',"
+    f" p.proname, p.proargnames::text, {BODY}, obj_description(p.oid, 'pg_proc'))"
+    " ~* '(^|[^a-z])(re)?fil(ed|ing)([^a-z]|$)')",
     "trigger functions are internal": FUNCTIONS
     + "p.prorettype = 'trigger'::regtype AND p.proname !~ '^_'",
     "trigger and SECURITY DEFINER functions pin search_path": FUNCTIONS
@@ -96,6 +100,8 @@ OFFENCES = {
     "CREATE FUNCTION imgdb.f(a_column int) RETURNS int LANGUAGE sql RETURN 1",
     "no overloads": "CREATE FUNCTION imgdb.f() RETURNS int LANGUAGE sql RETURN 1;"
     " CREATE FUNCTION imgdb.f(x int) RETURNS int LANGUAGE sql RETURN 1",
+    "hashes are indexed, never filed": "CREATE FUNCTION imgdb.f(are_filed boolean) RETURNS int"
+    " LANGUAGE sql RETURN 1",
     "trigger functions are internal": "CREATE FUNCTION imgdb.f() RETURNS trigger"
     " LANGUAGE plpgsql AS 'BEGIN END'",
     "trigger and SECURITY DEFINER functions pin search_path": "CREATE FUNCTION imgdb.f()"

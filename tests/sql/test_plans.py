@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+pytestmark = pytest.mark.slow
+
 IMAGES = int(os.environ.get("IMGDB_TEST_IMAGES", "100000"))
 
 MATCHES = "imgdb.within('phash', query_hash => {}, max_distance => {}) AS m"

@@ -228,7 +228,7 @@ def test_no_row_is_missed_while_the_triggers_change(space, change):
 
 
 @pytest.mark.parametrize("late", ["new space", "new masks"])
-def test_a_writer_with_an_older_snapshot_files_by_the_masks_of_today(space, late):
+def test_a_writer_with_an_older_snapshot_indexes_by_the_masks_of_today(space, late):
     name = "late" if late == "new space" else space.name
     with space.connect() as old:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -245,6 +245,7 @@ def test_a_writer_with_an_older_snapshot_files_by_the_masks_of_today(space, late
     assert space.value("SELECT hash FROM imgdb.within(%s, 3, 1)", name) == 1
 
 
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 TRACK_OTHER = "SELECT imgdb.track('other', 'h', 'proof')"
 OTHER_MASKS = (
     "UPDATE imgdb.space SET band_masks = ARRAY[-9223372036854775808, 8070450532247928832]"
@@ -257,15 +258,50 @@ def test_track_and_a_change_of_masks_take_turns(space, steps):
     first, second = steps
     space.conn.execute("CREATE TABLE other (h bigint)")
     space.conn.execute("INSERT INTO other VALUES (-1)")
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     crew = Crew(space)
     with space.connect() as ahead, ahead.transaction():
         ahead.execute(first)
         crew.add(lambda conn: conn.execute(second))
-        while crew.at_work() and not space.value(waiting):
+        while crew.at_work() and not space.value(WAITING):
             pass
     crew.wait()
     assert space.missing() == 0
+
+
+def test_untrack_and_drop_space_do_not_deadlock_with_a_compact(space):
+    """Compact has begun, and would wait for the table that untrack locks."""
+    for value in (1, 2, 1):
+        space.insert([value])
+    space.delete([2])
+
+    def remove(conn: psycopg.Connection) -> None:
+        with conn.transaction():
+            conn.execute("SELECT imgdb.untrack('hashes', 'hash')")
+            conn.execute("SELECT imgdb.drop_space(%s)", [space.name])
+
+    crew = Crew(space)
+    with space.connect() as ahead, ahead.transaction():
+        ahead.execute("SELECT imgdb._hold_off_compact(%s::smallint)", [space.space_id])
+        for place, work in enumerate((compactor(space), remove), 1):
+            crew.add(work)
+            while crew.at_work() and space.value(WAITING) < place:
+                pass
+    crew.wait()
+    assert space.value("SELECT count(*) FROM imgdb.space WHERE name = %s", space.name) == 0
+
+
+def test_a_space_that_is_being_tracked_into_is_not_dropped(space):
+    space.conn.execute("SELECT imgdb.untrack('hashes', 'hash')")
+    space.conn.execute("CREATE TABLE other (h bigint)")
+    crew = Crew(space)
+    with space.connect() as ahead, ahead.transaction():
+        ahead.execute(TRACK_OTHER)
+        crew.add(lambda conn: conn.execute("SELECT imgdb.drop_space(%s)", [space.name]))
+        while crew.at_work() and not space.value(WAITING):
+            pass
+    with pytest.raises(psycopg.Error) as caught:
+        crew.wait()
+    assert caught.value.sqlstate == "IM007"
 
 
 def test_a_prepared_transaction_is_found_when_it_commits(space):

@@ -20,7 +20,7 @@ MASKS = (
 class SearchMachine(RuleBasedStateMachine):
     """Drive a space and a model of it: the rows of the table, and what may be found besides.
 
-    `rows` is id to hash; `filed` holds every hash that may stand in the buckets still. Savepoints
+    `rows` is id to hash; `indexed` holds every hash that may stand in the buckets still. Savepoints
     keep copies of both, which a rollback puts back.
     """
 
@@ -29,7 +29,7 @@ class SearchMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.rows: dict[int, int | None] = {}
-        self.filed: set[int] = set()
+        self.indexed: set[int] = set()
         self.next_id = 1
         self.tracked = True
         self.saved: list[tuple[dict[int, int | None], set[int], bool]] = []
@@ -56,7 +56,7 @@ class SearchMachine(RuleBasedStateMachine):
             self.rows[self.next_id] = value
             self.next_id += 1
         if self.tracked:
-            self.filed |= {value for value in hashes if value is not None}
+            self.indexed |= {value for value in hashes if value is not None}
 
     def chosen(self, place: int) -> list[int]:
         return [row for row in self.rows if row % 5 == place % 5]
@@ -79,7 +79,7 @@ class SearchMachine(RuleBasedStateMachine):
         self.conn.execute("UPDATE hashes SET hash = %s WHERE id = ANY (%s)", [value, chosen])
         self.rows |= dict.fromkeys(chosen, value)
         if self.tracked and chosen:
-            self.filed.add(value)
+            self.indexed.add(value)
 
     @rule(place=places)
     def exchange(self, place):
@@ -116,7 +116,7 @@ class SearchMachine(RuleBasedStateMachine):
     @rule()
     def save(self):
         self.conn.execute(f"SAVEPOINT s{len(self.saved)}" if self.saved else "BEGIN")
-        self.saved.append((dict(self.rows), set(self.filed), self.tracked))
+        self.saved.append((dict(self.rows), set(self.indexed), self.tracked))
 
     @precondition(lambda self: self.saved)
     @rule()
@@ -127,7 +127,7 @@ class SearchMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.saved)
     @rule()
     def undo(self):
-        self.rows, self.filed, self.tracked = self.saved.pop()
+        self.rows, self.indexed, self.tracked = self.saved.pop()
         self.conn.execute(f"ROLLBACK TO s{len(self.saved)}" if self.saved else "ROLLBACK")
         if self.saved:
             self.conn.execute(f"RELEASE s{len(self.saved)}")
@@ -145,13 +145,13 @@ class SearchMachine(RuleBasedStateMachine):
     def track(self):
         self.conn.execute("SELECT imgdb.track('hashes', 'hash', %s)", [self.space.name])
         self.tracked = True
-        self.filed |= self.held
+        self.indexed |= self.held
 
     @precondition(lambda self: not self.saved)
     @rule()
     def compact(self):
         self.space.compact()
-        self.filed = self.held
+        self.indexed = self.held
 
     @rule()
     def compact_half(self):
@@ -160,7 +160,7 @@ class SearchMachine(RuleBasedStateMachine):
     @rule()
     def rebuild(self):
         self.conn.execute("SELECT imgdb.rebuild(%s)", [self.space.name])
-        self.filed = self.held
+        self.indexed = self.held
 
     @rule(masks=st.sampled_from(MASKS))
     def change_masks(self, masks):
@@ -169,7 +169,7 @@ class SearchMachine(RuleBasedStateMachine):
         )
         self.space.use_masks(masks)
         if masks != before:
-            self.filed = self.held
+            self.indexed = self.held
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -177,17 +177,17 @@ class SearchMachine(RuleBasedStateMachine):
     def search(self, query, radius):
         must, may = (
             brute_force.within(brute_force.signed(list(hashes)), query, radius).items()
-            for hashes in (self.held, self.filed)
+            for hashes in (self.held, self.indexed)
         )
         for found in (self.space.within(query, radius), self.space.scan(query, radius)):
             assert must <= found.items() <= may
         assert self.space.within_any([query], radius).get(query, {}).items() == may
         assert self.space.nearest(query, 3, radius) == brute_force.nearest(
-            brute_force.signed(list(self.filed)), query, 3, radius
+            brute_force.signed(list(self.indexed)), query, 3, radius
         )
 
     @invariant()
-    def every_tracked_hash_is_filed(self):
+    def every_tracked_hash_is_indexed(self):
         assert self.space.missing() == 0
 
 

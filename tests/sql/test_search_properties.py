@@ -146,6 +146,40 @@ def test_within_any_of_many_queries(banded, state):
     assert banded.within_any(queries, 12) == {q: found for q, found in expected.items() if found}
 
 
+def crowded(count: int, most: int) -> list[int]:
+    """Draw `count` distinct hashes at most `most` bits away from one of 50."""
+    draw = random.Random(50)
+    centres = [draw.randrange(-(2**63), 2**63) for _ in range(50)]
+    drawn: set[int] = set()
+    while len(drawn) < count:
+        turned = draw.sample(range(64), draw.randint(0, most))
+        drawn.add(flipped(draw.choice(centres), frozenset(turned)))
+    return sorted(drawn)
+
+
+def test_within_any_in_three_parts(space):
+    """Two full ones and one query more: each part answers for its first query and its last."""
+    hashes = crowded(300, 6)
+    space.copy(hashes)
+    _, probes, _, _ = space.explain(0, 12)
+    queries = crowded(2 * (500_000 // probes) + 1, 9)
+    assert len(queries) == 903
+    every = brute_force.signed(hashes)
+    expected = {query: brute_force.within(every, query, 12) for query in queries}
+    assert all(expected.values())
+    assert space.within_any(queries, 12) == expected
+
+
+@pytest.mark.parametrize("limit", [5, 6])
+def test_nearest_where_one_hash_stands_in_most_rows(space, limit):
+    """What tells the radius counts hashes, not how often each stands in the rows that it reads."""
+    crowd, others = flipped(0, frozenset(range(20))), [1 << bit for bit in range(30, 35)]
+    others = [flipped(value, frozenset(range(25))) for value in others]
+    fresh(space, [crowd] * 400 + others)
+    every = brute_force.signed([crowd, *others])
+    assert space.nearest(0, limit, 64) == brute_force.nearest(every, 0, limit, 64)
+
+
 @given(st.data())
 def test_pairs(banded, data):
     hashes = data.draw(hash_lists)
@@ -153,6 +187,15 @@ def test_pairs(banded, data):
     data.draw(st.sampled_from(STATES))(banded, hashes)
     radius = data.draw(some_radius)
     assert banded.pairs(radius) == brute_force.pairs(brute_force.signed(hashes), radius)
+
+
+@pytest.mark.parametrize("radius", [1, 4, 8, 12])
+def test_pairs_of_many_hashes_that_are_grouped(space, radius):
+    hashes = brute_force.signed(crowded(3000, 7))
+    grouped = "SELECT min(bit_count(group_mask::bit(64))) FROM imgdb._pair_masks(%s, %s)"
+    assert space.value(grouped, radius, len(hashes)) > 0
+    space.copy(hashes.tolist())
+    assert space.pairs(radius) == brute_force.pairs(hashes, radius)
 
 
 @given(st.data())

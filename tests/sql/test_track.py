@@ -222,7 +222,7 @@ def test_a_writer_needs_no_rights_on_imgdb(table):
     assert found(table, 1, 2) == {1, 2}
 
 
-def test_nobody_else_may_file_hashes_by_a_trigger_of_his_own(table):
+def test_nobody_else_may_index_hashes_by_a_trigger_of_his_own(table):
     table.execute("CREATE ROLE imgdb_test_stranger")
     table.execute("GRANT USAGE ON SCHEMA imgdb TO imgdb_test_stranger")
     table.execute("GRANT CREATE ON SCHEMA public TO imgdb_test_stranger")

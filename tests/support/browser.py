@@ -23,6 +23,14 @@ QUIET = (
     "--no-first-run",
     "--hide-scrollbars",
 )
+HOMES = (
+    "HOME",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+)
 PHONE = (390, 844)
 DESKTOP = (1280, 860)
 
@@ -31,7 +39,7 @@ class Browser:
     """One page at a time, as a reader with a screen, a colour scheme, keys and fingers sees it."""
 
     def __init__(self, folder: Path) -> None:
-        pytest.importorskip("selenium", reason="no selenium: pip install 'imgdb[test]'")
+        pytest.importorskip("selenium", reason="no selenium: pip install selenium")
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
         driver = shutil.which("chromedriver")
         if program is None or driver is None:
@@ -43,9 +51,11 @@ class Browser:
         # Chromium's own sandbox does not start for root.
         for argument in (*QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else [])):
             options.add_argument(argument)
-        options.add_argument(f"--user-data-dir={folder}")
+        options.add_argument(f"--user-data-dir={folder / 'profile'}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        service = webdriver.ChromeService(driver)
+        # Nothing of the developer's is read, and nothing is left there.
+        homes = {name: str(folder / name) for name in HOMES}
+        service = webdriver.ChromeService(driver, env={**os.environ, **homes})
         self.driver = webdriver.Chrome(options=options, service=service)
 
     def close(self) -> None:

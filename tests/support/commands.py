@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from forked import WORKER, Fork, forks
+
 # The real command, only with small batches: many commits in a short run.
 SMALL_BATCHES = (
     "from imgdb.ingest import run; run.BATCH_ROWS = {rows}; from imgdb.cli import main; main()"
@@ -21,7 +23,8 @@ SMALL_BATCHES = (
 class Command:
     """An `imgdb` command in a process group of its own, as a shell would start it.
 
-    `before` are words in front of it: a program that runs it.
+    `before` are words in front of it: a program that runs it. Without them it is forked from a
+    process that has loaded imgdb.
     """
 
     def __init__(
@@ -31,15 +34,20 @@ class Command:
         batch_rows: int = 40,
         env: dict[str, str],
     ) -> None:
-        self.process = subprocess.Popen(
-            [*before, sys.executable, "-c", SMALL_BATCHES.format(rows=batch_rows), *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **env},
-            process_group=0,
-        )
+        code, env = SMALL_BATCHES.format(rows=batch_rows), {**os.environ, **env}
+        self.process: Fork | subprocess.Popen[str]
+        if before or sys.platform != "linux":
+            self.process = subprocess.Popen(
+                [*before, sys.executable, "-c", code, *args],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=env,
+                process_group=0,
+            )
+        else:
+            self.process = forks().start(args, env=env, code=code, process_group=True)
         self.pid = self.process.pid
 
     def children(self) -> list[int]:
@@ -84,7 +92,7 @@ class Command:
     def end(self) -> tuple[int, str, str]:
         """Let it run to its end; return exit code, stdout and stderr."""
         stdout, stderr = self.process.communicate(timeout=120)
-        return self.process.returncode, stdout, stderr
+        return self.process.wait(), stdout, stderr
 
     def __enter__(self) -> Self:
         return self
@@ -97,12 +105,13 @@ class Command:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+        self.process.__exit__(kind, error, trace)
 
 
 def _is_worker(pid: int) -> bool:
     try:
-        return b"imgdb.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        forked = Path(f"/proc/{pid}/comm").read_text() == f"{WORKER}\n"
+        return forked or b"imgdb.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -1,13 +1,14 @@
 """The command line in processes that are forked from one which has loaded it, for tests.
 
-A short command spends most of its time loading modules. All else is its own, as if a shell had
-started it: process, environment, folder, streams, interpreter shutdown. What Python reads of the
-environment before all this (`EARLY`) stays that of the tests.
+A short command spends most of its time loading modules, and so does a worker process. All else is
+its own, as if a shell had started it: process, environment, folder, streams, interpreter shutdown.
+What Python reads of the environment before all this (`EARLY`) stays that of the tests.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import json
 import os
@@ -18,15 +19,75 @@ import socket
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Self
+from types import SimpleNamespace
+from typing import IO, Any, NoReturn, Self
 
 # Exit code (negative: the signal that ended it), stdout and stderr of a command.
 Run = Callable[..., tuple[int, bytes, bytes]]
 
 EARLY = ("PYTHON", "LC_", "LANG", "TZ")
+COMMAND = "from imgdb.cli import main; main()"
+# What the kernel calls the forked worker processes: their command line is that of the tests.
+WORKER = "imgdb-worker"
+
+
+class Fork:
+    """A command in a fork, with what `subprocess.Popen` tells of a process."""
+
+    def __init__(self, report: socket.socket, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        self._report, self._stdout, self._stderr = report, stdout, stderr
+        self._told = report.makefile("rb", buffering=0)
+        self.pid = int(self._told.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit code if it has ended."""
+        if self.returncode is None and select.select([self._report], [], [], 0)[0]:
+            self.returncode = int(self._told.readline())
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; return the exit code."""
+        if self.returncode is None and not select.select([self._report], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("imgdb", timeout or 0)
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end; return all of stdout and stderr."""
+        self.wait(timeout)
+        stdout, stderr = self.output()
+        return stdout.decode(), stderr.decode()
+
+    def output(self) -> tuple[bytes, bytes]:
+        """Return what it has written so far."""
+        return read_all(self._stdout), read_all(self._stderr)
+
+    def send_signal(self, signum: int) -> None:
+        """Signal it; its pid is its own until it is closed."""
+        os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give its pid back."""
+        for file in (self._told, self._report, self._stdout, self._stderr):
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.poll() is None:
+            self.kill()
+            self.wait()
+        self.close()
 
 
 class Forks:
@@ -50,40 +111,56 @@ class Forks:
         self._socket.close()
         self._process.wait()
 
-    def run(
+    def start(
         self,
         args: Sequence[str | os.PathLike[str]],
         *,
         env: dict[str, str],
-        cwd: Path | None,
-        input: bytes,
-        timeout: float,
-    ) -> tuple[int, bytes, bytes]:
-        """Run a command in a fork."""
+        cwd: Path | None = None,
+        input: bytes = b"",
+        code: str = COMMAND,
+        process_group: bool = False,
+    ) -> Fork:
+        """Run `code`, as `python -c` would, in a fork; with `process_group` in one of its own."""
         request = {"args": [*map(os.fsdecode, args)], "env": env, "cwd": str(cwd or Path.cwd())}
+        request |= {"code": code, "process_group": process_group}
         with contextlib.ExitStack() as files:
-            stdin, stdout, stderr, asked = (
-                files.enter_context(tempfile.TemporaryFile()) for _ in range(4)
-            )
+            stdin, asked = (files.enter_context(tempfile.TemporaryFile()) for _ in range(2))
             rewound(stdin, input)
             rewound(asked, json.dumps(request).encode())
-            ours, theirs = os.pipe()
-            report = files.enter_context(os.fdopen(ours, "rb", buffering=0))
-            fds = [*(file.fileno() for file in (stdin, stdout, stderr, asked)), theirs]
+            stdout, stderr = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - Fork's
+            report, theirs = socket.socketpair()
+            fds = [*(file.fileno() for file in (stdin, stdout, stderr, asked)), theirs.fileno()]
             socket.send_fds(self._socket, [b"!"], fds)
-            os.close(theirs)
-            pid = int(report.readline())
-            if not select.select([report], [], [], timeout)[0]:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(["imgdb", *args], timeout)
-            code = int(report.readline())
-            return code, read_all(stdout), read_all(stderr)
+            theirs.close()
+            return Fork(report, stdout, stderr)
+
+    def run(
+        self, args: Sequence[str | os.PathLike[str]], *, timeout: float, **given: Any
+    ) -> tuple[int, bytes, bytes]:
+        """Run a command in a fork; takes what `start` takes."""
+        with self.start(args, **given) as command:
+            return command.wait(timeout), *command.output()
+
+
+@functools.cache
+def forks() -> Forks:
+    """Return the one process that this one forks commands from; it ends when this one does."""
+    return Forks()
+
+
+def run_command(
+    args: Sequence[str | os.PathLike[str]], *, code: str = COMMAND, **given: Any
+) -> tuple[int, bytes, bytes]:
+    """Run a command, or another `code`: in a fork where libraries bear to be forked, on Linux."""
+    if sys.platform == "linux":
+        return forks().run(args, code=code, **given)
+    return run_script([sys.executable, "-c", code, *args], **given)
 
 
 def run_script(args: Sequence[str | os.PathLike[str]], **given: Any) -> tuple[int, bytes, bytes]:
-    """Run a command by the installed script; takes what `Forks.run` takes."""
-    script = Path(sys.executable).with_name("imgdb")
-    done = subprocess.run([script, *args], capture_output=True, check=False, **given)
+    """Run a program; takes what `Forks.run` takes but for its `code`."""
+    done = subprocess.run(args, capture_output=True, check=False, **given)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -97,7 +174,10 @@ def read_all(file: IO[bytes]) -> bytes:
     return file.read()
 
 
-def wait_to_be_forked(requests: socket.socket) -> None:
+# -- in the process that is forked ---------------------------------------------------------------
+
+
+def wait_to_be_forked(requests: socket.socket) -> str:
     """Fork for every request; return in the command's process only, which has become it."""
     while True:
         asked, fds, _, _ = socket.recv_fds(requests, 1, 5)
@@ -108,9 +188,8 @@ def wait_to_be_forked(requests: socket.socket) -> None:
         if os.fork() == 0:
             requests.close()
             if (command := os.fork()) == 0:
-                become(*fds)
-                return
-            told(fds[-1], command)
+                return become(*fds)
+            tell(fds, command)
         for fd in fds:
             os.close(fd)
         with contextlib.suppress(ChildProcessError):
@@ -118,45 +197,85 @@ def wait_to_be_forked(requests: socket.socket) -> None:
                 pass
 
 
-def told(report: int, command: int) -> None:
-    """Tell the pid of a child, and how it ended, and end."""
-    os.write(report, b"%d\n" % command)
-    _, status = os.waitpid(command, 0)
-    os.write(report, b"%d\n" % os.waitstatus_to_exitcode(status))
+def tell(fds: Sequence[int], command: int) -> NoReturn:
+    """Tell the pid of a child, and how it ended, and end when that is not of use any more."""
+    *others, report = fds
+    for fd in others:
+        os.close(fd)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        os.write(report, b"%d\n" % command)
+        # Not reaped: no other process gets its pid while the test may send it a signal.
+        ended = os.waitid(os.P_PID, command, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        exited = ended.si_code == os.CLD_EXITED
+        os.write(report, b"%d\n" % (ended.si_status if exited else -ended.si_status))
+        os.read(report, 1)
     os._exit(0)
 
 
-def become(stdin: int, stdout: int, stderr: int, request: int, report: int) -> None:
+def become(stdin: int, stdout: int, stderr: int, request: int, report: int) -> str:
+    """Become the command that is asked for; return its code."""
     with open(request, "rb") as file:
         asked = json.loads(file.read())
     for number, fd in enumerate((stdin, stdout, stderr)):
         os.dup2(fd, number)
         os.close(fd)
     os.close(report)
+    if asked["process_group"]:
+        os.setpgid(0, 0)
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
     sys.argv = ["imgdb", *asked["args"]]
+    return str(asked["code"])
+
+
+def fork_worker(command: Sequence[str], **given: Any) -> subprocess.Popen[bytes]:
+    """Fork a worker process from this one, instead of starting a program that loads it all anew."""
+    kept = {0, 1, 2, *given["pass_fds"]}
+
+    def work() -> NoReturn:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            # The last of them tells the command that the program has started.
+            for fd in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+                if fd not in kept:
+                    with contextlib.suppress(OSError):
+                        os.close(fd)
+            Path("/proc/self/comm").write_text(WORKER)
+            os.environ.clear()
+            os.environ.update(given["env"])
+            sys.argv = list(command[3:])
+            import_module(command[3]).serve_orders()
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+
+    return subprocess.Popen(command, preexec_fn=work, **given)
 
 
 def load_all() -> None:
-    """Import what commands import, but programs of their own."""
+    """Import what commands import, and programs of their own."""
     import imgdb
 
     for module in pkgutil.walk_packages(imgdb.__path__, "imgdb."):
-        if module.name.rpartition(".")[2] not in ("__main__", "worker"):
+        if module.name.rpartition(".")[2] != "__main__":
             import_module(module.name)
     for name in ("alembic.command", "rich.progress", "rich.table"):
         import_module(name)
     with contextlib.suppress(ModuleNotFoundError):  # what newer releases of typer load late
         import_module("typer._adapters")
+    from imgdb.pictures.decoding import prepare
+    from imgdb.workers import process
+
+    process.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": fork_worker})
+    prepare()
     gc.collect()
     gc.freeze()
 
 
 if __name__ == "__main__":
     load_all()
-    wait_to_be_forked(socket.socket(fileno=int(sys.argv[1])))
-    from imgdb.cli import main
-
-    main()
+    code = wait_to_be_forked(socket.socket(fileno=int(sys.argv[1])))
+    exec(code, {"__name__": "__main__"})

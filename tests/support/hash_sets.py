@@ -18,6 +18,7 @@ SMALLEST, LARGEST = -(2**63), 2**63 - 1
 CORNERS = (SMALLEST, SMALLEST + 1, -1, 0, 1, LARGEST - 1, LARGEST)
 
 PHOTO_HASHES = Path(__file__).parents[3] / "shared" / "data" / "photo_hashes_1m.npz"
+DEBIAN_DATASETS = Path("/usr/share/datasets")
 
 any_hash = st.integers(SMALLEST, LARGEST)
 any_radius = st.integers(0, 64)
@@ -63,10 +64,14 @@ def photo_hashes(kind: str, count: int) -> Hashes:
 @functools.cache
 def fashion_hashes(kind: str, count: int) -> Hashes:
     """Return the hashes of the first `count` pictures of Fashion-MNIST's training set."""
-    folder = Path(os.environ.get("IMGDB_TEST_PICTURES", "pictures"))
-    found = sorted(folder.rglob("train-images-idx3-ubyte.gz"))
+    fetched = os.environ.get("IMGDB_TEST_PICTURES", "pictures")
+    found = [
+        path
+        for folder in (DEBIAN_DATASETS, Path(fetched))
+        for path in folder.rglob("train-images-idx3-ubyte.gz")
+    ]
     if not found:
-        pytest.skip("IMGDB_TEST_PICTURES names no folder with Fashion-MNIST")
+        pytest.skip("no Fashion-MNIST: apt-get install dataset-fashion-mnist")
     with gzip.open(found[0]) as file:
         pixels = np.frombuffer(file.read(16 + count * 784), np.uint8, offset=16)
     pictures = pixels.reshape(-1, 28, 28)

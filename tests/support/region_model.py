@@ -1,4 +1,4 @@
-"""What `imgdb query --regions` should answer, pair by pair, for regions that lie in lists."""
+"""What `imgdb parts` should answer, pair by pair, for regions that lie in lists."""
 
 import bisect
 import math

@@ -1,5 +1,6 @@
 """Workers that end at their start, before any picture can be to blame."""
 
+import subprocess
 import sys
 
 import pytest
@@ -56,3 +57,10 @@ def test_one_that_fails_ends_the_run_at_once(ends, paths, tmp_path):
     with pytest.raises(ImgdbError, match=r"ended at its start \(exit code 7\): no room"):
         thumbnails(paths, jobs=1)
     assert (tmp_path / "starts").read_text() == "1\n"
+
+
+def test_a_worker_that_edits_nothing_loads_no_edits():
+    """Each worker pays for every module that it loads at its start."""
+    code = "import sys, imgdb.workers.worker; print('imgdb.pictures.edits' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

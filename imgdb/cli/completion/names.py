@@ -1,6 +1,6 @@
 """Names that commands take: what is known without asking, and what the database knows.
 
-The database is asked only where that is quick and sure: a server that somebody named, or the
+The database is asked only where that is quick and sure: a server that the user named, or the
 embedded one while it runs. Nothing is started, nothing is said, and after a second without an
 answer there is none.
 """
@@ -12,9 +12,9 @@ import threading
 
 import typer
 
-SECONDS = 1.0
+from imgdb.hashes.values import ALGORITHMS
 
-HASHES = ("phash", "dhash", "whash", "ahash")
+SECONDS = 1.0
 
 COLLECTIONS = "SELECT name FROM imgdb.collection ORDER BY name LIMIT 1000"
 SPACES = "SELECT name FROM imgdb.space ORDER BY space_id"
@@ -27,13 +27,13 @@ def collections(ctx: typer.Context) -> list[str]:
 
 def space_names(ctx: typer.Context) -> list[str]:
     """List the spaces; those of the four hashes and of regions are always there."""
-    return _ask(ctx, SPACES) or [*HASHES, "region"]
+    return _ask(ctx, SPACES) or [*ALGORITHMS, "region"]
 
 
 def hashes(incomplete: str) -> list[str]:
     """List what can stand next in a list of hashes with commas."""
     given, comma, _ = incomplete.rpartition(",")
-    return [given + comma + name for name in HASHES if name not in given.split(",")]
+    return [given + comma + name for name in ALGORITHMS if name not in given.split(",")]
 
 
 def reasons() -> list[str]:
@@ -58,7 +58,7 @@ def _ask(ctx: typer.Context, question: str) -> list[str]:
     names: list[str] = []
 
     def ask() -> None:
-        # Whatever is wrong there, somebody who pressed Tab does not want to read of it.
+        # A user who pressed Tab does not want to read what is wrong there.
         with contextlib.suppress(Exception):
             names.extend(_answers(said, question))
 

@@ -1,1 +1,1 @@
-"""`imgdb demo`: pictures painted by program, and a search among them in a database of their own."""
+"""`imgdb demo`: a search among the example pictures, in a database of their own."""

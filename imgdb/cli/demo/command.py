@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from imgdb.cli.options import FormatOption
 from imgdb.cli.query import query
 from imgdb.errors import UsageError
+from imgdb.shipped import shipped_folder
 
 
 def demo(
@@ -34,21 +36,20 @@ def demo(
     ] = None,
     format: FormatOption = None,
 ) -> None:
-    """Try a search among example pictures, painted for you.
+    """Try a search among example pictures.
 
-    They are ingested into a database of their own, which is gone when the demo ends: yours is not
-    touched. Painting takes some seconds. The pictures stay, with a page that shows what was found.
+    They are copied to a folder and ingested into a database of their own. This database is gone
+    when the demo ends; yours is not touched. The pictures stay, with a page that shows what was
+    found.
     """
-    from imgdb.cli import progress
-    from imgdb.cli.demo import pictures, throwaway
+    from imgdb.cli.demo import throwaway
 
     if folder and folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder for the pictures")
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(throwaway.folder_for_pictures(folder))
-        _say(f"painting {pictures.COUNT} pictures in {place}")
-        with progress.bar(total=pictures.COUNT) as bar:
-            pictures.make(place, watching=lambda done: bar.update(done, 0))
+        _say(f"copying example pictures to {place}")
+        _copy_examples(place)
         database = stack.enter_context(throwaway.database())
         # Commands and paths are shown as a person in this folder would spell them.
         stack.enter_context(contextlib.chdir(place))
@@ -62,6 +63,15 @@ def demo(
             open_page=sys.stderr.isatty() if open_page is None else open_page,
             dsn=database.conninfo,
         )
+
+
+def _copy_examples(place: Path) -> None:
+    source = shipped_folder("examples")
+    files = [source / "query.jpg", *sorted((source / "images").iterdir())]
+    (place / "images").mkdir(parents=True)
+    for file in files:
+        # The contents alone, not the mode: the user may change and delete his copy.
+        shutil.copyfile(file, place / file.relative_to(source))
 
 
 def _say(line: str) -> None:

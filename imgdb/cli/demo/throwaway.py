@@ -1,4 +1,4 @@
-"""A database that nobody needs tomorrow, on a server of its own, and a folder for its pictures."""
+"""A database that is gone after the demo, on a server of its own, and a folder for its pictures."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def folder_for_pictures(wanted: Path | None) -> Iterator[Path]:
 def database() -> Iterator[Place]:
     """Run a server for the block and yield its database, with the schema; nothing of it stays.
 
-    No other database is touched, whatever IMGDB_HOME, IMGDB_DSN and libpq's variables say.
+    No other database is touched: IMGDB_HOME, IMGDB_DSN and libpq's variables do not count here.
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_enterable()))
     home = folder / "server"

@@ -112,7 +112,7 @@ class Account:
 
 
 def make_reachable(directory: Path) -> None:
-    """Make a directory and its missing parents, passable for other accounts whatever our umask."""
+    """Make a directory and its missing parents, passable for other accounts under any umask."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     for path in reversed(missing):
         with contextlib.suppress(FileExistsError):

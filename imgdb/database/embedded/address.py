@@ -31,7 +31,7 @@ def url(folder: Path, dbname: str) -> str:
 
 
 def _neutral_options() -> dict[str, str]:
-    """Return libpq's own defaults for whatever the caller's PG* variables would change."""
+    """Return libpq's own defaults for all that the caller's PG* variables would change."""
     neutral = {
         option.keyword.decode(): (option.compiled or b"").decode()
         for option in Conninfo.get_defaults()

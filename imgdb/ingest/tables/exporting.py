@@ -49,7 +49,7 @@ def export_parquet(conn: psycopg.Connection[Any], file: IO[bytes], collection: s
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise UsageError("Parquet needs pyarrow: pip install 'imgdb[parquet]'") from None
+        raise UsageError("Parquet needs the package pyarrow: pip install pyarrow") from None
     kinds = {
         "text": pa.string(),
         "bool": pa.bool_(),

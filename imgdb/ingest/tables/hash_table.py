@@ -58,7 +58,7 @@ def _parquet(path: Path) -> Iterator[Chunk]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise UsageError("Parquet needs pyarrow: pip install 'imgdb[parquet]'") from None
+        raise UsageError("Parquet needs the package pyarrow: pip install pyarrow") from None
     try:
         file = pq.ParquetFile(path)
         wanted = list(_wanted(file.schema_arrow.names))

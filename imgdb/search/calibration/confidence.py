@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
-# Of a normal distribution 95 % lie so many deviations around the mean.
+# Standard deviations around the mean that hold 95 % of a normal distribution.
 _Z = 1.959963984540054
 
-# Of what was seen 0 times in n independent trials there are, with 95 % confidence, at most 3 in n.
+# What was seen 0 times in n independent trials has, with 95 % confidence, a rate of at most 3 / n.
 _RULE_OF_THREE = 3
 
 
@@ -24,7 +24,11 @@ class Rate:
 
 
 def share(value: float, trials: int) -> Rate:
-    """Return a share of `trials` with its Wilson score interval; nothing is known of 0 trials."""
+    """Return a share (0 to 1) of `trials` with its score interval; 0 trials say nothing.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    Journal of the American Statistical Association 22 (1927).
+    """
     if not trials:
         return Rate(value, 0, 1)
     squared = _Z * _Z / trials
@@ -37,8 +41,8 @@ def share(value: float, trials: int) -> Rate:
 def mean_rate(per_picture: Sequence[float], unit: float = 1) -> Rate:
     """Return the mean of counts, one for each picture, with its interval.
 
-    `unit` is what one match that was seen stands for. Where none was seen, or hardly any, the upper
-    end is three of them among all pictures.
+    `unit` is how many matches stand behind one that was seen. If none was seen, or hardly any, the
+    upper end is three of them among all pictures (the rule of three).
     """
     pictures = len(per_picture)
     mean = fmean(per_picture)

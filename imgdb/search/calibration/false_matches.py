@@ -27,8 +27,8 @@ LARGEST = 32
 # Up to here a search is quick in a collection of any size (the radii with prepared probes).
 SEARCHED = 12
 
-# So many distances are computed for what is farther away, and so many may the quick search stand
-# for: either takes seconds, and at most a minute.
+# Pairs whose distance is computed for what is farther away, and pairs that the quick searches may
+# stand for: either takes seconds, and at most a minute.
 DRAWN_PAIRS = 2_000_000
 SEARCHED_PAIRS = 500_000_000
 
@@ -43,10 +43,10 @@ class Copies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Among:
-    """In which images of a space to look: those of a collection, None is all, `images` of them.
+    """In which `images` images of a space to look: those of a collection, None is all.
 
-    The answer is for `expected` images, None is as many as there are.
-    What is within `alike` bits of an original in every hash is a copy of it, no false match.
+    The answer is for `expected` images, None is as many as there are. An image within `alike` bits
+    of an original in every hash is a copy of it, and no false match.
     """
 
     space: str
@@ -69,8 +69,9 @@ def false_matches(
 ) -> tuple[int, tuple[Rate, ...]]:
     """Return how many images were looked at, and the false matches of a search by distance.
 
-    Few images are all looked at. Of many the near ones are found by searches (for fewer of the
-    copies if need be), and beyond SEARCHED the number is estimated from images that are drawn.
+    If there are few images, all are looked at. If there are many, searches find the near ones (for
+    fewer of the copies if there are too many), and beyond SEARCHED the number is estimated from
+    images that are drawn.
     """
     copies = sum(len(one.hashes) for one in asked)
     drawn = max(1, min(among.images, DRAWN_PAIRS // copies))
@@ -104,7 +105,7 @@ def count_copies(
 
 
 def _every(step: int, asked: Sequence[Copies]) -> list[Copies]:
-    """Leave copies out: others of the next picture, so that each edit has its turn."""
+    """Leave copies out, other ones for each picture, so that each edit has its turn."""
     return [
         Copies(one.original_id, one.hashes[row % min(step, len(one.hashes)) :: step])
         for row, one in enumerate(asked)

@@ -15,6 +15,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.database.sessions import value
 from imgdb.database.spaces import spaces
 from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.copies import CopyHashes
@@ -30,9 +31,9 @@ from imgdb.search.calibration.false_matches import (
     false_matches,
 )
 from imgdb.search.calibration.results import Calibration, Curve, HashFigures, Question
-from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
-from imgdb.workers.messages import Settings
+from imgdb.workers.limits import EDITING_SECONDS, WORKER_MEMORY
 from imgdb.workers.stored_pictures import read_stored
+from imgdb.workers.work import HashCopies
 
 SAMPLE = "SELECT * FROM imgdb._sampled_images(%(collection)s, %(size)s, %(seed)s)"
 SEARCHABLE = "SELECT * FROM imgdb._searchable_images(%(collection)s)"
@@ -40,7 +41,7 @@ SET_DEFAULT = "SELECT imgdb.set_default_max_distance(%s, max_distance => %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class WorkerOptions:
     """How the copies are made: `memory` in bytes is for a worker, `timeout` in seconds a picture.
 
     A picture is written and read once for each edit, so it takes its time.
@@ -49,7 +50,7 @@ class Work:
     jobs: int | None = None
     max_pixels: int = MAX_PIXELS
     memory: int = WORKER_MEMORY
-    timeout: float = 5 * PICTURE_SECONDS
+    timeout: float = EDITING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def calibrate(
     conn: Connection,
     question: Question,
     drawn: Drawn,
-    work: Work,
+    options: WorkerOptions,
     *,
     watching: Callable[[int], None] = lambda done: None,
 ) -> Calibration:
@@ -128,7 +129,7 @@ def calibrate(
 
     The connection must be outside of a transaction: none is open while the pictures are edited.
     """
-    measured, failures = _measure(drawn.sampled, question, work, watching)
+    measured, failures = _measure(drawn.sampled, question, options, watching)
     with read_only(conn):
         figures = _figures(conn, question, drawn.searchable, measured)
         copies = count_copies(
@@ -153,9 +154,8 @@ def store_defaults(conn: Connection, calibration: Calibration) -> list[Applied]:
     with conn.transaction():
         for figures in calibration.hashes:
             after = figures.proposal.max_distance
-            row = conn.execute(SET_DEFAULT, (figures.name, after)).fetchone()
-            assert row is not None
-            applied.append(Applied(figures.name, row[0], after))
+            before = value(conn, SET_DEFAULT, figures.name, after)
+            applied.append(Applied(figures.name, before, after))
     return applied
 
 
@@ -172,22 +172,21 @@ def _nothing_there(searchable: _Searchable, collection: str | None) -> str:
 def _measure(
     sampled: Sequence[_Sampled],
     question: Question,
-    work: Work,
+    options: WorkerOptions,
     watching: Callable[[int], None],
 ) -> tuple[list[_Measured], list[tuple[str, PictureError]]]:
     """Have the copies made and hashed."""
-    settings = Settings(
-        "exact",
-        question.hashes,
-        work.max_pixels,
-        work.memory,
+    work = HashCopies(
+        max_pixels=options.max_pixels,
+        memory=options.memory,
         edits=tuple(edit.name for edit in question.edits),
+        algorithms=question.hashes,
     )
     outcomes = read_stored(
         [image.path for image in sampled],
-        settings,
-        jobs=work.jobs,
-        timeout=work.timeout,
+        work,
+        jobs=options.jobs,
+        timeout=options.timeout,
         watching=watching,
     )
     measured: list[_Measured] = []

@@ -37,11 +37,11 @@ def propose(
     limit: float,
     largest: int,
 ) -> Proposal:
-    """Choose from two curves over the distances 0, 1, 2, ..., neither of which ever falls.
+    """Choose from two curves over the distances 0, 1, 2, ...; neither curve may fall.
 
-    The smallest of `needed`, `allowed` and `largest`, up to which searches are quick; of distances
-    that find as much, the smallest. Where even distance 0 has too many false matches it is 0: equal
-    hashes are alike whatever is proposed.
+    The choice is the smallest of `needed`, `allowed` and `largest` (up to which searches are
+    quick), or a smaller distance that finds as much. It is 0 if even distance 0 has too many false
+    matches: equal hashes are alike, whatever is proposed.
     """
     needed = next((d for d, found in enumerate(recall) if found >= target), None)
     allowed = next((d - 1 for d, found in enumerate(false_matches) if found > limit), None)

@@ -15,7 +15,7 @@ from imgdb.search.calibration.proposal import Proposal
 # In the order in which people should think of them.
 HASHES = ("phash", "dhash", "whash", "ahash")
 
-# Below this the numbers say little: of what is true for 90 of 100, 30 pictures say 74 to 97.
+# Below this the numbers say little: if the true share is 90 %, 30 pictures say 74 to 97 %.
 ENOUGH_PICTURES = 30
 
 

@@ -1,1 +1,0 @@
-DROP FUNCTION imgdb._hubs(text, integer, integer, text, integer);

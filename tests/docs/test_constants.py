@@ -1,0 +1,191 @@
+"""What stands in two places (Python, SQL, help, pages) says the same in both."""
+
+import inspect
+import re
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+
+import pytest
+import typer
+
+from imgdb.cli import options
+from imgdb.cli.app import app
+from imgdb.database import OLDEST_SERVER, spaces
+from imgdb.hashes.values import ALGORITHMS, Hashes
+from imgdb.ingest.options import Options
+from imgdb.pictures import archives
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.search import compare, hubs, images
+from imgdb.search.calibration import false_matches, results
+from imgdb.sqlstate import translate
+from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
+
+ROOT = Path(__file__).parents[2]
+SQL = "\n".join(file.read_text("utf-8") for file in sorted((ROOT / "sql").rglob("*.sql")))
+MILLION = 1_000_000
+
+
+def page(name):
+    """Return a page of docs/ as one line."""
+    return " ".join((ROOT / "docs" / name).read_text("utf-8").split())
+
+
+def commands():
+    """Return the parameters of each command, by the last word of its name."""
+    found = {}
+    waiting = [typer.main.get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        found[command.name] = {one.name: one for one in command.params}
+    return found
+
+
+COMMANDS = commands()
+
+
+def defaults(option):
+    """Return what stands for an option that is not given, in each command that has it."""
+    found = {name: one[option].default for name, one in COMMANDS.items() if option in one}
+    return {name: one.value if isinstance(one, Enum) else one for name, one in found.items()}
+
+
+def default(function, argument):
+    """Return the default of an argument of a function."""
+    return inspect.signature(function).parameters[argument].default
+
+
+def test_the_largest_distance_with_prepared_probes(conn):
+    [(prepared,)] = conn.execute("SELECT max(radius) FROM imgdb.probe").fetchall()
+    assert prepared == false_matches.SEARCHED
+    strategies = conn.execute(
+        "SELECT (imgdb.explain('phash', 0, d)).strategy FROM (VALUES (%s), (%s)) AS t (d)",
+        (prepared, prepared + 1),
+    ).fetchall()
+    assert strategies == [("prefix buckets",), ("scan",)]
+    assert set(re.findall(r"by prefix buckets up to distance (\d+)", SQL)) == {str(prepared)}
+    assert set(re.findall(r"for every radius up to (\d+)", SQL)) == {str(prepared)}
+    assert f"for every r up to {prepared}. Above {prepared}, `within` reads every" in page(
+        "search.md"
+    )
+    assert f"Up to distance {prepared} it looks up prefixes" in page("sql.md")
+    assert f"**{prepared}**, up to which a search is quick" in page("calibrate.md")
+    assert f"Beyond distance {prepared} it reads" in " ".join(
+        (ROOT / "README.md").read_text().split()
+    )
+
+
+def test_how_many_hashes_a_bucket_row_holds(conn):
+    [(check,)] = conn.execute(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE conname = 'prefix_bucket_hashes_check'"
+    ).fetchall()
+    least, most = map(int, re.findall(r"\d+", check))
+    assert least == 1
+    copies = re.findall(r"/ (\d+) AS part|/ (\d+)\.0\)", SQL)
+    assert len(copies) >= 3 and {one or other for one, other in copies} == {str(most)}
+    assert f"in rows of at most {most};" in SQL
+    with pytest.raises(Exception) as refused, conn.transaction():
+        conn.execute("INSERT INTO imgdb.prefix_bucket VALUES (1, 0, %s)", ([1] * (most + 1),))
+    assert f"1 to {most} hashes" in str(translate(refused.value))
+    assert f"A bucket row has at most {most} hashes" in page("search.md")
+
+
+def test_the_oldest_server():
+    sources = {
+        str(file.relative_to(ROOT)): file.read_text("utf-8")
+        for file in (ROOT / "imgdb").rglob("*.py")
+    }
+    homes = [name for name, text in sources.items() if re.search(r"^OLDEST\w* = ", text, re.M)]
+    assert homes == ["imgdb/database/__init__.py"]
+    oldest = str(OLDEST_SERVER)
+    said = re.findall(r"PostgreSQL \(?(\d+) to \d+\)?", (ROOT / "README.md").read_text("utf-8"))
+    assert {*said, *re.findall(r"PostgreSQL (\d+) to \d+", page("search.md"))} == {oldest}
+    assert f"of the system from {oldest} on" in page("embedded-server.md")
+
+
+def test_what_one_picture_may_cost():
+    assert set(defaults("max_pixels").values()) == {MAX_PIXELS}
+    millions = f"{MAX_PIXELS // MILLION} million pixels"
+    assert millions in page("pictures.md") and millions in page("ingest.md")
+    memory = {options.byte_size(given) for given in defaults("worker_memory").values()}
+    assert memory == {WORKER_MEMORY}
+    assert f"`--worker-memory` ({WORKER_MEMORY >> 30} GiB" in page("ingest.md")
+    # A calibration edits and hashes each picture in many ways.
+    assert {name: time for name, time in defaults("timeout").items() if name != "calibrate"} == {
+        "ingest": PICTURE_SECONDS,
+        "rehash": PICTURE_SECONDS,
+    }
+    assert f"`--timeout` ({PICTURE_SECONDS:g} seconds)" in page("ingest.md")
+    assert default(Options, "max_pixels") == MAX_PIXELS
+    assert default(Options, "memory") == WORKER_MEMORY
+    assert default(Options, "timeout") == PICTURE_SECONDS
+
+
+def test_suffixes_of_archives(conn):
+    """What SQL takes for a member of an archive is never proposed for removal."""
+    suffixes = (*archives.ZIP_SUFFIXES, *archives.TAR_SUFFIXES)
+    for suffix in suffixes:
+        inside, beside = f"/a{suffix}!/b.png", f"/a{suffix}/b.png"
+        for path in (inside, inside.replace(suffix, suffix.upper())):
+            assert conn.execute("SELECT imgdb._in_archive(%s)", (path,)).fetchone() == (True,), path
+        assert conn.execute("SELECT imgdb._in_archive(%s)", (beside,)).fetchone() == (False,)
+    told = re.search(r"`--archives` reads pictures in (.*?) in place", page("ingest.md"))
+    assert told is not None
+    assert sorted(re.findall(r"`(\.[\w.]+)`", told[1])) == sorted(suffixes)
+
+
+def test_the_four_hashes(conn):
+    assert [field.name for field in fields(Hashes)] == list(ALGORITHMS)
+    four = set(ALGORITHMS)
+    assert set(results.HASHES) == {one.value for one in options.HashName} == four
+    for given in {*defaults("hashes").values(), *defaults("hash_names").values()} - {None}:
+        assert set(given.split(",")) == four
+    spaces_of_image = conn.execute(
+        "SELECT s.name, t.column_name FROM imgdb.tracked_column AS t"
+        " JOIN imgdb.space AS s USING (space_id) WHERE t.table_id = 'imgdb.image'::regclass"
+    ).fetchall()
+    assert sorted(spaces_of_image) == [(name, name) for name in sorted(four)]
+    distances = {f.name for f in fields(images.Match) if f.name.endswith("_distance")}
+    assert distances == {f"{name}_distance" for name in four}
+    rows = re.findall(
+        r"^\| `(\w+)` \| this|^\| `(\w+)` \| br", (ROOT / "docs/hashes.md").read_text(), re.M
+    )
+    assert {a or b for a, b in rows} == four
+
+
+def test_default_distances(conn):
+    found = dict(conn.execute("SELECT name, default_max_distance FROM imgdb.space").fetchall())
+    assert set(found) == {*ALGORITHMS, "region"}
+    (usual,) = set(found.values())
+    assert usual == compare.DEFAULT_MAX_DISTANCE == default(spaces.check, "max_distance")
+    # None is the default of the space.
+    given = {name: one for name, one in defaults("max_distance").items() if one is not None}
+    assert given.pop("hubs") == default(hubs.hubs, "max_distance")
+    assert given == {"compare": usual, "check": usual}
+    assert f"the default is that of space `region`, {usual}." in page("regions.md")
+    helps = [one["max_distance"].help or "" for one in COMMANDS.values() if "max_distance" in one]
+    assert {*re.findall(r"(\d+) unless", " ".join(helps))} == {str(usual)}
+    assert re.findall(r"hashes; (\d+) is a usual choice", SQL) == [str(usual)]
+
+
+def test_floods():
+    assert set(defaults("flood").values()) == {options.FLOOD, None}
+    assert default(hubs.hubs, "flood") == options.FLOOD
+    assert f"a hash that more than {options.FLOOD} matches share" in page("searching.md")
+    assert f"`--flood` ({options.FLOOD})" in page("searching.md")
+    distance = defaults("max_distance")["hubs"]
+    assert f"The default distance is {distance}, not" in page("searching.md")
+
+
+def test_what_a_calibration_wants():
+    given = {name: one.default for name, one in COMMANDS["calibrate"].items()}
+    question = results.Question
+    assert default(question, "recall") == given["recall"] / 100
+    for name in ("false_matches", "alike", "sample", "seed"):
+        assert default(question, name) == given[name]
+    told = page("calibrate.md")
+    assert f"`--recall` percent ({given['recall']})" in told
+    assert f"`--false-matches` ({given['false_matches']})" in told
+    assert f"within {given['alike']} bits of it" in told
