@@ -39,8 +39,8 @@ COMMENT ON FUNCTION imgdb._repeated_imports(integer) IS
 'The first lines whose path stands in an earlier line, and how many there are.';
 
 -- Hashes that imgdb made from a file are better than what somebody says of them, and stay. Rows
--- that are the same are not touched. INSERT ... ON CONFLICT would do both in one statement, and take
--- as long again; here another writer of the same path is a unique violation. No plan_cache_mode is
+-- that are the same are not touched. INSERT ... ON CONFLICT would do both in one statement, and
+-- take longer; here another writer of the same path is a unique violation. No plan_cache_mode is
 -- set: custom plans would be forced on the check of the foreign key, too, once for each row.
 CREATE FUNCTION imgdb._store_import(for_collection_id integer)
 RETURNS TABLE (added bigint, updated bigint)

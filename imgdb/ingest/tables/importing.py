@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 
@@ -102,7 +102,7 @@ def _find_repeated(conn: Session, complaints: Complaints) -> None:
 
 def _store(conn: Session, collection_id: int) -> Stored:
     for _ in range(ATTEMPTS - 1):
-        with contextlib.suppress(UniqueViolation, DeadlockDetected):
+        with contextlib.suppress(UniqueViolation):
             return _attempt(conn, collection_id)
     return _attempt(conn, collection_id)
 
