@@ -198,8 +198,9 @@ def test_newer_schema(cli, database, command):
 
 def as_before_the_squash(database, revision, more="SELECT"):
     """Make the schema as it was when the last of twelve unreleased revisions was the head."""
-    schema.upgrade(database, "0001_initial")
     with connect(Place(database)) as conn:
+        conn.execute("DROP SCHEMA IF EXISTS imgdb CASCADE")
+        schema.upgrade(database, "0001_initial")
         conn.execute(more)
         conn.execute("UPDATE imgdb.alembic_version SET version_num = %s", (revision,))
 
