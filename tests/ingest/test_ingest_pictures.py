@@ -14,9 +14,12 @@ from outcomes import COLLECTIONS, FOLDER, SUITES, Outcome, files, read_table, sa
 from imgdb.hashes.values import to_hex
 from imgdb.paths import path_text
 
-pytestmark = pytest.mark.skipif(
-    not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
+    ),
+    pytest.mark.slow,
+]
 
 
 @pytest.mark.parametrize("name", sorted(SUITES | COLLECTIONS))

@@ -110,10 +110,7 @@ def test_what_is_behind_a_link_is_not_followed(watch, database, folder, tmp_path
 
 
 def lines_until(command, words):
-    """Read what the command says, up to the line with these words."""
-    said = ""
-    for line in command.process.stderr:
-        said += line
-        if words in line:
-            break
+    """Wait until the command has said a line with these words; return its lines so far."""
+    while words not in (said := command.process.output()[1].decode().rpartition("\n")[0]):
+        assert command.process.poll() is None, said
     return said

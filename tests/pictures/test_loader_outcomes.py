@@ -30,6 +30,7 @@ def test_the_tables_speak_of_reasons(name: str) -> None:
         assert bool(row.phash) == (row.outcome == "accepted") == (row.format in FORMATS)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures")
 @pytest.mark.parametrize("name", sorted(SUITES | COLLECTIONS))
 def test_every_file_has_its_outcome(name: str) -> None:

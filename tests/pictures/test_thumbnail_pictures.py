@@ -9,9 +9,12 @@ from imgdb.paths import path_text
 from imgdb.pictures.thumbnail import Thumbnail
 from imgdb.workers.thumbnails import thumbnails
 
-pytestmark = pytest.mark.skipif(
-    not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
+    ),
+    pytest.mark.slow,
+]
 
 
 @pytest.mark.parametrize("name", sorted(SUITES | COLLECTIONS))

@@ -170,8 +170,8 @@ def rewound(file: IO[bytes], content: bytes) -> None:
 
 
 def read_all(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()
+    """Read a file from its beginning, and leave the place where the command writes on."""
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
 
 
 # -- in the process that is forked ---------------------------------------------------------------
