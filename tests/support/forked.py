@@ -7,6 +7,7 @@ What Python reads of the environment before all this (`EARLY`) stays that of the
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import gc
@@ -19,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -230,6 +232,32 @@ def become(stdin: int, stdout: int, stderr: int, request: int, report: int) -> s
     return str(asked["code"])
 
 
+def end(code: str) -> NoReturn:
+    """Run the command, and end as the interpreter does: threads, exit functions, streams.
+
+    Only the objects of all modules are not taken apart, which takes longer than most commands.
+    """
+    status: object = 0
+    try:
+        exec(code, {"__name__": "__main__"})
+    except SystemExit as ended:
+        status = ended.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            status = 120
+    os._exit(int(status or 0))  # type: ignore[call-overload]
+
+
 def fork_worker(command: Sequence[str], **given: Any) -> subprocess.Popen[bytes]:
     """Fork a worker process from this one, instead of starting a program that loads it all anew."""
     kept = {0, 1, 2, *given["pass_fds"]}
@@ -266,8 +294,15 @@ def load_all() -> None:
         import_module(name)
     with contextlib.suppress(ModuleNotFoundError):  # what newer releases of typer load late
         import_module("typer._adapters")
+    import typer.main
+
+    from imgdb.cli.app import app
     from imgdb.pictures.decoding import prepare
     from imgdb.workers import process
+
+    # typer makes its commands anew whenever one is run.
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    typer.main.get_command(app)
 
     process.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": fork_worker})
     prepare()
@@ -277,5 +312,4 @@ def load_all() -> None:
 
 if __name__ == "__main__":
     load_all()
-    code = wait_to_be_forked(socket.socket(fileno=int(sys.argv[1])))
-    exec(code, {"__name__": "__main__"})
+    end(wait_to_be_forked(socket.socket(fileno=int(sys.argv[1]))))
