@@ -1,13 +1,18 @@
 """Pictures, and databases that hold them, for tests of what comes after ingest."""
 
+import functools
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import psycopg
+from pictures import encode
 from PIL import Image, ImageFilter
 
-from imgdb.hashes.fingerprint import fingerprint
-from imgdb.paths import path_text
+from imgdb.hashes.fingerprint import Fingerprint, fingerprint_source
+from imgdb.paths import modified_at, path_text
+from imgdb.pictures.loader import open_stream
 
 COLUMNS = (
     "path, byte_size, modified_at, sha256, format, width, height, frames,"
@@ -34,14 +39,31 @@ def blank(size: tuple[int, int] = (320, 240)) -> Image.Image:
 def shelf(folder: Path) -> Path:
     """Write two scenes, three edits of the first, a copy of it and a blank page."""
     folder.mkdir(exist_ok=True)
-    first = scene(1)
-    first.save(folder / "lake.png")
-    (folder / "lake-copy.png").write_bytes((folder / "lake.png").read_bytes())
-    first.resize((160, 120)).save(folder / "lake-small.jpg", quality=80)
-    first.filter(ImageFilter.GaussianBlur(1)).save(folder / "lake-soft.png")
-    scene(2).save(folder / "hill.png")
-    blank().save(folder / "blank.png")
+    for name, content in _shelf().items():
+        (folder / name).write_bytes(content)
     return folder
+
+
+@functools.cache
+def _shelf() -> dict[str, bytes]:
+    """Encode the files of a shelf once for all tests: that takes longer than most of them."""
+    first = scene(1)
+    lake = encode(first, "PNG")
+    return {
+        "lake.png": lake,
+        "lake-copy.png": lake,
+        "lake-small.jpg": encode(first.resize((160, 120)), "JPEG", quality=80),
+        "lake-soft.png": encode(first.filter(ImageFilter.GaussianBlur(1)), "PNG"),
+        "hill.png": encode(scene(2), "PNG"),
+        "blank.png": encode(blank(), "PNG"),
+    }
+
+
+@functools.lru_cache(maxsize=200)
+def _fingerprint_of(content: bytes) -> Fingerprint:
+    opened = open_stream(BytesIO(content), byte_size=len(content), modified_at=datetime.now(UTC))
+    with opened as source:
+        return fingerprint_source(source)
 
 
 def add(database: str, *files: Path, collection: str = "default", **changed: object) -> None:
@@ -52,7 +74,8 @@ def add(database: str, *files: Path, collection: str = "default", **changed: obj
             (collection,),
         )
         for file in files:
-            found = fingerprint(file)
+            found = _fingerprint_of(file.read_bytes())
             row = {name: getattr(found, name) for name in found.__dataclass_fields__}
             row |= {"path": path_text(file), "collection": collection}
+            row["modified_at"] = modified_at(file.stat())
             conn.execute(ADD, row | changed)
