@@ -341,6 +341,7 @@ OTHERWISE = {
     " AS 'BEGIN new.phash := ~new.phash; RETURN new; END';"
     "CREATE TRIGGER alter_hash BEFORE INSERT ON imgdb.image"
     " FOR EACH ROW EXECUTE FUNCTION alter_hash()",
+    "a rule": "CREATE RULE told AS ON INSERT TO imgdb.image DO ALSO NOTIFY told",
     "a foreign key": "CREATE TABLE known (hash bigint PRIMARY KEY);"
     "ALTER TABLE imgdb.image ADD FOREIGN KEY (dhash) REFERENCES known",
     "an untracked column": "SELECT imgdb.untrack('imgdb.image', name) FROM unnest("
