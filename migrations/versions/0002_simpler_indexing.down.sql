@@ -297,8 +297,7 @@ $$
     LOOP
         v_definition := pg_get_functiondef(v_routine);
         IF strpos(v_definition, v_from) = 0 THEN
-            RAISE EXCEPTION '% is not what this revision made', v_routine
-                USING HINT = 'Somebody has changed it. Make it again as that revision says.';
+            RAISE EXCEPTION '% was changed by hand: make it again as this revision says', v_routine;
         END IF;
         EXECUTE replace(v_definition, v_from, v_to);
     END LOOP;
