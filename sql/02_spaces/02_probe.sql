@@ -21,10 +21,10 @@ COMMENT ON COLUMN imgdb.probe.flip_masks IS
 'Every mask of at most t bits of the band, t being the threshold of the band at this radius.';
 
 -- With m bands, if band k differs in more than t_k bits for every k, the distance is at least
--- sum(t_k + 1). Thresholds that make that sum max_distance + 1 therefore catch every match
--- (general pigeonhole principle). A band with threshold -1 is not looked up at all. Sources: Norouzi,
--- Punjani, Fleet, Fast search in Hamming space with multi-index hashing (CVPR 2012); Qin and others,
--- GPH (ICDE 2018).
+-- sum(t_k + 1). Thresholds that make that sum max_distance + 1 therefore catch every match (general
+-- pigeonhole principle). A band with threshold -1 is not looked up at all. Sources: Norouzi,
+-- Punjani, Fleet, Fast search in Hamming space with multi-index hashing (CVPR 2012); Qin and
+-- others, GPH (ICDE 2018).
 CREATE FUNCTION imgdb._prepare_probes(for_space_id smallint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
