@@ -9,6 +9,7 @@ def main() -> None:
     """Load the commands and run one of them; Ctrl-C is as quiet at once as it is later on."""
     # Before numpy is loaded: the products of one picture are too small for threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.unraisablehook = _keep_interrupts
     try:
         from imgdb.cli.app import run_command as run
 
@@ -16,6 +17,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("imgdb: interrupted\n")
         sys.exit(128 + signal.SIGINT)
+
+
+def _keep_interrupts(lost: "sys.UnraisableHookArgs") -> None:
+    """Send Ctrl-C again where Python drops it: in a destructor or at the end of an import."""
+    if lost.exc_type is KeyboardInterrupt:
+        # A moment later: at once, it would be dropped in here.
+        signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 __all__ = ["main"]

@@ -145,11 +145,29 @@ class Interrupts:
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupts())
 """
+DROPPED = """
+import os, signal, sys, time
+class Interrupts:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+class Drops:
+    def find_spec(self, name, path, target=None):
+        if name == "imgdb.cli.options":
+            Interrupts()
+            time.sleep(60)
+sys.meta_path.insert(0, Drops())
+"""
 LATE = "import atexit, os, signal; atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
 
 
 @pytest.mark.parametrize(
-    ("when", "code", "said"), [(EARLY, 130, "imgdb: interrupted\n"), (LATE, 0, "")]
+    ("when", "code", "said"),
+    [
+        (EARLY, 130, "imgdb: interrupted\n"),
+        (DROPPED, 130, "imgdb: interrupted\n"),
+        (LATE, 0, ""),
+    ],
+    ids=["early", "dropped", "late"],
 )
 def test_ctrl_c_at_any_moment_shows_no_traceback(when, code, said):
     program = when + "from imgdb.cli import main; main()"
