@@ -4,7 +4,6 @@ import os
 
 import psycopg
 import pytest
-from psycopg import sql
 
 pytestmark = pytest.mark.slow
 
@@ -53,19 +52,25 @@ def fill(conn: psycopg.Connection) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def filled(_databases):
+    """Name a database of many images, without statistics; nobody connects to it."""
+    name = f"imgdb_plans_{os.getpid()}"
+    with psycopg.connect(_databases.create(name), autocommit=True) as conn:
+        fill(conn)
+    yield name
+    _databases.drop(name)
+
+
 @pytest.fixture(scope="module", params=["no statistics", "statistics"])
-def images(server, template, request):
+def images(_databases, filled, request):
     """Give an autocommit connection to a database of many images."""
-    name = f"imgdb_plans_{os.getpid()}_{request.param[:2]}"
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        made, kept = sql.Identifier(name), sql.Identifier(template)
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, kept))
-        with psycopg.connect(server.conninfo(name), autocommit=True) as conn:
-            fill(conn)
-            if request.param == "statistics":
-                conn.execute("ANALYZE")
-            yield conn
-        admin.execute(sql.SQL("DROP DATABASE {}").format(made))
+    name = f"{filled}_{request.param[:2]}"
+    with psycopg.connect(_databases.create(name, filled), autocommit=True) as conn:
+        if request.param == "statistics":
+            conn.execute("ANALYZE")
+        yield conn
+    _databases.drop(name)
 
 
 def nodes(plan):

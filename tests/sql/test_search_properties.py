@@ -17,6 +17,7 @@ from hash_sets import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import embedded_only
 from spaces import Space
 
 
@@ -189,6 +190,7 @@ def test_pairs(banded, data):
     assert banded.pairs(radius) == brute_force.pairs(brute_force.signed(hashes), radius)
 
 
+@embedded_only
 @pytest.mark.parametrize("radius", [1, 4, 8, 12])
 def test_pairs_of_many_hashes_that_are_grouped(space, radius):
     hashes = brute_force.signed(crowded(3000, 7))
@@ -227,6 +229,7 @@ REAL: dict[str, Callable[[], brute_force.Hashes]] = {
 }
 
 
+@embedded_only
 @pytest.mark.parametrize("source", REAL)
 def test_real_hashes(space, source):
     hashes = REAL[source]()
@@ -247,6 +250,7 @@ def test_real_hashes(space, source):
         assert space.nearest(query, 20, 64) == brute_force.nearest(hashes, query, 20, 64)
 
 
+@embedded_only
 @pytest.mark.parametrize("source", REAL)
 @pytest.mark.parametrize("radius", [4, 9])
 def test_pairs_of_real_hashes(space, source, radius):
