@@ -63,7 +63,9 @@ def test_whatever_ends_it_the_rest_is_done_by_the_next(place, pictures):
         with ingest(place) as command:
             # While Python itself starts, Ctrl-C shows where that was; nothing of ours is at work.
             least = len(before) + (way == "interrupt")
-            ended[way] += end(way, command, home, pictures, RANDOM.randint(least, len(pictures)))
+            # Early enough that the command has not ended by itself when it is to be ended.
+            latest = least + (len(pictures) - least) * 3 // 4
+            ended[way] += end(way, command, home, pictures, RANDOM.randint(least, latest))
         after = known(home, pictures)
         assert before.items() <= after.items()
     assert all(ended[way] for way in WAYS[:KILLS]), ended
