@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from forked import forks
 
 from imgdb import __version__, schema
 
@@ -192,17 +193,13 @@ def test_output_that_cannot_be_written_is_an_error():
 def test_signals_end_a_command_that_waits(empty_database, sent):
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute("SELECT pg_advisory_lock(%s)", (schema.UPGRADE_LOCK,))
-        with subprocess.Popen(
-            [IMGDB, "db", "upgrade"],
-            env={**os.environ, "IMGDB_DSN": empty_database},
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as run:
+        environment = {**os.environ, "IMGDB_DSN": empty_database}
+        with forks().start(["db", "upgrade"], env=environment) as run:
             while conn.execute("SELECT FROM pg_locks WHERE NOT granted").fetchone() is None:
                 assert run.poll() is None
             run.send_signal(sent)
             _, stderr = run.communicate(timeout=60)
-    assert (run.returncode, stderr) == (128 + sent, "imgdb: interrupted\n")
+            assert (run.returncode, stderr) == (128 + sent, "imgdb: interrupted\n")
 
 
 # -- imgdb db ------------------------------------------------------------------------------------

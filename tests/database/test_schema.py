@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from servers import embedded_only
 
 from imgdb import schema
 from imgdb.errors import UsageError
@@ -91,6 +92,7 @@ def alembic(*arguments):
     )
 
 
+@embedded_only
 def test_alembics_own_commands_work_in_the_repository(empty_database):
     dsn = ("-x", f"dsn={empty_database}")
     assert alembic(*dsn, "current").stdout == ""
