@@ -92,7 +92,7 @@ def test_a_worker_that_is_killed_once_costs_nothing(ingest, database, tmp_path):
 def test_a_picture_that_takes_too_long_fails(ingest, database, tmp_path):
     slow = large(tmp_path / "slow.png")
     paint(tmp_path, 10)
-    with ingest(tmp_path, "--jobs", "1", "--timeout", "4") as command:
+    with ingest(tmp_path, "--jobs", "1", "--timeout", "2") as command:
         os.kill(command.worker_on(slow), signal.SIGSTOP)
         code, stdout, _ = command.end()
     summary = json.loads(stdout)
