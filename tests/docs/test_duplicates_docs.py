@@ -2,10 +2,9 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+from forked import run_shell
 from library import scene, shelf
 
 PAGE = Path(__file__).parents[2] / "docs" / "duplicates.md"
@@ -18,20 +17,11 @@ def test_the_commands_work_in_their_order(database, tmp_path):
     scene(1, (640, 480)).save(tmp_path / "card" / "new.png")
     before = {path.name for path in photos.iterdir()}
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (programs := tmp_path / "programs").mkdir()
     left = {}
     for number, block in enumerate(blocks):
-        done = subprocess.run(
-            ["bash", "-e", "-c", block],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "IMGDB_DSN": database,
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "IMGDB_DSN": database}
+        done = run_shell(block, programs, env=environment, cwd=tmp_path)
         assert done.returncode == 0, (block, done.stderr)
         left[number] = {path.name for path in photos.iterdir()}
     # Ingest, plan, apply: a copy is gone; mark, plan, apply: what is alike is gone; restore.

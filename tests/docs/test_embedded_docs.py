@@ -2,27 +2,21 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from embedded_clients import BINDIR
+from forked import run_shell
 
 from imgdb.database.embedded.settings import DEFAULTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "embedded-server.md").read_text("utf-8")
 
 
-def test_the_commands_do_what_the_page_says(home: Path) -> None:
+def test_the_commands_do_what_the_page_says(home: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    path = os.pathsep.join([str(Path(sys.executable).parent), str(BINDIR), os.environ["PATH"]])
-    done = subprocess.run(
-        ["bash", "-euc", "\n".join(blocks)],
-        env={**os.environ, "PATH": path, "IMGDB_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = os.pathsep.join([str(BINDIR), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "IMGDB_HOME": str(home)}
+    done = run_shell("\n".join(blocks), tmp_path, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("\n1GB\n")
     assert done.stderr.count("stopped") == 3

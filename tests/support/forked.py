@@ -33,6 +33,23 @@ Run = Callable[..., tuple[int, bytes, bytes]]
 
 EARLY = ("PYTHON", "LC_", "LANG", "TZ")
 COMMAND = "from imgdb.cli import main; main()"
+# The command of that name in a shell script: it has a fork do the work, on its own streams.
+PROGRAM = """#!{python} -SE
+import json, os, socket, sys, tempfile
+
+request = {{"args": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}}
+request |= {{"code": {code!r}, "process_group": False}}
+report, theirs = socket.socketpair()
+with tempfile.TemporaryFile() as asked:
+    asked.write(json.dumps(request).encode())
+    asked.seek(0)
+    fds = [0, 1, 2, asked.fileno(), theirs.fileno()]
+    socket.send_fds(socket.socket(fileno={requests}), [b"!"], fds)
+theirs.close()
+told = report.makefile()
+told.readline()
+sys.exit(int(told.readline()) % 256)
+"""
 # What the kernel calls the forked worker processes: their command line is that of the tests.
 WORKER = "imgdb-worker"
 
@@ -137,6 +154,14 @@ class Forks:
             theirs.close()
             return Fork(report, stdout, stderr)
 
+    def program(self, folder: Path) -> int:
+        """Write a program `imgdb` into a folder; return the descriptor that it must inherit."""
+        requests = self._socket.fileno()
+        file = folder / "imgdb"
+        file.write_text(PROGRAM.format(python=sys.executable, code=COMMAND, requests=requests))
+        file.chmod(0o755)
+        return requests
+
     def run(
         self, args: Sequence[str | os.PathLike[str]], *, timeout: float, **given: Any
     ) -> tuple[int, bytes, bytes]:
@@ -164,6 +189,24 @@ def run_script(args: Sequence[str | os.PathLike[str]], **given: Any) -> tuple[in
     """Run a program; takes what `Forks.run` takes but for its `code`."""
     done = subprocess.run(args, capture_output=True, check=False, **given)
     return done.returncode, done.stdout, done.stderr
+
+
+def run_shell(
+    script: str, folder: Path, *, env: dict[str, str], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of bash; on Linux `imgdb` is a program in `folder` there, which runs forks."""
+    linux = sys.platform == "linux"
+    inherited = [forks().program(folder)] if linux else []
+    programs = folder if linux else Path(sys.executable).parent
+    return subprocess.run(
+        ["bash", "-euc", script],
+        cwd=cwd,
+        env={**env, "PATH": f"{programs}:{env['PATH']}"},
+        pass_fds=inherited,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def rewound(file: IO[bytes], content: bytes) -> None:
