@@ -183,7 +183,7 @@ def test_a_member_that_crashes_costs_that_member_only(database, tmp_path, suffix
         tmp_path / f"a{suffix}", {**members, "bad.png": large.getvalue(), "last.png": png(9)}
     )
     with Command(
-        "ingest", tmp_path, "--archives", "--jobs", "1", "--timeout", "2", "--format", "json",
+        "ingest", tmp_path, "--archives", "--jobs", "1", "--timeout", "3", "--format", "json",
         env={"IMGDB_DSN": database},
     ) as command:  # fmt: skip
         os.kill(command.worker_on(path), signal.SIGKILL)
