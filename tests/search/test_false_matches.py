@@ -24,9 +24,9 @@ HASHES = ("ahash", "dhash", "phash", "whash")
 ALIKE = 6
 
 
-@pytest.fixture
-def images(conn):
-    """File images that crowd: clusters, doubles, flat ones, missing hashes, two collections."""
+@pytest.fixture(scope="module")
+def drawn():
+    """Draw images that crowd: clusters, doubles, flat ones, missing hashes, two collections."""
     rng = np.random.default_rng(5)
     centres = rng.integers(-(2**63), 2**63 - 1, (12, 4))
     rows = []
@@ -54,24 +54,31 @@ def images(conn):
                 },
             }
         )
+    return rows
+
+
+@pytest.fixture
+def images(conn, drawn):
+    """Store the images, in one statement."""
     conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a'), ('b')")
-    conn.cursor().executemany(
+    conn.execute(
         "INSERT INTO imgdb.image (image_id, collection_id, path, sha256, byte_size, modified_at,"
         " format, width, height, frames, flat, missing_since, recipe, ahash, dhash, phash, whash)"
-        " SELECT %(image_id)s, c.collection_id, %(path)s,"
-        "  CASE WHEN NOT %(imported)s THEN %(sha256)s::bytea END,"
-        "  CASE WHEN NOT %(imported)s THEN 1 END, CASE WHEN NOT %(imported)s THEN now() END,"
-        "  CASE WHEN NOT %(imported)s THEN 'PNG' END, CASE WHEN NOT %(imported)s THEN 1 END,"
-        "  CASE WHEN NOT %(imported)s THEN 1 END, CASE WHEN NOT %(imported)s THEN 1 END,"
-        "  %(flat)s, CASE WHEN %(missing)s THEN now() END, 'exact-1',"
-        "  %(ahash)s, %(dhash)s, %(phash)s, %(whash)s"
-        " FROM imgdb.collection AS c WHERE c.name = %(collection)s",
-        rows,
+        " SELECT n.image_id, c.collection_id, n.path, CASE WHEN NOT n.imported THEN n.sha256 END,"
+        "  CASE WHEN NOT n.imported THEN 1 END, CASE WHEN NOT n.imported THEN now() END,"
+        "  CASE WHEN NOT n.imported THEN 'PNG' END, CASE WHEN NOT n.imported THEN 1 END,"
+        "  CASE WHEN NOT n.imported THEN 1 END, CASE WHEN NOT n.imported THEN 1 END,"
+        "  n.flat, CASE WHEN n.missing THEN now() END, 'exact-1',"
+        "  n.ahash, n.dhash, n.phash, n.whash"
+        " FROM unnest(%(image_id)s::bigint[], %(collection)s::text[], %(path)s::text[],"
+        "  %(sha256)s::bytea[], %(flat)s::boolean[], %(missing)s::boolean[],"
+        "  %(imported)s::boolean[], %(ahash)s::bigint[], %(dhash)s::bigint[], %(phash)s::bigint[],"
+        "  %(whash)s::bigint[]) AS n (image_id, collection, path, sha256, flat, missing, imported,"
+        "  ahash, dhash, phash, whash)"
+        " JOIN imgdb.collection AS c ON c.name = n.collection",
+        {column: [row[column] for row in drawn] for column in drawn[0]},
     )
-    for row in rows:
-        if row["imported"]:
-            row["sha256"] = None
-    return rows
+    return [row | {"sha256": None} if row["imported"] else row for row in drawn]
 
 
 def alike(one, other):
