@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from imgdb.hashes.regions import Region
-from imgdb.hashes.values import bit_distance
 
 SCALES = [2.0 ** ((third - 24) / 3) for third in range(49)]
 
@@ -36,18 +37,19 @@ class Place:
 def votes(query: Shown, image: Shown, max_distance: int) -> tuple[int, list[Place]]:
     """Return the most votes of any cell, and the pairs that lie in it."""
     cells: dict[tuple[int, float, float], list[Place]] = defaultdict(list)
-    for a, asked in enumerate(query.regions):
-        for s, stored in enumerate(image.regions):
-            if bit_distance(asked.hash, stored.hash) > max_distance:
-                continue
-            place = placed(query, a, asked, s, stored)
-            bucket = bisect.bisect_right(SCALES, place.scale)
-            for at in (bucket, bucket + 1):
-                step = 0.15 * max(query.width, query.height) * SCALES[min(max(at, 1), 49) - 1]
-                for x in (0, 1):
-                    for y in (0, 1):
-                        cell = (at, math.floor(place.x / step) + x, math.floor(place.y / step) + y)
-                        cells[cell].append(place)
+    here, there = (
+        np.array([found.hash for found in shown.regions], np.int64) for shown in (query, image)
+    )
+    near = np.bitwise_count((here[:, None] ^ there).view(np.uint64)) <= max_distance
+    for a, s in np.argwhere(near).tolist():
+        place = placed(query, a, query.regions[a], s, image.regions[s])
+        bucket = bisect.bisect_right(SCALES, place.scale)
+        for at in (bucket, bucket + 1):
+            step = 0.15 * max(query.width, query.height) * SCALES[min(max(at, 1), 49) - 1]
+            for x in (0, 1):
+                for y in (0, 1):
+                    cell = (at, math.floor(place.x / step) + x, math.floor(place.y / step) + y)
+                    cells[cell].append(place)
     if not cells:
         return 0, []
     counts = {
