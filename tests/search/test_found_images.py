@@ -13,8 +13,10 @@ SHA = hashlib.sha256(b"asked for").digest()
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, flat, sha256, byte_size, modified_at,"
     " format, width, height, frames, recipe)"
-    " VALUES ((SELECT collection_id FROM imgdb.collection WHERE name = %s), %s, %s, %s, %s, 1,"
-    " now(), 'PNG', 1, 1, 1, 'x') RETURNING image_id"
+    " SELECT c.collection_id, n.path, n.hash, n.flat, n.sha256, 1, now(), 'PNG', 1, 1, 1, 'x'"
+    " FROM unnest(%(collection)s::text[], %(path)s::text[], %(hash)s::bigint[],"
+    "  %(flat)s::boolean[], %(sha256)s::bytea[]) AS n (collection, path, hash, flat, sha256)"
+    " JOIN imgdb.collection AS c ON c.name = n.collection RETURNING path, image_id"
 )
 MARK = "INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b) VALUES (%s, %s)"
 FIND = (
@@ -37,7 +39,7 @@ class Model:
 
     def fill(self, conn, centres):
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a'), ('b')")
-        draw = self.draw
+        draw, rows = self.draw, {}
         for number in range(60):
             bits = frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 5])))
             row = {
@@ -47,12 +49,14 @@ class Model:
                 "flat": draw.random() < 0.1,
                 "sha256": SHA if draw.random() < 0.1 else draw.randbytes(32),
             }
-            (image,) = conn.execute(ADD, list(row.values())).fetchone()
-            self.images[image] = row
+            rows[row["path"]] = row
+        columns = ("collection", "path", "hash", "flat", "sha256")
+        stored = conn.execute(ADD, {name: [row[name] for row in rows.values()] for name in columns})
+        self.images = {image: rows[path] for path, image in stored}
+        assert len(self.images) == 60
         for _ in range(draw.choice([0, 30])):
             self.marks.add(tuple(sorted(draw.sample(sorted(self.images), 2))))
-        for mark in self.marks:
-            conn.execute(MARK, mark)
+        conn.cursor().executemany(MARK, self.marks)
 
     def different(self, asked):
         """Images that are marked as different from every image that is asked for."""
