@@ -14,6 +14,12 @@ ADD = (
     " VALUES ((SELECT collection_id FROM imgdb.collection WHERE name = %s), %s, %s, %s, %s, 'x')"
     " RETURNING image_id"
 )
+ADD_ALL = (
+    "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+    " SELECT c.collection_id, n.number, n.phash, 'x'"
+    " FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS n (collection, phash, number)"
+    " JOIN imgdb.collection AS c ON c.name = n.collection RETURNING image_id, phash, path"
+)
 MARK = "INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b) VALUES (%s, %s)"
 GROUPS = (
     "SELECT group_id, image_id, path, distance_to_first"
@@ -42,15 +48,17 @@ def add(conn):
 def test_groups_are_the_connected_components(conn, add, seed, marks):
     draw = random.Random(f"{seed} {marks}")
     centres = [draw.getrandbits(64) for _ in range(5)]
-    hashes, homes = {}, {}
+    drawn = []
     for _ in range(50):
         value = draw.choice(centres)
         for bit in draw.sample(range(64), draw.randint(0, 5)):
             value ^= 1 << bit
         signed = value - 2**64 if value >> 63 else value
-        home = draw.choice("ab")
-        image = add(signed, collection=home)
-        hashes[image], homes[image] = signed, home
+        drawn.append((draw.choice("ab"), signed))
+    stored = conn.execute(ADD_ALL, [*map(list, zip(*drawn, strict=True))]).fetchall()
+    hashes = {image: phash for image, phash, _ in stored}
+    homes = {image: drawn[int(number) - 1][0] for image, _, number in stored}
+    assert len(hashes) == 50
     marked = {tuple(sorted(draw.sample(sorted(hashes), 2))) for _ in range(marks)}
     for pair in marked:
         conn.execute(MARK, pair)
