@@ -1,6 +1,6 @@
 """Write the conformance vectors: tiny pictures and their four hashes, by imagehash itself.
 
-    python tests/make_hash_vectors.py
+    PYTHONPATH=tests/support python tests/make/make_hash_vectors.py
 
 Only for adding pictures: the values of those that are there may never change.
 """

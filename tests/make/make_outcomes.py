@@ -1,6 +1,6 @@
 """Write the tables of outcomes anew, from a folder of fetched test pictures, and say what it took.
 
-    python tests/make_outcomes.py FOLDER [SET...]
+    PYTHONPATH=tests/support python tests/make/make_outcomes.py FOLDER [SET...]
 
 Look at the difference before committing it: a picture that a person can see should be accepted, a
 hostile file refused, and nothing else should change.

@@ -1,6 +1,6 @@
 """Write tests/data/regions.json: the regions of shipped pictures. Its values are for ever.
 
-python tests/make_region_vectors.py
+python tests/make/make_region_vectors.py
 """
 
 import json

@@ -1,6 +1,6 @@
 """Compare imgdb's hashes with imagehash's on many pictures; minutes long, so not part of CI.
 
-    python tests/prove_hashes.py PICTURES [--arrays N] [--no-files]
+    PYTHONPATH=tests/support python tests/make/prove_hashes.py PICTURES [--arrays N] [--no-files]
 
 PICTURES is the folder that get_images.sh filled: every file that loads is hashed, and each of the
 70,000 pictures of Fashion-MNIST, tiny pictures of one size 64 at a time, as a worker does it. Run
