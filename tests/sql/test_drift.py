@@ -102,18 +102,14 @@ INSERT INTO imgdb.seeded_table (b) VALUES ('first');
 
 
 @pytest.fixture(scope="module")
-def seeded(server):
+def seeded(_databases):
     """Give a database with one object of each kind, apart from imgdb's own, and its fingerprint."""
     name = "imgdb_drift"
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE IF EXISTS {name}")
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    with psycopg.connect(server.conninfo(name)) as conn:
+    with psycopg.connect(_databases.create(name, "template0")) as conn:
         conn.execute(SEED)
         conn.commit()
         yield conn, fingerprint(conn)
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE {name}")
+    _databases.drop(name)
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
