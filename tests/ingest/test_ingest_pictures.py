@@ -5,28 +5,30 @@ The sets are fetched by hand and are large: IMGDB_TEST_PICTURES names the folder
 
 import json
 import os
-from pathlib import Path
 
 import psycopg
 import pytest
-from outcomes import COLLECTIONS, FOLDER, SUITES, Outcome, files, read_table, same, unlisted
+from outcomes import (
+    COLLECTIONS,
+    SUITES,
+    Outcome,
+    files,
+    folder_with,
+    needs_pictures,
+    read_table,
+    same,
+    unlisted,
+)
 
 from imgdb.hashes.values import to_hex
 from imgdb.paths import path_text
 
-pytestmark = [
-    pytest.mark.skipif(
-        not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
-    ),
-    pytest.mark.slow,
-]
+pytestmark = [needs_pictures, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("name", sorted(SUITES | COLLECTIONS))
 def test_every_file_has_its_outcome(cli, database, name):
-    folder = Path(str(FOLDER))
-    if not (folder / name).is_dir():
-        pytest.skip(f"no {name} in {folder}")
+    folder = folder_with(name)
     paths = {path_text(path): (file, path) for file, path in files(folder, name)}
     result = cli(
         "ingest", "-", "--null", "--worker-memory", "3G", "--timeout", "300", "--format", "json",

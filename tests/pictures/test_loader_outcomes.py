@@ -3,15 +3,14 @@
 The sets are fetched by hand and are large: IMGDB_TEST_PICTURES names the folder they are in.
 """
 
-from pathlib import Path
-
 import pytest
 from outcomes import (
     COLLECTIONS,
-    FOLDER,
     SUITES,
     examine,
     files,
+    folder_with,
+    needs_pictures,
     prepare_all,
     read_table,
     same,
@@ -31,12 +30,10 @@ def test_the_tables_speak_of_reasons(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures")
+@needs_pictures
 @pytest.mark.parametrize("name", sorted(SUITES | COLLECTIONS))
 def test_every_file_has_its_outcome(name: str) -> None:
-    folder = Path(str(FOLDER))
-    if not (folder / name).is_dir():
-        pytest.skip(f"no {name} in {folder}")
+    folder = folder_with(name)
     prepare_all()
     table = read_table(name)
     wrong = []

@@ -1,27 +1,28 @@
 """Every file of the fetched sets as a thumbnail: what can be hashed can be shown, and no other."""
 
-from pathlib import Path
-
 import pytest
-from outcomes import COLLECTIONS, FOLDER, SUITES, Outcome, files, read_table, same, unlisted
+from outcomes import (
+    COLLECTIONS,
+    SUITES,
+    Outcome,
+    files,
+    folder_with,
+    needs_pictures,
+    read_table,
+    same,
+    unlisted,
+)
 
 from imgdb.paths import path_text
 from imgdb.pictures.thumbnail import Thumbnail
 from imgdb.workers.thumbnails import thumbnails
 
-pytestmark = [
-    pytest.mark.skipif(
-        not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
-    ),
-    pytest.mark.slow,
-]
+pytestmark = [needs_pictures, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("name", sorted(SUITES | COLLECTIONS))
 def test_every_file_has_the_outcome_of_hashing(name):
-    folder = Path(str(FOLDER))
-    if not (folder / name).is_dir():
-        pytest.skip(f"no {name} in {folder}")
+    folder = folder_with(name)
     found = {path_text(path): file for file, path in files(folder, name)}
     table = read_table(name)
     wrong = []

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from PIL import Image
 
 from imgdb.errors import PictureError
@@ -138,6 +139,17 @@ def write_table(name: str, rows: list[Outcome]) -> None:
 
 
 FOLDER = os.environ.get("IMGDB_TEST_PICTURES")
+needs_pictures = pytest.mark.skipif(
+    not FOLDER, reason="IMGDB_TEST_PICTURES names no folder of fetched pictures"
+)
+
+
+def folder_with(name: str) -> Path:
+    """Return the folder of the fetched sets; skip the test if it lacks this one."""
+    folder = Path(str(FOLDER))
+    if not (folder / name).is_dir():
+        pytest.skip(f"no {name} in {folder}")
+    return folder
 
 
 # Their decoders have versions of their own, which may round otherwise.
