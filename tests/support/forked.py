@@ -35,18 +35,12 @@ EARLY = ("PYTHON", "LC_", "LANG", "TZ")
 COMMAND = "from imgdb.cli import main; main()"
 # The command of that name in a shell script: it has a fork do the work, on its own streams.
 PROGRAM = """#!{python} -SE
-import json, os, socket, sys, tempfile
+import os, socket, sys
+sys.path.insert(0, {folder!r})
+from forked import ask
 
-request = {{"args": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}}
-request |= {{"code": {code!r}, "process_group": False}}
-report, theirs = socket.socketpair()
-with tempfile.TemporaryFile() as asked:
-    asked.write(json.dumps(request).encode())
-    asked.seek(0)
-    fds = [0, 1, 2, asked.fileno(), theirs.fileno()]
-    socket.send_fds(socket.socket(fileno={requests}), [b"!"], fds)
-theirs.close()
-told = report.makefile()
+asked = {{"args": sys.argv[1:], "env": dict(os.environ), "cwd": os.getcwd()}}
+told = ask(socket.socket(fileno={requests}), asked, (0, 1, 2)).makefile()
 told.readline()
 sys.exit(int(told.readline()) % 256)
 """
@@ -141,24 +135,20 @@ class Forks:
         process_group: bool = False,
     ) -> Fork:
         """Run `code`, as `python -c` would, in a fork; with `process_group` in one of its own."""
-        request = {"args": [*map(os.fsdecode, args)], "env": env, "cwd": str(cwd or Path.cwd())}
-        request |= {"code": code, "process_group": process_group}
-        with contextlib.ExitStack() as files:
-            stdin, asked = (files.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+        asked = {"args": [*map(os.fsdecode, args)], "env": env, "cwd": str(cwd or Path.cwd())}
+        asked |= {"code": code, "process_group": process_group}
+        stdout, stderr = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - Fork's
+        with tempfile.TemporaryFile() as stdin:
             rewound(stdin, input)
-            rewound(asked, json.dumps(request).encode())
-            stdout, stderr = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - Fork's
-            report, theirs = socket.socketpair()
-            fds = [*(file.fileno() for file in (stdin, stdout, stderr, asked)), theirs.fileno()]
-            socket.send_fds(self._socket, [b"!"], fds)
-            theirs.close()
-            return Fork(report, stdout, stderr)
+            streams = [file.fileno() for file in (stdin, stdout, stderr)]
+            return Fork(ask(self._socket, asked, streams), stdout, stderr)
 
     def program(self, folder: Path) -> int:
         """Write a program `imgdb` into a folder; return the descriptor that it must inherit."""
         requests = self._socket.fileno()
         file = folder / "imgdb"
-        file.write_text(PROGRAM.format(python=sys.executable, code=COMMAND, requests=requests))
+        place = str(Path(__file__).parent)
+        file.write_text(PROGRAM.format(python=sys.executable, folder=place, requests=requests))
         file.chmod(0o755)
         return requests
 
@@ -207,6 +197,16 @@ def run_shell(
         text=True,
         check=False,
     )
+
+
+def ask(requests: socket.socket, asked: dict[str, Any], streams: Sequence[int]) -> socket.socket:
+    """Ask for a fork with these stdin, stdout and stderr; return what tells its pid and its end."""
+    report, theirs = socket.socketpair()
+    with tempfile.TemporaryFile() as request:
+        rewound(request, json.dumps({"code": COMMAND, "process_group": False} | asked).encode())
+        socket.send_fds(requests, [b"!"], [*streams, request.fileno(), theirs.fileno()])
+    theirs.close()
+    return report
 
 
 def rewound(file: IO[bytes], content: bytes) -> None:
