@@ -1,10 +1,10 @@
-"""Say index where SQL said file, guard collections in one way, and write each number once."""
+"""Bring the second engine: fresh hashes and flushes, spaces with owners, searches by rule."""
 
 from alembic import op
 
 from imgdb.schema import run_frozen
 
-revision = "0002_simpler_indexing"
+revision = "0002_second_engine"
 down_revision = "0001_initial"
 
 
