@@ -22,6 +22,11 @@ tracebacks.
 `--format table` is for people, `json` and `csv` are for programs: a list of objects, or a line for
 each, with the same names. Without `--format` it is a table on a terminal and JSON in a pipe.
 
+In CSV a text that a spreadsheet would take for a formula, because it begins with `=`, `+`, `-` or
+`@`, has an apostrophe in front. Only names that people chose can (a file, a collection): numbers
+and absolute paths never do. `imgdb export` writes all texts as they are, for programs. In tables,
+messages and pages characters that would end a line or turn its direction are shown as escapes.
+
 `imgdb --install-completion` has the shell that it is called from complete commands, options and
 names with Tab: bash and zsh by a line in `.bashrc` or `.zshrc`, fish by a file in its own folder.
 For packages, `imgdb --show-completion SHELL` prints the script. Collections and spaces are asked of

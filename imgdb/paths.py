@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from imgdb.errors import UsageError
+from imgdb.words import UNPRINTABLE
 
 # Bytes: an entry of PostgreSQL's btrees, which holds the collection as well, takes 2,704.
 LONGEST = 2600
@@ -48,8 +49,26 @@ def path_from_text(spelling: str) -> str:
     """Give the path back that `path_text` spelled, as `os` functions take it (surrogateescape)."""
     path = os.fsdecode(_ESCAPE.sub(_unescape, spelling.encode("utf-8", "surrogateescape")))
     if path_text(path) != spelling:
-        raise UsageError(f"not the spelling of a path (a backslash is written twice): {spelling!r}")
+        raise _no_spelling(spelling)
     return path
+
+
+def _no_spelling(text: str) -> UsageError:
+    return UsageError(f"not the spelling of a path (a backslash is written twice): {text!r}")
+
+
+def plain_text(spelling: str) -> str:
+    """Escape in a spelling also what would turn or break a line, for a text that people edit."""
+    return UNPRINTABLE.sub(_escape, spelling)
+
+
+def from_plain_text(text: str) -> str:
+    """Give the spelling back that `plain_text` was given; UsageError if there is none."""
+    path = os.fsdecode(_ESCAPE.sub(_unescape, text.encode("utf-8", "surrogateescape")))
+    spelling = path_text(path)
+    if text not in (spelling, plain_text(spelling)):
+        raise _no_spelling(text)
+    return spelling
 
 
 def _escape(match: re.Match[str]) -> str:

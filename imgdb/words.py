@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
-# Control characters, line separators, marks that reverse the writing direction, lone surrogates.
-_UNPRINTABLE = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+# What moves the cursor, ends a line or turns the writing direction (control characters, Unicode's
+# Bidi_Control and line separators), what nobody can see, so that two names look alike (spaces of no
+# width), and lone surrogates. The joiners of emoji and Persian words are not among them.
+UNPRINTABLE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
+    "\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff]"
 )
 
 
@@ -26,4 +29,4 @@ def byte_count(count: int | None) -> str:
 
 def printable(text: str) -> str:
     """Show characters that would move the cursor, break the line or turn the text as escapes."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -37,6 +37,7 @@ from imgdb.cli.rehash import rehash_command
 from imgdb.cli.space import space_app
 from imgdb.cli.transfer import export, import_file
 from imgdb.errors import ImgdbError, UsageError
+from imgdb.words import printable
 
 # What a shell says of a command that a signal ended: 130 for Ctrl-C.
 INTERRUPTED = 128 + signal.SIGINT
@@ -202,7 +203,7 @@ def _give_up_stdout() -> None:
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"imgdb: {line}", file=sys.stderr, flush=True)
+        print(f"imgdb: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def _report(error: BaseException) -> int:

@@ -23,7 +23,7 @@ from imgdb.cli.output import Format, Row, default_format, print_object, print_ro
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures, near_path
 from imgdb.errors import UsageError
-from imgdb.words import byte_count
+from imgdb.words import byte_count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -242,7 +242,8 @@ def _write_plan(plan: str, groups: Sequence[Group]) -> None:
 
     files = write_plan(plan, groups)
     typer.echo(
-        f"imgdb: {plan} proposes to remove {files:,} files: read it, then imgdb apply --dry-run",
+        f"imgdb: {printable(plan)} proposes to remove {files:,} files: read it, then imgdb apply "
+        "--dry-run",
         err=True,
     )
 

@@ -60,9 +60,12 @@ def print_object(value: object, file: TextIO | None = None) -> None:
 
 def _render_csv(rows: Iterable[Row], columns: Sequence[str], file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
+    # Python before 3.13 does not quote a carriage return, which ends a line to others.
+    careful = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_encodable(_csv_cell(value), file) for value in row])
+        cells = [_encodable(_csv_cell(value), file) for value in row]
+        (careful if any("\r" in cell for cell in cells) else writer).writerow(cells)
 
 
 def _csv_cell(value: object) -> str:
@@ -70,7 +73,14 @@ def _csv_cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else str(_plain(value))
+    if not isinstance(value, str):
+        return str(_plain(value))
+    # A file may be called `=HYPERLINK(...)`; behind this sign a spreadsheet takes it for text.
+    return f"'{value}" if len(value) > 1 and value.startswith(_FORMULA) else value
+
+
+# With these a spreadsheet takes a text for a formula, quoted or not.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _render_table(

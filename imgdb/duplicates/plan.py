@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from imgdb import __version__
+from imgdb.atomic import creating
 from imgdb.errors import ImgdbError, UsageError
-from imgdb.paths import path_from_text
+from imgdb.paths import from_plain_text, path_from_text, plain_text
 from imgdb.words import byte_count
 
 if TYPE_CHECKING:
@@ -98,38 +99,35 @@ def write_plan(path: str | os.PathLike[str], groups: Sequence[Group]) -> int:
     Groups with nothing to remove are left out. UsageError if there is a file already: it
     may be a plan that somebody has edited.
     """
+    lines = _lines([group for group in groups if group.removable])
     try:
-        with Path(path).open("x", encoding="utf-8", newline="\n") as file:
-            _write(file, [group for group in groups if group.removable])
-            file.flush()
-            os.fsync(file.fileno())
+        with creating(Path(path)) as file:
+            file.writelines(line.encode("utf-8") for line in lines)
     except FileExistsError:
         raise UsageError(f"there is a file already, choose another name: {path}") from None
     return sum(len(group.removable) for group in groups)
 
 
-def _write(file: TextIO, groups: Iterable[Group]) -> None:
+def _lines(groups: Iterable[Group]) -> Iterator[str]:
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    file.write(HEAD.format(format=FORMAT, made=made, version=__version__))
+    yield HEAD.format(format=FORMAT, made=made, version=__version__)
     for number, group in enumerate(groups, 1):
         diameter = "" if group.diameter is None else f", diameter {group.diameter}"
         size = byte_count(group.reclaimable_bytes)
-        file.write(
-            f"\n# group {number}: {group.tier}, {len(group.members)} images{diameter}, {size}\n"
-        )
+        yield f"\n# group {number}: {group.tier}, {len(group.members)} images{diameter}, {size}\n"
         for member in group.members:
-            file.write(_line(member, group.keeper))
+            yield _line(member, group.keeper)
 
 
 def _line(member: GroupRow, keeper: GroupRow) -> str:
     if not (member.keeper or member.removable):
-        return f"# stays {member.path}\n"
+        return f"# stays {plain_text(member.path)}\n"
     pixels = f"{member.width}x{member.height}"
     distance = "-" if member.distance is None else member.distance
     assert member.sha256 is not None
     line = (
         f"{'keep' if member.keeper else 'remove':<6}  {member.sha256.hex()}  "
-        f"{member.byte_size:>9}  {pixels:>9}  {distance:>2}  {member.path}\n"
+        f"{member.byte_size:>9}  {pixels:>9}  {distance:>2}  {plain_text(member.path)}\n"
     )
     if not member.keeper and _pixels(member) > _pixels(keeper):
         return f"# The next one has more pixels than what is kept:\n{line}"
@@ -186,8 +184,9 @@ def _read_entry(number: int, line: str) -> tuple[str, PlannedFile] | Refusal:
     if found is None:
         return Refusal(number, "", "the line cannot be read: not `keep` or `remove`, sha256, bytes,"
                        " pixels, bits, path")  # fmt: skip
-    word, digest, size, path = found.groups()
+    word, digest, size, text = found.groups()
     try:
+        path = from_plain_text(text)
         file = path_from_text(path)
     except UsageError as error:
         return Refusal(number, "", f"the path cannot be read: {error}")

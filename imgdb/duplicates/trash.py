@@ -14,16 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from imgdb.atomic import NO_LINK
 from imgdb.duplicates.proof import PIECE, Refused, Verified, digest, said, verified
 from imgdb.errors import UsageError
 from imgdb.paths import path_from_text, path_text
-
-RECORD = "imgdb-trash.jsonl"
-
-# A link cannot be made: other file system, one without links, or not allowed for this file.
-_NO_LINK = {
-    errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
-}  # fmt: skip
+from imgdb.trashes import RECORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +174,7 @@ def put(file: Verified, target: Path, sha256: bytes) -> None:
     try:
         os.link(file.name, target, src_dir_fd=file.folder, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         _copy(file, target, sha256)
     sync_folder(target.parent)
@@ -226,7 +221,7 @@ def _name(part: Path, target: Path) -> None:
     try:
         os.link(part, target)
     except OSError as error:
-        if error.errno not in _NO_LINK:
+        if error.errno not in NO_LINK:
             raise
         # A file system without links: nothing but this look keeps another file from being lost.
         if os.path.lexists(target):

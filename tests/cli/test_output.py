@@ -14,7 +14,7 @@ HOSTILE = [
     'quote " comma , semicolon ;',
     "newline \n tab \t return \r",
     "[bold]brackets[/bold]",
-    "escape \x1b[31m right-to-left \u202e",
+    "escape \x1b[31m right-to-left \u202e \u2066 \u200f",
     "undecodable \udcff",
     "x" * 500,
     "日本語 🖼️",
@@ -49,6 +49,18 @@ def test_csv_reads_back():
     assert read[1:] == [[name, str(number)] for name, number in rows]
 
 
+def test_no_cell_is_a_formula_to_a_spreadsheet():
+    """A query file may have any name: =HYPERLINK("http://...") would be a link that sends data."""
+    names = ['=HYPERLINK("x").jpg', "+1.jpg", "-1.jpg", "@SUM(A1).jpg", "\t=1.jpg", "\r=1.jpg"]
+    text = printed([(name, -5) for name in names], COLUMNS, Format.csv)
+    rows = [*csv.reader(io.StringIO(text, newline=""))]
+    assert rows[1:] == [[f"'{name}", "-5"] for name in names]
+    # What is no formula stays as it is, also the name of stdin.
+    plain = ["-", "a=b.jpg", "/=.jpg", ""]
+    text = printed([(name, 1) for name in plain], COLUMNS, Format.csv)
+    assert [row[0] for row in csv.reader(io.StringIO(text))][1:] == plain
+
+
 def test_csv_escapes_what_the_file_cannot_encode():
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
     print_rows([("é\udcff",)], ("path",), Format.csv, file)
@@ -60,7 +72,7 @@ def test_table_keeps_each_row_readable():
     text = printed([(name, 1) for name in HOSTILE], COLUMNS, Format.table)
     assert "[bold]brackets[/bold]" in text
     assert "\\x1b[31m" in text
-    assert not set("\x1b\t\r\u202e\udcff") & set(text)
+    assert not set("\x1b\t\r\u200f\u202e\u2066\udcff") & set(text)
     assert text.replace("\n", "").count("x") >= 500
 
 

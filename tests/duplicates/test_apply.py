@@ -18,7 +18,8 @@ from library import add, shelf
 from imgdb.duplicates.apply import Delete, FileOutcome, HardLink, MoveToTrash, apply, restore
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
 from imgdb.duplicates.plan import read_plan, write_plan
-from imgdb.duplicates.trash import RECORD, Trash
+from imgdb.duplicates.trash import Trash
+from imgdb.trashes import RECORD
 
 ACTIONS = ("trash", "delete", "hard-link")
 

@@ -1,6 +1,7 @@
 """Plans: what is written reads back, and what was edited or damaged is refused line by line."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from imgdb.duplicates.groups import Group, GroupRow
 from imgdb.duplicates.plan import PlannedFile, UnknownPlan, read_plan, write_plan
 from imgdb.errors import UsageError
+from imgdb.paths import plain_text
 
 NAMES = (
     "/a/plain.jpg",
@@ -56,7 +58,33 @@ def test_what_is_written_reads_back(plan):
     assert (keeper.path, keeper.sha256, keeper.byte_size) == (NAMES[0], b"\1" * 32, 11)
     assert [entry.path for entry in found.remove] == list(NAMES[1:])
     lines = plan.read_text("utf-8").split("\n")
-    assert all(lines[entry.line - 1].endswith(entry.path) for entry in found.remove)
+    assert all(lines[entry.line - 1].endswith(plain_text(entry.path)) for entry in found.remove)
+
+
+def test_no_name_turns_a_line_or_ends_one(tmp_path):
+    """Each character that does so to an editor or a terminal, in names of all kinds of lines."""
+    signs = "\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068"
+    signs += "\u2069\ufeff"
+    names = [f"/a/{number}{sign}gpj.jpg" for number, sign in enumerate(signs)]
+    stays, *others = [member(name, number=n) for n, name in enumerate(names, 1)]
+    kept = member(f"/a/kept{signs}", keeper=True, number=99)
+    path = tmp_path / "plan.txt"
+    write_plan(path, [group(kept, replace(stays, removable=False), *others)])
+    text = path.read_text("utf-8")
+    assert text.isascii() and r"/a/10\xe2\x80\xaegpj.jpg" in text
+    (found,) = read_plan(path).groups
+    assert [entry.path for entry in (*found.keep, *found.remove)] == [kept.path, *names[1:]]
+    # A plan of somebody who wrote the name as it is means the same file.
+    path.write_text(text.replace(r"10\xe2\x80\xaeg", "10\u202eg"), "utf-8")
+    assert read_plan(path).groups == [found]
+
+
+def test_a_plan_is_there_as_a_whole_or_not_at_all(tmp_path):
+    """Also one of whose names an error of ours, or a full disk, makes an end."""
+    good, bad = member("/a", keeper=True), replace(member("/b"), sha256=None)
+    with pytest.raises(AssertionError):
+        write_plan(tmp_path / "plan.txt", [group(good, bad)])
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n"])

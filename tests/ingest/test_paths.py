@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgdb.errors import UsageError
-from imgdb.paths import path_from_text, path_text, shell_word
+from imgdb.paths import from_plain_text, path_from_text, path_text, plain_text, shell_word
+from imgdb.words import printable
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,17 @@ def test_every_path_comes_back(path: bytes) -> None:
     assert text.encode("utf-8").decode("utf-8") == text
     assert not any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text)
     assert os.fsencode(path_from_text(text)) == path
+
+
+@given(st.text(st.characters() | st.sampled_from("\\\u202e\u2028\u200f\udc80")))
+def test_a_text_for_people_turns_no_line_and_gives_the_spelling_back(name: str) -> None:
+    try:
+        spelling = path_text(name)
+    except UsageError:
+        return
+    text = plain_text(spelling)
+    assert printable(text) == text and len(text.splitlines()) <= 1
+    assert from_plain_text(text) == from_plain_text(spelling) == spelling
 
 
 @given(st.text(st.sampled_from("\\xn09afAé\n")))

@@ -1,15 +1,17 @@
 """Pages: self-contained, deaf to what file names say, and written as a whole or not at all."""
 
 import base64
+import errno
 import hashlib
 import os
 import re
+import tempfile
 from html.parser import HTMLParser
 
 import pytest
 from jinja2 import DictLoader, UndefinedError
 
-from imgdb.atomic import replacing
+from imgdb.atomic import creating, replacing
 from imgdb.errors import PictureError, UsageError
 from imgdb.pages import render
 
@@ -140,6 +142,66 @@ def test_a_page_has_the_rights_of_any_new_file(tmp_path):
     render.write_page(tmp_path / "out.html", "page")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
+
+
+def test_a_reader_of_the_old_page_reads_on_in_it(tmp_path):
+    path = tmp_path / "out.html"
+    render.write_page(path, "the old one")
+    with path.open() as reader:
+        render.write_page(path, "new")
+        assert (reader.read(), path.read_text()) == ("the old one", "new")
+
+
+def test_a_page_keeps_the_rights_that_it_has(tmp_path):
+    path = tmp_path / "out.html"
+    path.touch()
+    path.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    before = path.stat()
+    with replacing(path) as file:
+        (part,) = (entry for entry in tmp_path.iterdir() if entry != path)
+        assert part.stat().st_mode & 0o777 == 0o600  # also while it is written
+        file.write(b"page")
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode, before.st_uid, before.st_gid
+    )  # fmt: skip
+
+
+def test_no_planted_link_is_followed(tmp_path, monkeypatch):
+    """Whoever may write to the folder guesses the name of the file that is written first."""
+    victim = tmp_path / "victim"
+    victim.write_text("of somebody else")
+    guessed = iter(["guessed", "guessed", "free"])
+    monkeypatch.setattr(tempfile, "_get_candidate_names", lambda: guessed)
+    (tmp_path / ".out.html.guessed").symlink_to(victim)
+    (tmp_path / f".out.html.{os.getpid()}").symlink_to(victim)
+    render.write_page(tmp_path / "out.html", "page")
+    assert victim.read_text() == "of somebody else"
+    assert (tmp_path / "out.html").read_text() == "page"
+    assert not (tmp_path / "out.html").is_symlink()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_is_never_put_over_another(tmp_path, monkeypatch, links):
+    if not links:  # as on FAT
+
+        def refuse(*args, **named):
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "plan"
+    with creating(path) as file:
+        file.write(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+    with pytest.raises(FileExistsError), creating(tmp_path / "other") as file:
+        (tmp_path / "other").symlink_to("nowhere")  # meanwhile
+    with pytest.raises(FileExistsError), creating(path) as file:
+        pass
+    assert path.read_bytes() == b"whole"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"plan", "other"}
 
 
 def test_the_browser_is_asked_for_the_file(tmp_path, monkeypatch):
