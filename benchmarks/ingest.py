@@ -205,7 +205,8 @@ def _images(
         made = dict(zip(ALGORITHMS, four, strict=True))
         found = Fingerprint(
             format="JPEG", width=4000, height=3000, frames=1, byte_size=number, modified_at=now,
-            sha256=random.bytes(32), flat=False, recipe="exact-1", **made,
+            sha256=random.bytes(32), flat=False, recipe="exact-1",
+            colours=random.bytes(27), **made,
         )  # fmt: skip
         yield f"/photos/{number:09}.jpg", found
 

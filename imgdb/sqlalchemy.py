@@ -20,6 +20,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    Double,
     Function,
     Integer,
     LargeBinary,
@@ -36,6 +37,7 @@ from sqlalchemy.types import TypeEngine
 
 __all__ = [
     "collection",
+    "colour_difference",
     "distance",
     "duplicate_groups",
     "from_hex",
@@ -46,6 +48,7 @@ __all__ = [
     "nearest",
     "not_duplicate",
     "pairs",
+    "same_colours",
     "similar_images",
     "space",
     "to_hex",
@@ -94,6 +97,7 @@ image = Table(
     Column("ingested_at", DateTime(timezone=True), nullable=False),
     Column("missing_since", DateTime(timezone=True)),
     Column("region_recipe", Text),
+    Column("colours", LargeBinary),
 )
 
 image_region = Table(
@@ -135,6 +139,20 @@ Value: TypeAlias = T | ColumnElement[T]
 def distance(a: Value[int], b: Value[int]) -> Function[int]:
     """Count the differing bits of two hashes."""
     return func.imgdb.distance(_sent(a, BigInteger()), _sent(b, BigInteger()), type_=Integer())
+
+
+def colour_difference(a: Value[bytes], b: Value[bytes]) -> Function[float]:
+    """Measure how far the colours of two images are apart, in hundredths of OKLab."""
+    return func.imgdb.colour_difference(
+        _sent(a, LargeBinary()), _sent(b, LargeBinary()), type_=Double()
+    )
+
+
+def same_colours(a: Value[bytes], b: Value[bytes]) -> Function[bool]:
+    """Tell whether the colours of two images are the same, as far as edits leave them."""
+    return func.imgdb.same_colours(
+        _sent(a, LargeBinary()), _sent(b, LargeBinary()), type_=Boolean()
+    )
 
 
 def to_hex(hash_value: Value[int]) -> Function[str]:

@@ -136,8 +136,8 @@ def tell(summary: Summary, format: Format | None) -> None:
     """Print the counts to stdout, notes and failures to stderr."""
     if summary.outdated:
         typer.echo(
-            f"imgdb: {summary.outdated:,} unchanged files have hashes of another recipe; "
-            "imgdb rehash makes them anew",
+            f"imgdb: {summary.outdated:,} unchanged files have hashes of another recipe, or no "
+            "colours; imgdb rehash makes them anew",
             err=True,
         )
     for note in summary.notes:

@@ -24,6 +24,7 @@ RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
 class Fingerprint:
     """A picture as imgdb.image stores it; hashes are signed, None where not asked for.
 
+    `colours` are means of nine cells (`imgdb.pictures.mean_colours`).
     `regions` are its rows of imgdb.image_region, None where `region_recipe` is.
     """
 
@@ -40,6 +41,7 @@ class Fingerprint:
     whash: int | None
     flat: bool
     recipe: str
+    colours: bytes
     region_recipe: str | None = None
     regions: tuple[Region, ...] | None = None
 
@@ -140,6 +142,7 @@ def _fingerprint(picture: Picture, reading: Reading, recipe: str, regions: bool)
         whash=hashes.whash,
         flat=reading.flat,
         recipe=recipe,
+        colours=picture.colours,
         region_recipe=REGION_RECIPE if regions else None,
         regions=tuple(find_regions(picture.grey)) if regions else None,
     )

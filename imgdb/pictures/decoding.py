@@ -21,6 +21,7 @@ from imgdb.pictures.bmp import read_bmp
 from imgdb.pictures.colour import to_small_colour
 from imgdb.pictures.grey import Samples, to_grey
 from imgdb.pictures.limits import MAX_PIXELS, check_size
+from imgdb.pictures.mean_colours import mean_colours, to_seen_colour
 from imgdb.pictures.pnm import read_pnm
 from imgdb.pictures.reasons import picture_errors
 from imgdb.pictures.structure import check_whole, targa_has_alpha, webp_size
@@ -58,12 +59,16 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An upright picture of mode "L" or "RGB"; `width` and `height` are those of the full one."""
+    """An upright picture of mode "L" or "RGB"; `width` and `height` are those of the full one.
+
+    `colours` are those of `imgdb.pictures.mean_colours`, None if they were not asked for.
+    """
 
     image: Image.Image
     width: int
     height: int
     frames: int = 1
+    colours: bytes | None = None
 
 
 class _Wanted(NamedTuple):
@@ -71,7 +76,7 @@ class _Wanted(NamedTuple):
 
     render: Callable[[Image.Image, Samples], Image.Image]
     least_size: Callable[[tuple[int, int]], tuple[int, int] | None]
-    draft_mode: str | None = None
+    colours: bool = False
 
 
 def prepare() -> None:
@@ -122,8 +127,8 @@ def _twice(side: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 _GREY: dict[Decode, _Wanted] = {
-    "exact": _Wanted(to_grey, _exact_size),
-    "scaled": _Wanted(to_grey, _scaled_size, "L"),
+    "exact": _Wanted(to_grey, _exact_size, colours=True),
+    "scaled": _Wanted(to_grey, _scaled_size, colours=True),
 }
 
 
@@ -139,8 +144,10 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
         reader = _READERS.get(format_name)
         image = reader(file, encoded.head, max_pixels) if reader else None
         if image is not None:
-            rendered = wanted.render(_without_void_alpha(image, encoded), Samples())
-            return Decoded(rendered, *image.size)
+            shown = _without_void_alpha(image, encoded)
+            rendered = wanted.render(shown, Samples())
+            colours = mean_colours(to_seen_colour(shown, rendered)) if wanted.colours else None
+            return Decoded(rendered, *image.size, colours=colours)
         if format_name == "WEBP" and (size := webp_size(encoded.head)):
             check_size(format_name, *size, max_pixels)
         with _open(encoded) as image_file:
@@ -157,20 +164,34 @@ def _read(image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted) -> Deco
     covered = _covered(image, encoded.format)
     least_size = wanted.least_size(image.size) if encoded.format == "JPEG" else None
     if least_size is not None:
-        image.draft(wanted.draft_mode, least_size)
+        # To grey, YCbCr is the brightness as it is stored; libjpeg turns RGB into no other colours.
+        image.draft("YCbCr" if wanted.colours and not _stores_rgb(image) else None, least_size)
     _load(image, encoded)
     if encoded.format == "TIFF":  # has turned itself
         width, height = image.size
     turn = _turn(image, encoded.format)
-    rendered = wanted.render(_without_void_alpha(image, encoded), _samples(image))
+    shown = _without_void_alpha(image, encoded)
+    pictures = [wanted.render(shown, _samples(image))]
+    if wanted.colours:
+        pictures.append(to_seen_colour(shown, pictures[0]))
     if covered is not None:
-        rendered = _on_paper(rendered, covered, image.size)
+        pictures = [_on_paper(picture, covered, image.size) for picture in pictures]
     if turn is not None:
         # Turning what was rendered gives the same pixels as turning the file's, for much less.
-        rendered = rendered.transpose(turn)
+        pictures = [picture.transpose(turn) for picture in pictures]
         if turn in _SIDEWAYS:
             width, height = height, width
-    return Decoded(rendered, width, height)
+    colours = mean_colours(pictures[1]) if wanted.colours else None
+    return Decoded(pictures[0], width, height, colours=colours)
+
+
+def _stores_rgb(image: ImageFile.ImageFile) -> bool:
+    """Tell whether a JPEG stores red, green and blue, as libjpeg decides it."""
+    if "jfif" in image.info:
+        return False
+    if "adobe" in image.info:
+        return image.info.get("adobe_transform") == 0
+    return [layer[0] for layer in getattr(image, "layer", ())] == [*b"RGB"]
 
 
 def _on_paper(

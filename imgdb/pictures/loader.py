@@ -31,7 +31,10 @@ _IN_MEMORY = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One decoded file; `width` and `height` are those of the full picture, upright."""
+    """One decoded file; `width` and `height` are those of the full picture, upright.
+
+    `colours` are as `imgdb.pictures.mean_colours` makes them.
+    """
 
     grey: Image.Image
     format: str
@@ -41,6 +44,7 @@ class Picture:
     byte_size: int
     modified_at: datetime
     sha256: bytes
+    colours: bytes
 
 
 def load(
@@ -94,6 +98,7 @@ class Source:
         with self._checked():
             decoded = decode_grey(self._encoded(), decode, max_pixels)
             sha256 = self.sha256
+        assert decoded.colours is not None
         return Picture(
             grey=decoded.image,
             format=self.format,
@@ -103,6 +108,7 @@ class Source:
             byte_size=self.byte_size,
             modified_at=self.modified_at,
             sha256=sha256,
+            colours=decoded.colours,
         )
 
     def small(self, side: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:

@@ -1,14 +1,18 @@
 -- noqa: disable=LT05
 -- Made by tools/make_revision.py: what goes.
 DROP FUNCTION imgdb._store_import;
+DROP FUNCTION imgdb._exported_images;
 DROP PROCEDURE imgdb.compact;
 DROP FUNCTION imgdb._indexed_hashes;
 DROP FUNCTION imgdb._hash_parts_query;
 DROP FUNCTION imgdb._index_hashes;
+DROP FUNCTION imgdb.same_colours;
+DROP FUNCTION imgdb.colour_difference;
 DROP FUNCTION imgdb._is_flat;
 
 -- By hand
 COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are filed in.';
+ALTER TABLE imgdb.image DROP COLUMN colours;
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.
@@ -667,6 +671,106 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION imgdb._exported_images(of_collection text)
+RETURNS TABLE (
+    path text, collection text, ahash text, dhash text, phash text, whash text, flat boolean,
+    recipe text, byte_size bigint, modified_at timestamptz, sha256 text, format text,
+    width integer, height integer, frames integer, missing_since timestamptz
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
+AS $$
+    SELECT
+        i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
+        imgdb.to_hex(i.whash), i.flat, i.recipe, i.byte_size, i.modified_at,
+        encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
+    FROM imgdb.image AS i
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    WHERE of_collection IS NULL OR c.name = of_collection
+$$;
+
+COMMENT ON FUNCTION imgdb._exported_images(text) IS
+'What is known of the images of a collection, or of all: what imgdb export writes.';
+
+CREATE OR REPLACE FUNCTION imgdb._compare_files(
+    for_collection_id integer,
+    paths text[],
+    sizes bigint[],
+    times timestamptz[],
+    current_recipe text,
+    needed_region_recipe text
+)
+RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
+LANGUAGE plpgsql STABLE ROWS 500
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        given.ordinal,
+        CASE
+            WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at
+                THEN CASE
+                    WHEN i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+                        THEN 'incomplete'
+                    WHEN i.missing_since IS NULL THEN 'outdated'
+                    ELSE 'found'
+                END
+            WHEN f.byte_size = given.byte_size AND f.modified_at = given.modified_at THEN 'failed'
+            WHEN i.path IS NULL AND f.path IS NULL THEN 'new'
+            ELSE 'changed'
+        END,
+        f.reason,
+        f.detail
+    FROM unnest(paths, sizes, times) WITH ORDINALITY
+        AS given (path, byte_size, modified_at, ordinal)
+    LEFT JOIN imgdb.image AS i
+        ON i.collection_id = for_collection_id AND i.path = given.path
+    LEFT JOIN imgdb.ingest_failure AS f
+        ON f.collection_id = for_collection_id AND f.path = given.path
+    WHERE
+        i.missing_since IS NOT NULL
+        OR i.recipe <> current_recipe
+        OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+        OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._compare_files(
+    integer, text[], bigint[], timestamptz[], text, text
+) IS
+'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
+'(unchanged, of another recipe), incomplete (unchanged, without the regions that are needed, if '
+'any) or failed (unchanged since it failed); nothing is said of the others, which are unchanged.';
+
+CREATE OR REPLACE FUNCTION imgdb._stage_images()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    -- Asked first, because IF NOT EXISTS would tell the client about it each time.
+    IF to_regclass('pg_temp.fresh_image') IS NULL THEN
+        CREATE TEMPORARY TABLE fresh_image (
+            path text COLLATE "C" NOT NULL,
+            byte_size bigint NOT NULL,
+            modified_at timestamptz NOT NULL,
+            sha256 bytea NOT NULL,
+            format text NOT NULL,
+            width integer NOT NULL,
+            height integer NOT NULL,
+            frames integer NOT NULL,
+            ahash bigint,
+            dhash bigint,
+            phash bigint,
+            whash bigint,
+            flat boolean NOT NULL,
+            recipe text NOT NULL,
+            region_recipe text
+        ) ON COMMIT DELETE ROWS;
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb._store_images(for_collection_id integer, rewrite boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
@@ -732,6 +836,48 @@ $$;
 COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
 'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
 'the same are written again only if rewrite says so.';
+
+CREATE OR REPLACE FUNCTION imgdb._outdated_images(
+    for_collection_id integer,
+    old_recipe text,
+    target_recipe text,
+    needed_hashes text[],
+    older_than timestamptz,
+    after_path text,
+    page_size integer
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 900
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.path
+    FROM imgdb.image AS i
+    WHERE
+        i.collection_id = for_collection_id
+        AND i.path > after_path
+        AND i.sha256 IS NOT NULL
+        AND i.missing_since IS NULL
+        AND (old_recipe IS NULL OR i.recipe = old_recipe)
+        AND (
+            i.recipe <> target_recipe
+            OR i.ingested_at < older_than
+            OR 'ahash' = ANY (needed_hashes) AND i.ahash IS NULL
+            OR 'dhash' = ANY (needed_hashes) AND i.dhash IS NULL
+            OR 'phash' = ANY (needed_hashes) AND i.phash IS NULL
+            OR 'whash' = ANY (needed_hashes) AND i.whash IS NULL
+        )
+    ORDER BY i.path
+    LIMIT page_size;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._outdated_images(
+    integer, text, text, text[], timestamptz, text, integer
+) IS
+'A page of the paths of images that have a file and are of another recipe, lack a hash, or were '
+'hashed before a time; in the order of the paths.';
 
 CREATE OR REPLACE FUNCTION imgdb._outdated_collections(
     collection_name text,

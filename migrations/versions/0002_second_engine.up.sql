@@ -10,6 +10,7 @@ DROP FUNCTION imgdb._may_file;
 DROP FUNCTION imgdb._fed_spaces;
 DROP FUNCTION imgdb._store_import;
 DROP FUNCTION imgdb._any_stored;
+DROP FUNCTION imgdb._exported_images;
 DROP FUNCTION imgdb._take_hashes;
 DROP FUNCTION imgdb._begin_merge;
 DROP PROCEDURE imgdb.compact;
@@ -21,6 +22,13 @@ DROP FUNCTION imgdb._is_flat;
 
 -- By hand
 COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are indexed in.';
+ALTER TABLE imgdb.image ADD COLUMN colours bytea;
+ALTER TABLE imgdb.image ADD CONSTRAINT image_colours_check CHECK (
+    colours IS NULL OR (sha256 IS NOT NULL AND octet_length(colours) = 27)
+);
+COMMENT ON COLUMN imgdb.image.colours IS
+'Mean colours of nine cells, row by row, three bytes each: grey, and a and b of OKLab in steps of '
+'1/400 from 128. NULL if they were not measured: imported, or stored before imgdb did it.';
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.
@@ -46,6 +54,62 @@ END;
 COMMENT ON FUNCTION imgdb._is_flat(bigint, bigint, bigint, bigint) IS
 'Whether hashes are those of a picture without structure: with a phash all within 4 bits of a '
 'solid colour''s, else equal to them.';
+
+CREATE FUNCTION imgdb.colour_difference(a bytea, b bytea)
+RETURNS double precision
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+DECLARE
+    v_most double precision := 0;
+    v_a1 double precision;
+    v_b1 double precision;
+    v_a2 double precision;
+    v_b2 double precision;
+    v_square1 double precision;
+    v_square2 double precision;
+    v_product double precision;
+    v_hue double precision;
+BEGIN
+    IF a = b THEN
+        RETURN 0;
+    END IF;
+    -- Of each cell the second and the third byte: its grey does not count.
+    FOR v_at IN 1..25 BY 3 LOOP
+        v_a1 := pg_catalog.get_byte(a, v_at) - 128;
+        v_b1 := pg_catalog.get_byte(a, v_at + 1) - 128;
+        v_a2 := pg_catalog.get_byte(b, v_at) - 128;
+        v_b2 := pg_catalog.get_byte(b, v_at + 1) - 128;
+        v_square1 := v_a1 * v_a1 + v_b1 * v_b1;
+        v_square2 := v_a2 * v_a2 + v_b2 * v_b2;
+        v_product := pg_catalog.sqrt(v_square1 * v_square2);
+        -- A root that is rounded may be less than what is subtracted.
+        v_hue := greatest(v_product - (v_a1 * v_a2 + v_b1 * v_b2), 0);
+        v_most := greatest(
+            v_most,
+            v_hue + v_hue
+            + greatest(v_square1 + v_square2 - (v_product + v_product), 0)
+            * 0.25::double precision
+        );
+    END LOOP;
+    RETURN pg_catalog.floor(
+        pg_catalog.sqrt(v_most) * 2.5::double precision + 0.5::double precision
+    ) / 10::double precision;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.colour_difference(bytea, bytea) IS
+'How far the colours of two images (image.colours) are apart, in hundredths of OKLab: the largest '
+'difference of two cells. Another hue counts in full, a paler or stronger colour half, brightness '
+'not at all.';
+
+CREATE FUNCTION imgdb.same_colours(a bytea, b bytea)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN imgdb.colour_difference(a, b) <= 3.5::double precision;
+
+COMMENT ON FUNCTION imgdb.same_colours(bytea, bytea) IS
+'Whether the colours of two images (image.colours) are the same, as far as edits leave them: their '
+'colour_difference is at most 3.5. NULL if those of one are not known.';
 
 CREATE FUNCTION imgdb._index_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
 RETURNS void
@@ -609,6 +673,109 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION imgdb._exported_images(of_collection text)
+RETURNS TABLE (
+    path text, collection text, ahash text, dhash text, phash text, whash text, colours text,
+    flat boolean,
+    recipe text, byte_size bigint, modified_at timestamptz, sha256 text, format text,
+    width integer, height integer, frames integer, missing_since timestamptz
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
+AS $$
+    SELECT
+        i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
+        imgdb.to_hex(i.whash), encode(i.colours, 'hex'), i.flat, i.recipe, i.byte_size,
+        i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
+    FROM imgdb.image AS i
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    WHERE of_collection IS NULL OR c.name = of_collection
+$$;
+
+COMMENT ON FUNCTION imgdb._exported_images(text) IS
+'What is known of the images of a collection, or of all: what imgdb export writes.';
+
+CREATE OR REPLACE FUNCTION imgdb._compare_files(
+    for_collection_id integer,
+    paths text[],
+    sizes bigint[],
+    times timestamptz[],
+    current_recipe text,
+    needed_region_recipe text
+)
+RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
+LANGUAGE plpgsql STABLE ROWS 500
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        given.ordinal,
+        CASE
+            WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at
+                THEN CASE
+                    WHEN i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+                        THEN 'incomplete'
+                    WHEN i.missing_since IS NULL THEN 'outdated'
+                    ELSE 'found'
+                END
+            WHEN f.byte_size = given.byte_size AND f.modified_at = given.modified_at THEN 'failed'
+            WHEN i.path IS NULL AND f.path IS NULL THEN 'new'
+            ELSE 'changed'
+        END,
+        f.reason,
+        f.detail
+    FROM unnest(paths, sizes, times) WITH ORDINALITY
+        AS given (path, byte_size, modified_at, ordinal)
+    LEFT JOIN imgdb.image AS i
+        ON i.collection_id = for_collection_id AND i.path = given.path
+    LEFT JOIN imgdb.ingest_failure AS f
+        ON f.collection_id = for_collection_id AND f.path = given.path
+    WHERE
+        i.missing_since IS NOT NULL
+        OR i.recipe <> current_recipe
+        OR i.sha256 IS NOT NULL AND i.colours IS NULL
+        OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+        OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._compare_files(
+    integer, text[], bigint[], timestamptz[], text, text
+) IS
+'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
+'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions that are needed, if '
+'any) or failed (unchanged since it failed); nothing is said of the others, which are unchanged.';
+
+CREATE OR REPLACE FUNCTION imgdb._stage_images()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    -- Asked first, because IF NOT EXISTS would tell the client about it each time.
+    IF to_regclass('pg_temp.fresh_image') IS NULL THEN
+        CREATE TEMPORARY TABLE fresh_image (
+            path text COLLATE "C" NOT NULL,
+            byte_size bigint NOT NULL,
+            modified_at timestamptz NOT NULL,
+            sha256 bytea NOT NULL,
+            format text NOT NULL,
+            width integer NOT NULL,
+            height integer NOT NULL,
+            frames integer NOT NULL,
+            ahash bigint,
+            dhash bigint,
+            phash bigint,
+            whash bigint,
+            flat boolean NOT NULL,
+            recipe text NOT NULL,
+            colours bytea NOT NULL,
+            region_recipe text
+        ) ON COMMIT DELETE ROWS;
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb._store_images(for_collection_id integer, rewrite boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
@@ -619,12 +786,12 @@ BEGIN
     WITH stored AS (
         INSERT INTO imgdb.image AS i (
             collection_id, path, byte_size, modified_at, sha256, format, width, height, frames,
-            ahash, dhash, phash, whash, flat, recipe, region_recipe
+            ahash, dhash, phash, whash, flat, recipe, colours, region_recipe
         )
         SELECT
             for_collection_id, n.path, n.byte_size, n.modified_at, n.sha256, n.format, n.width,
             n.height, n.frames, n.ahash, n.dhash, n.phash, n.whash, n.flat, n.recipe,
-            n.region_recipe
+            n.colours, n.region_recipe
         FROM pg_temp.fresh_image AS n
         ORDER BY n.path
         ON CONFLICT ON CONSTRAINT image_collection_id_path_key DO UPDATE SET
@@ -641,6 +808,7 @@ BEGIN
             whash = excluded.whash,
             flat = excluded.flat,
             recipe = excluded.recipe,
+            colours = excluded.colours,
             ingested_at = excluded.ingested_at,
             missing_since = NULL,
             -- Regions that were not asked for this time stay, if they are of the same bytes.
@@ -652,10 +820,13 @@ BEGIN
         WHERE
             rewrite
             OR i.missing_since IS NOT NULL
-            OR (i.byte_size, i.modified_at, i.sha256, i.recipe, i.ahash, i.dhash, i.phash, i.whash)
+            OR (
+                i.byte_size, i.modified_at, i.sha256, i.recipe, i.colours, i.ahash, i.dhash, i.phash,
+                i.whash
+            )
             IS DISTINCT FROM (
                 excluded.byte_size, excluded.modified_at, excluded.sha256, excluded.recipe,
-                excluded.ahash, excluded.dhash, excluded.phash, excluded.whash
+                excluded.colours, excluded.ahash, excluded.dhash, excluded.phash, excluded.whash
             )
             OR i.region_recipe IS DISTINCT FROM coalesce(excluded.region_recipe, i.region_recipe)
         -- A row that is new has never been locked by anybody.
@@ -674,6 +845,49 @@ $$;
 COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
 'Stores the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
 'the same are written again only if rewrite says so.';
+
+CREATE OR REPLACE FUNCTION imgdb._outdated_images(
+    for_collection_id integer,
+    old_recipe text,
+    target_recipe text,
+    needed_hashes text[],
+    older_than timestamptz,
+    after_path text,
+    page_size integer
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 900
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT i.path
+    FROM imgdb.image AS i
+    WHERE
+        i.collection_id = for_collection_id
+        AND i.path > after_path
+        AND i.sha256 IS NOT NULL
+        AND i.missing_since IS NULL
+        AND (old_recipe IS NULL OR i.recipe = old_recipe)
+        AND (
+            i.recipe <> target_recipe
+            OR i.colours IS NULL
+            OR i.ingested_at < older_than
+            OR 'ahash' = ANY (needed_hashes) AND i.ahash IS NULL
+            OR 'dhash' = ANY (needed_hashes) AND i.dhash IS NULL
+            OR 'phash' = ANY (needed_hashes) AND i.phash IS NULL
+            OR 'whash' = ANY (needed_hashes) AND i.whash IS NULL
+        )
+    ORDER BY i.path
+    LIMIT page_size;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._outdated_images(
+    integer, text, text, text[], timestamptz, text, integer
+) IS
+'A page of the paths of images that have a file and are of another recipe, lack a hash or '
+'colours, or were hashed before a time; in the order of the paths.';
 
 CREATE OR REPLACE FUNCTION imgdb._outdated_collections(
     collection_name text,

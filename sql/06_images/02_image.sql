@@ -19,6 +19,7 @@ CREATE TABLE imgdb.image (
     ingested_at timestamptz NOT NULL DEFAULT now(),
     missing_since timestamptz,
     region_recipe text,
+    colours bytea,
     CONSTRAINT image_pkey PRIMARY KEY (image_id),
     CONSTRAINT image_collection_id_path_key UNIQUE (collection_id, path),
     CONSTRAINT image_collection_id_fkey FOREIGN KEY (collection_id)
@@ -31,7 +32,11 @@ CREATE TABLE imgdb.image (
     CONSTRAINT image_sha256_check CHECK (octet_length(sha256) = 32),
     CONSTRAINT image_size_check CHECK (byte_size >= 0 AND width > 0 AND height > 0 AND frames > 0),
     -- Regions are looked for in pixels, which imported hashes do not have.
-    CONSTRAINT image_region_recipe_check CHECK (region_recipe IS NULL OR sha256 IS NOT NULL)
+    CONSTRAINT image_region_recipe_check CHECK (region_recipe IS NULL OR sha256 IS NOT NULL),
+    -- Colours are measured in pixels, too: three bytes for each of nine cells.
+    CONSTRAINT image_colours_check CHECK (
+        colours IS NULL OR (sha256 IS NOT NULL AND octet_length(colours) = 27)
+    )
 );
 
 -- Nobody looks for what is not known, and many have one or two of the hashes only.
@@ -70,6 +75,9 @@ COMMENT ON COLUMN imgdb.image.missing_since IS
 COMMENT ON COLUMN imgdb.image.region_recipe IS
 'Which rules made its rows of image_region, of which there may be none; NULL if regions were not '
 'looked for.';
+COMMENT ON COLUMN imgdb.image.colours IS
+'Mean colours of nine cells, row by row, three bytes each: grey, and a and b of OKLab in steps of '
+'1/400 from 128. NULL if they were not measured: imported, or stored before imgdb did it.';
 COMMENT ON INDEX imgdb.image_ahash_idx IS 'Joins with matches in space ahash.';
 COMMENT ON INDEX imgdb.image_dhash_idx IS 'Joins with matches in space dhash.';
 COMMENT ON INDEX imgdb.image_phash_idx IS 'Joins with matches in space phash.';

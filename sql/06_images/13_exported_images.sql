@@ -1,7 +1,8 @@
 -- SQL and inlined, so that rows stream instead of being gathered first.
 CREATE FUNCTION imgdb._exported_images(of_collection text)
 RETURNS TABLE (
-    path text, collection text, ahash text, dhash text, phash text, whash text, flat boolean,
+    path text, collection text, ahash text, dhash text, phash text, whash text, colours text,
+    flat boolean,
     recipe text, byte_size bigint, modified_at timestamptz, sha256 text, format text,
     width integer, height integer, frames integer, missing_since timestamptz
 )
@@ -9,8 +10,8 @@ LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
 AS $$
     SELECT
         i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
-        imgdb.to_hex(i.whash), i.flat, i.recipe, i.byte_size, i.modified_at,
-        encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
+        imgdb.to_hex(i.whash), encode(i.colours, 'hex'), i.flat, i.recipe, i.byte_size,
+        i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
     FROM imgdb.image AS i
     JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
     WHERE of_collection IS NULL OR c.name = of_collection

@@ -40,6 +40,7 @@ BEGIN
     WHERE
         i.missing_since IS NOT NULL
         OR i.recipe <> current_recipe
+        OR i.sha256 IS NOT NULL AND i.colours IS NULL
         OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
 END
@@ -49,5 +50,6 @@ COMMENT ON FUNCTION imgdb._compare_files(
     integer, text[], bigint[], timestamptz[], text, text
 ) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
-'(unchanged, of another recipe), incomplete (unchanged, without the regions that are needed, if '
-'any) or failed (unchanged since it failed); nothing is said of the others, which are unchanged.';
+'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions '
+'that are needed, if any) or failed (unchanged since it failed); nothing is said of the others, '
+'which are unchanged.';

@@ -20,6 +20,7 @@ BEGIN
             whash bigint,
             flat boolean NOT NULL,
             recipe text NOT NULL,
+            colours bytea NOT NULL,
             region_recipe text
         ) ON COMMIT DELETE ROWS;
     END IF;
@@ -41,12 +42,12 @@ BEGIN
     WITH stored AS (
         INSERT INTO imgdb.image AS i (
             collection_id, path, byte_size, modified_at, sha256, format, width, height, frames,
-            ahash, dhash, phash, whash, flat, recipe, region_recipe
+            ahash, dhash, phash, whash, flat, recipe, colours, region_recipe
         )
         SELECT
             for_collection_id, n.path, n.byte_size, n.modified_at, n.sha256, n.format, n.width,
             n.height, n.frames, n.ahash, n.dhash, n.phash, n.whash, n.flat, n.recipe,
-            n.region_recipe
+            n.colours, n.region_recipe
         FROM pg_temp.fresh_image AS n
         ORDER BY n.path
         ON CONFLICT ON CONSTRAINT image_collection_id_path_key DO UPDATE SET
@@ -63,6 +64,7 @@ BEGIN
             whash = excluded.whash,
             flat = excluded.flat,
             recipe = excluded.recipe,
+            colours = excluded.colours,
             ingested_at = excluded.ingested_at,
             missing_since = NULL,
             -- Regions that were not asked for this time stay, if they are of the same bytes.
@@ -74,10 +76,13 @@ BEGIN
         WHERE
             rewrite
             OR i.missing_since IS NOT NULL
-            OR (i.byte_size, i.modified_at, i.sha256, i.recipe, i.ahash, i.dhash, i.phash, i.whash)
+            OR (
+                i.byte_size, i.modified_at, i.sha256, i.recipe, i.colours, i.ahash, i.dhash, i.phash,
+                i.whash
+            )
             IS DISTINCT FROM (
                 excluded.byte_size, excluded.modified_at, excluded.sha256, excluded.recipe,
-                excluded.ahash, excluded.dhash, excluded.phash, excluded.whash
+                excluded.colours, excluded.ahash, excluded.dhash, excluded.phash, excluded.whash
             )
             OR i.region_recipe IS DISTINCT FROM coalesce(excluded.region_recipe, i.region_recipe)
         -- A row that is new has never been locked by anybody.

@@ -23,6 +23,7 @@ BEGIN
         AND (old_recipe IS NULL OR i.recipe = old_recipe)
         AND (
             i.recipe <> target_recipe
+            OR i.colours IS NULL
             OR i.ingested_at < older_than
             OR 'ahash' = ANY (needed_hashes) AND i.ahash IS NULL
             OR 'dhash' = ANY (needed_hashes) AND i.dhash IS NULL
@@ -37,8 +38,8 @@ $$;
 COMMENT ON FUNCTION imgdb._outdated_images(
     integer, text, text, text[], timestamptz, text, integer
 ) IS
-'A page of the paths of images that have a file and are of another recipe, lack a hash, or were '
-'hashed before a time; in the order of the paths.';
+'A page of the paths of images that have a file and are of another recipe, lack a hash or '
+'colours, or were hashed before a time; in the order of the paths.';
 
 CREATE FUNCTION imgdb._outdated_collections(
     collection_name text,

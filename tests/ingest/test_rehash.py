@@ -42,13 +42,27 @@ def test_another_recipe(imgdb, database, tmp_path):
     set_recipe(database, "exact-0", f"path <> '{paths[0]}'")
     set_recipe(database, "exact-00", f"path = '{paths[1]}'")
     _, said = imgdb("ingest", tmp_path)
-    assert "3 unchanged files have hashes of another recipe; imgdb rehash makes them anew" in said
+    assert "3 unchanged files have hashes of another recipe, or no colours; imgdb rehash" in said
     assert imgdb("rehash", "--recipe", "exact-00")[0]["updated"] == 1
     assert imgdb("rehash")[0]["updated"] == 2
     assert set(recipes(database).values()) == {"exact-1"}
     with psycopg.connect(database) as conn:
         for path, phash in conn.execute("SELECT path, phash FROM imgdb.image"):
             assert phash == fingerprint(path).phash
+
+
+def test_colours_that_an_older_imgdb_did_not_measure(imgdb, database, tmp_path):
+    paths = paint(tmp_path, 2)
+    imgdb("ingest", tmp_path)
+    with psycopg.connect(database) as conn:
+        conn.execute("UPDATE imgdb.image SET colours = NULL WHERE path = %s", (str(paths[0]),))
+    _, said = imgdb("ingest", tmp_path)
+    assert "1 unchanged files have hashes of another recipe, or no colours" in said
+    assert imgdb("rehash")[0]["updated"] == 1
+    assert imgdb("rehash")[0]["updated"] == 0
+    with psycopg.connect(database) as conn:
+        for path, colours in conn.execute("SELECT path, colours FROM imgdb.image"):
+            assert colours == fingerprint(path).colours
 
 
 def test_hashes_that_were_left_out(imgdb, database, tmp_path):

@@ -21,6 +21,7 @@ TYPES = {
     "path": "text",
     "collection": "text",
     **dict.fromkeys(ALGORITHMS, "text"),
+    "colours": "text",
     "flat": "bool",
     "recipe": "text",
     "byte_size": "int8",
