@@ -744,8 +744,9 @@ COMMENT ON FUNCTION imgdb._compare_files(
     integer, text[], bigint[], timestamptz[], text, text
 ) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
-'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions that are needed, if '
-'any) or failed (unchanged since it failed); nothing is said of the others, which are unchanged.';
+'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions '
+'that are needed, if any) or failed (unchanged since it failed); nothing is said of the others, '
+'which are unchanged.';
 
 CREATE OR REPLACE FUNCTION imgdb._stage_images()
 RETURNS void
