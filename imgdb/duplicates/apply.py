@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol
 
 import psycopg
 
+from imgdb.duplicates.folders import Refused, said
+from imgdb.duplicates.links import place_of
+from imgdb.duplicates.moving import remove
 from imgdb.duplicates.plan import Plan, PlannedFile, PlannedGroup
-from imgdb.duplicates.proof import Gone, Refused, Verified, said, verified
-from imgdb.duplicates.trash import Taken, Trash, put_back, read_record, remove
-from imgdb.paths import modified_at, path_from_text
+from imgdb.duplicates.proof import Gone, Held, verified
+from imgdb.duplicates.record import Damaged
+from imgdb.duplicates.restoring import put_back, taken_by
+from imgdb.duplicates.trash import Moving, Trash
+from imgdb.paths import modified_at, path_from_text, path_text
 from imgdb.pictures.archives import INSIDE, archive_of
+from imgdb.trashes import trash_of
 
 NOTE = "SELECT imgdb._note_file(%s, %s, modified => %s)"
 
@@ -47,21 +53,26 @@ class Done:
     reason: str = ""
 
 
+# Called right before a file goes: raises Refused unless what is kept for it is still there.
+Look = Callable[[], object]
+
+
 class Action(Protocol):
     """What is done with a file that is not kept."""
 
     outcome: FileOutcome
     foreseen: FileOutcome
 
+    def check_plan(self, plan: Plan) -> None:
+        """Raise UsageError if the plan as a whole cannot be carried out so."""
+
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         """Tell whether a former run has done it, to a file that is gone or linked to the keeper."""
 
-    def check(
-        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
-    ) -> None:
+    def check(self, entry: PlannedFile, file: Held, keeper: Held, kept: PlannedFile) -> None:
         """Raise Refused if it cannot be done."""
 
-    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
+    def do(self, entry: PlannedFile, file: Held, keeper: Held, look: Look) -> None:
         """Do it; raises Refused."""
 
 
@@ -73,16 +84,19 @@ class MoveToTrash:
     def __init__(self, trash: Trash) -> None:
         self._trash = trash
 
+    def check_plan(self, plan: Plan) -> None:
+        self._trash.check_outside(
+            {os.path.split(entry.file)[0] for group in plan.groups for entry in group.remove}
+        )
+
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return not linked and self._trash.holds(entry.path, entry.sha256)
 
-    def check(
-        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
-    ) -> None:
+    def check(self, entry: PlannedFile, file: Held, keeper: Held, kept: PlannedFile) -> None:
         pass
 
-    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
-        self._trash.take(entry.path, file, entry.sha256)
+    def do(self, entry: PlannedFile, file: Held, keeper: Held, look: Look) -> None:
+        self._trash.take(Moving(entry.path, file, entry.sha256), look)
 
 
 class Delete:
@@ -90,15 +104,17 @@ class Delete:
 
     outcome, foreseen = FileOutcome.deleted, FileOutcome.would_delete
 
+    def check_plan(self, plan: Plan) -> None:
+        pass
+
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return not linked
 
-    def check(
-        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
-    ) -> None:
+    def check(self, entry: PlannedFile, file: Held, keeper: Held, kept: PlannedFile) -> None:
         pass
 
-    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
+    def do(self, entry: PlannedFile, file: Held, keeper: Held, look: Look) -> None:
+        look()
         remove(file)
 
 
@@ -107,35 +123,38 @@ class HardLink:
 
     outcome, foreseen = FileOutcome.linked, FileOutcome.would_link
 
+    def check_plan(self, plan: Plan) -> None:
+        pass
+
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return linked
 
-    def check(
-        self, entry: PlannedFile, file: Verified, keeper: Verified, kept: PlannedFile
-    ) -> None:
+    def check(self, entry: PlannedFile, file: Held, keeper: Held, kept: PlannedFile) -> None:
         if entry.sha256 != kept.sha256:
             raise Refused(f"its bytes are not those of {kept.path}: as a link they would be lost")
         if file.status.st_dev != keeper.status.st_dev:
             raise Refused(f"it is on another file system than {kept.path}")
 
-    def do(self, entry: PlannedFile, file: Verified, keeper: Verified) -> None:
+    def do(self, entry: PlannedFile, file: Held, keeper: Held, look: Look) -> None:
         # The name is the same in every run, so that it replaces what a killed run left behind.
         made = f".{entry.sha256.hex()[:16]}.imgdb-link"
+        inside = file.folder.fd
+        look()
         file.check_still()
         try:
             with suppress(FileNotFoundError):
-                os.unlink(made, dir_fd=file.folder)
+                os.unlink(made, dir_fd=inside)
             os.link(
                 keeper.name,
                 made,
-                src_dir_fd=keeper.folder,
-                dst_dir_fd=file.folder,
+                src_dir_fd=keeper.folder.fd,
+                dst_dir_fd=inside,
                 follow_symlinks=False,
             )
-            os.rename(made, file.name, src_dir_fd=file.folder, dst_dir_fd=file.folder)
+            os.rename(made, file.name, src_dir_fd=inside, dst_dir_fd=inside)
         except OSError as error:
             with suppress(OSError):
-                os.unlink(made, dir_fd=file.folder)
+                os.unlink(made, dir_fd=inside)
             raise Refused(f"it cannot be linked: {said(error)}") from error
 
 
@@ -147,11 +166,12 @@ def apply(
     Run again after it was killed, it does the rest. The database is told of each file when it is
     done; the connection must be outside of a transaction.
     """
+    action.check_plan(plan)
     for refusal in plan.refused:
         yield Done(refusal.path, FileOutcome.refused, 0, refusal.line, refusal.reason)
     kept_files = _kept_files(plan)
     for group in plan.groups:
-        with _Keepers(group) as keepers:
+        with _Keepers(group, plan.links) as keepers:
             for entry in group.remove:
                 try:
                     outcome = _carry_out(conn, entry, keepers, kept_files, action, dry_run)
@@ -174,9 +194,10 @@ def _kept_files(plan: Plan) -> dict[tuple[int, int], str]:
 class _Keepers:
     """The kept files of a group, each proved once and then held."""
 
-    def __init__(self, group: PlannedGroup) -> None:
+    def __init__(self, group: PlannedGroup, links: dict[str, str]) -> None:
         self._entries = group.keep
-        self._held: dict[int, Verified] = {}
+        self._links = links
+        self._held: dict[int, Held] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> _Keepers:
@@ -185,18 +206,25 @@ class _Keepers:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def choose(self, entry: PlannedFile) -> tuple[PlannedFile, Verified]:
+    def choose(self, entry: PlannedFile) -> tuple[PlannedFile, Held]:
         """Return the file that is kept for another one: of the same bytes, if there is one."""
         same = [kept for kept in self._entries if kept.sha256 == entry.sha256]
         kept = (same or self._entries)[0]
         try:
             if kept.line not in self._held:
-                opened = verified(kept.file, kept.sha256, kept.byte_size, change=False)
+                opened = verified(self.place(kept), kept.sha256, kept.byte_size, change=False)
                 self._held[kept.line] = self._stack.enter_context(opened)
             self._held[kept.line].check_still()
         except Refused as error:
             raise Refused(f"{kept.path} is to be kept for it, but {error}") from error
         return kept, self._held[kept.line]
+
+    def place(self, entry: PlannedFile) -> str:
+        """Return where a file really is; raises Refused, also for what lies in a trash."""
+        place = place_of(entry.file, self._links)
+        if (trash := trash_of(place)) is not None:
+            raise Refused(f"it is in the trash {path_text(trash)}")
+        return place
 
 
 def _carry_out(
@@ -209,23 +237,23 @@ def _carry_out(
 ) -> FileOutcome:
     if INSIDE in entry.path and archive_of(entry.file):
         raise Refused("it is in an archive")
+    place = keepers.place(entry)
     kept, keeper = keepers.choose(entry)
-    linked = keeper.is_at(entry.file)
+    linked = keeper.is_at(place)
     try:
         if linked:
             if not action.was_done(entry, linked=True):
                 raise Refused(f"it is the same file as {kept.path}, by another name")
             outcome = FileOutcome.done_before
         else:
-            with verified(entry.file, entry.sha256, entry.byte_size, change=True) as file:
+            with verified(place, entry.sha256, entry.byte_size, change=True) as file:
                 other = kept_files.get((file.status.st_dev, file.status.st_ino))
                 if other is not None:
                     raise Refused(f"it is the same file as {other}, which is kept")
                 action.check(entry, file, keeper, kept)
                 if dry_run:
                     return action.foreseen
-                keepers.choose(entry)
-                action.do(entry, file, keeper)
+                action.do(entry, file, keeper, partial(keepers.choose, entry))
             outcome = action.outcome
     except Gone:
         if not action.was_done(entry, linked=False):
@@ -233,23 +261,26 @@ def _carry_out(
         outcome = FileOutcome.done_before
     if not dry_run:
         there = modified_at(keeper.status) if isinstance(action, HardLink) else None
-        _note(conn, entry, there)
+        _note(conn, entry.path, entry.sha256, there)
     return outcome
 
 
-def _note(conn: psycopg.Connection[Any], file: PlannedFile | Taken, there: datetime | None) -> None:
-    conn.execute(NOTE, (file.path, file.sha256, there))
+def _note(conn: psycopg.Connection[Any], path: str, sha256: bytes, there: datetime | None) -> None:
+    conn.execute(NOTE, (path, sha256, there))
 
 
 def restore(conn: psycopg.Connection[Any], folder: str | os.PathLike[str]) -> Iterator[Done]:
     """Put back what a trash folder has taken, the last one first; yield what becomes of each."""
-    place = Path(os.path.realpath(folder))
-    for taken in reversed([*read_record(place)]):
+    for taken in reversed(taken_by(folder)):
+        if isinstance(taken, Damaged):
+            yield Done(taken.path, FileOutcome.refused, 0, reason=taken.reason)
+            continue
         try:
-            if not put_back(place, taken):
-                continue
-            _note(conn, taken, modified_at(os.lstat(path_from_text(taken.path))))
-            yield Done(taken.path, FileOutcome.restored, taken.byte_size)
+            parts = put_back(folder, taken)
+            for part in parts:
+                there = modified_at(os.lstat(path_from_text(part.place)))
+                _note(conn, part.path, part.sha256, there)
+                yield Done(part.path, FileOutcome.restored, part.byte_size)
         except (Refused, OSError) as error:
             reason = said(error) if isinstance(error, OSError) else str(error)
             yield Done(taken.path, FileOutcome.refused, taken.byte_size, reason=reason)

@@ -2,7 +2,8 @@
 
 A plan is a list of groups, separated by empty lines. In each there are lines `keep` and `remove`,
 one for a file: sha256, bytes, pixels, bits that differ from the first one, path to the end of the
-line. Lines that begin with # say nothing to `imgdb apply`.
+line. Lines that begin with # say nothing to `imgdb apply`. Before the groups, lines `link` say
+which folders are symbolic links: the folder, a tab, where it leads.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from imgdb import __version__
 from imgdb.atomic import creating
+from imgdb.duplicates.links import link_on_way
 from imgdb.errors import ImgdbError, UsageError
-from imgdb.paths import from_plain_text, path_from_text, plain_text
+from imgdb.paths import from_plain_text, path_from_text, path_text, plain_text
 from imgdb.words import byte_count
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ _ENTRY = re.compile(
     r"(keep|remove)[ \t]+([0-9a-f]{64})[ \t]+(\d{1,18})[ \t]+(?:\d+x\d+|-)[ \t]+(?:\d+|-)"
     r"[ \t]+(/.*)"
 )
+
+_LINK = re.compile(r"link[ \t]+(/[^\t]*)\t+(/[^\t]*)")
 
 
 class UnknownPlan(ImgdbError):
@@ -91,6 +95,7 @@ class Plan:
 
     groups: list[PlannedGroup]
     refused: list[Refusal]
+    links: dict[str, str] = field(default_factory=dict)
 
 
 def write_plan(path: str | os.PathLike[str], groups: Sequence[Group]) -> int:
@@ -108,15 +113,26 @@ def write_plan(path: str | os.PathLike[str], groups: Sequence[Group]) -> int:
     return sum(len(group.removable) for group in groups)
 
 
-def _lines(groups: Iterable[Group]) -> Iterator[str]:
+def _lines(groups: Sequence[Group]) -> Iterator[str]:
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     yield HEAD.format(format=FORMAT, made=made, version=__version__)
+    links = sorted(_links_on_way(groups))
+    if links:
+        yield "\n# Symbolic links on the way to the files; `imgdb apply` follows no other link.\n"
+    for link, target in links:
+        yield f"link    {plain_text(path_text(link))}\t{plain_text(path_text(target))}\n"
     for number, group in enumerate(groups, 1):
         diameter = "" if group.diameter is None else f", diameter {group.diameter}"
         size = byte_count(group.reclaimable_bytes)
         yield f"\n# group {number}: {group.tier}, {len(group.members)} images{diameter}, {size}\n"
         for member in group.members:
             yield _line(member, group.keeper)
+
+
+def _links_on_way(groups: Iterable[Group]) -> set[tuple[str, str]]:
+    files = (member for group in groups for member in (group.keeper, *group.removable))
+    folders = {os.path.split(path_from_text(member.path))[0] for member in files}
+    return {found for folder in folders if (found := link_on_way(folder)) is not None}
 
 
 def _line(member: GroupRow, keeper: GroupRow) -> str:
@@ -147,11 +163,20 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
     lines = enumerate(text.split("\n"), 1)
     _check_header(path, lines)
-    groups, refused = [PlannedGroup()], []
+    groups: list[PlannedGroup] = [PlannedGroup()]
+    refused: list[Refusal] = []
+    links: dict[str, str] = {}
     for number, line in lines:
         line = line.removesuffix("\r")
         if not line.strip():
             groups.append(PlannedGroup())
+        elif (link := _LINK.fullmatch(line)) is not None:
+            try:
+                path, target = (path_from_text(from_plain_text(text)) for text in link.groups())
+            except UsageError as error:
+                refused.append(Refusal(number, "", f"the path cannot be read: {error}"))
+            else:
+                links[path] = target
         elif not line.startswith("#"):
             found = _read_entry(number, line)
             if isinstance(found, Refusal):
@@ -161,7 +186,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
                 (groups[-1].keep if word == "keep" else groups[-1].remove).append(entry)
     refused += _contradictions(groups)
     groups = [group for group in groups if group.keep or group.remove]
-    return Plan(groups, sorted(refused, key=_by_line))
+    return Plan(groups, sorted(refused, key=_by_line), links)
 
 
 def _check_header(path: str | os.PathLike[str], lines: Iterator[tuple[int, str]]) -> None:

@@ -1,238 +1,221 @@
 """A folder that takes files instead of deleting them, and can give each back to where it was.
 
-Below it a file has the whole path that it had. What comes in is written to a record first, so that
-at any moment the record and the disk together say what has happened.
+Below it a file has the whole path that it had, and is no more open to others than it was.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from imgdb.atomic import NO_LINK
-from imgdb.duplicates.proof import PIECE, Refused, Verified, digest, said, verified
+from imgdb.duplicates.folders import Folder, Refused, Rights, folder, folder_below, said
+from imgdb.duplicates.moving import is_there, put, remove
+from imgdb.duplicates.proof import Held, held_in, look, prove
+from imgdb.duplicates.record import Damaged, Part, Taken, append_record, read_record
 from imgdb.errors import UsageError
 from imgdb.paths import path_from_text, path_text
-from imgdb.trashes import RECORD
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A line of the record: a file that was, or was about to be, moved to the trash."""
+class Moving:
+    """A file that is to be moved, and those that go along; `path` as the database knows it."""
 
     path: str
-    trashed: str
+    file: Held
     sha256: bytes
-    byte_size: int
+    companions: Sequence[Moving] = ()
 
 
 class Trash:
     """A trash folder; it is made when the first file comes."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(os.path.realpath(folder))
-        self._taken = {taken.path: taken for taken in read_record(self.folder)}
+        self.folder = os.path.realpath(folder)
+        self._taken = {
+            one.path: one for one in recorded(self.folder) if not isinstance(one, Damaged)
+        }
+
+    def check_outside(self, folders: Iterable[str]) -> None:
+        """Raise UsageError if the trash is, or would be, in one of the folders or below."""
+        above = {_identity(place) for place in (Path(self.folder), *Path(self.folder).parents)}
+        above.discard(None)
+        for one in folders:
+            if _identity(Path(one)) in above:
+                raise UsageError(
+                    f"the trash would be in {path_text(one)}, from which files are removed: choose "
+                    "a folder outside"
+                )
 
     def holds(self, path: str, sha256: bytes) -> bool:
         """Tell whether the file that was at a path (as spelled) lies in the trash."""
-        taken = self._taken.get(path)
-        return taken is not None and taken.sha256 == sha256 and self._is_whole(taken)
+        return self.whole(path, sha256) is not None
 
-    def take(self, path: str, file: Verified, sha256: bytes) -> None:
-        """Move a file to the trash; raises Refused, and the file is where it was."""
+    def whole(self, path: str, sha256: bytes) -> Taken | None:
+        """Return what was taken with the picture that was at a path, if all of it is here."""
         taken = self._taken.get(path)
-        # A run that was killed has put it here, and not yet taken it away from its place.
-        here = (
-            taken is not None
-            and taken.sha256 == sha256
-            and (self._is_name_of(taken, file) or self._is_whole(taken))
-        )
-        if taken is None or not here:
-            try:
-                taken = self._put(path, file, sha256)
-            except OSError as error:
-                raise Refused(f"it cannot be put into the trash: {said(error)}") from error
+        if taken is None or taken.sha256 != sha256:
+            return None
         try:
-            remove(file)
+            with folder(self.folder) as trash:
+                return taken if all(_is_whole(trash, part) for part in taken.parts) else None
         except Refused:
-            if not here:
-                self._place(taken).unlink()
-            raise
+            return None
 
-    def _put(self, path: str, file: Verified, sha256: bytes) -> Taken:
-        taken = self._room_for(path, sha256, file.status.st_size)
-        self._place(taken).parent.mkdir(parents=True, exist_ok=True)
-        self._note(taken)
-        put(file, self._place(taken), sha256)
+    def take(self, picture: Moving, check: Callable[[], object] = lambda: None) -> None:
+        """Move a picture and its companions to the trash, all or none of them.
+
+        Raises Refused, and the files are where they were. `check` is called right before the first
+        one goes from its place, and may raise it, too.
+        """
+        files = (*picture.companions, picture)
+        taken = self._taken.get(picture.path)
+        try:
+            with folder(self.folder, make=()) as trash:
+                # A run that was killed has put them here, and not yet taken all from their places.
+                here = taken is not None and _is_here(trash, taken, files)
+                if taken is None or not here:
+                    taken = self._put(trash, picture, files)
+                try:
+                    _remove_all(trash, taken, files, check)
+                except Refused:
+                    if not here:
+                        _drop(trash, taken.parts)
+                    raise
+        except OSError as error:
+            raise Refused(f"it cannot be put into the trash: {said(error)}") from error
+
+    def _put(self, trash: Folder, picture: Moving, files: Sequence[Moving]) -> Taken:
+        taken = _planned(trash, picture)
+        append_record(trash, taken)
+        self._taken[picture.path] = taken
+        placed: list[Part] = []
+        try:
+            for one, part in zip(files, taken.parts, strict=True):
+                with place_in(trash, part, one.file.folder.rights) as (inner, name):
+                    put(one.file, inner, name, one.sha256)
+                placed.append(part)
+        except (OSError, Refused):
+            _drop(trash, placed)
+            raise
         return taken
 
-    def _place(self, taken: Taken) -> Path:
-        return self.folder / path_from_text(taken.trashed)
 
-    def _is_name_of(self, taken: Taken, file: Verified) -> bool:
-        try:
-            return os.path.samestat(self._place(taken).lstat(), file.status)
-        except OSError:
-            return False
-
-    def _room_for(self, path: str, sha256: bytes, size: int) -> Taken:
-        inner = Path(path_from_text(path).lstrip("/"))
-        free, number = inner, 1
-        while os.path.lexists(self.folder / free):
-            number += 1
-            free = inner.with_name(f"{inner.stem}~{number}{inner.suffix}")
-        return Taken(path, path_text(free), sha256, size)
-
-    def _is_whole(self, taken: Taken) -> bool:
-        try:
-            with verified(str(self._place(taken)), taken.sha256, taken.byte_size, change=False):
-                return True
-        except (Refused, OSError):
-            return False
-
-    def _note(self, taken: Taken) -> None:
-        line = json.dumps(
-            {
-                "path": taken.path,
-                "trashed": taken.trashed,
-                "sha256": taken.sha256.hex(),
-                "byte_size": taken.byte_size,
-                "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-        )
-        with (self.folder / RECORD).open("ab") as record:
-            # After half a line, which a full disk or a power failure leaves behind, on a new one.
-            start = b"\n" if record.tell() and not self._ends_in_newline() else b""
-            record.write(start + line.encode() + b"\n")
-            record.flush()
-            os.fsync(record.fileno())
-        self._taken[taken.path] = taken
-
-    def _ends_in_newline(self) -> bool:
-        with (self.folder / RECORD).open("rb") as record:
-            record.seek(-1, os.SEEK_END)
-            return record.read(1) == b"\n"
-
-
-def read_record(folder: Path) -> Iterator[Taken]:
-    """Yield what a trash folder has taken, oldest first; lines that are cut off are left out."""
+def recorded(path: str) -> list[Taken | Damaged]:
+    """Return what the record of a trash says, oldest first; nothing where there is none."""
     try:
-        lines = (folder / RECORD).read_bytes().splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            path, trashed = entry["path"], entry["trashed"]
-            for spelled in (path, trashed):
-                path_from_text(spelled)
-            taken = Taken(path, trashed, bytes.fromhex(entry["sha256"]), int(entry["byte_size"]))
-        except (ValueError, KeyError, TypeError, AttributeError, UsageError):
-            continue
-        yield taken
-
-
-def put_back(folder: Path, taken: Taken) -> bool:
-    """Put a file back to where it was; False if it is not in the trash. Raises Refused."""
-    place = folder / path_from_text(taken.trashed)
-    if not os.path.lexists(place):
-        return False
-    target = Path(path_from_text(taken.path))
-    with verified(str(place), taken.sha256, taken.byte_size, change=True) as file:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            put(file, target, taken.sha256)
-        except FileExistsError:
-            if not _is(target, file, taken):
-                raise Refused("there is another file at its place") from None
-        except OSError as error:
-            raise Refused(f"it cannot be put back: {said(error)}") from error
-        remove(file)
-    return True
-
-
-def _is(target: Path, file: Verified, taken: Taken) -> bool:
-    """Tell whether a file was put back already, and is in the trash as well."""
-    try:
-        with verified(str(target), taken.sha256, taken.byte_size, change=False):
-            return True
+        with folder(path) as trash:
+            return [*read_record(trash)]
     except Refused:
-        # Two names of one file: the lock on it is ours.
-        return os.path.lexists(target) and os.path.samestat(os.lstat(target), file.status)
+        return []
 
 
-def put(file: Verified, target: Path, sha256: bytes) -> None:
-    """Give a file a second name, or copy it where that cannot be; never over another file.
+def _planned(trash: Folder, picture: Moving) -> Taken:
+    """Return where in the trash the files will be: nothing is there, whatever they are called."""
 
-    Raises FileExistsError, and what else the operating system says.
-    """
+    def part(one: Moving) -> dict[str, Any]:
+        return {
+            "path": one.path,
+            "place": path_text(one.file.path),
+            "trashed": path_text(_room_for(trash, one.file.path)),
+            "sha256": one.sha256,
+            "byte_size": one.file.status.st_size,
+        }
+
+    return Taken(
+        **part(picture),
+        companions=tuple(Part(**part(one)) for one in picture.companions),
+        rights=picture.file.folder.rights,
+    )
+
+
+def _room_for(trash: Folder, path: str) -> str:
+    wanted = Path(path.lstrip(os.sep))
+    free, number = wanted, 1
+    while is_there(trash, str(free)):
+        number += 1
+        free = wanted.with_name(f"{wanted.stem}~{number}{wanted.suffix}")
+    return str(free)
+
+
+def _is_here(trash: Folder, taken: Taken, files: Sequence[Moving]) -> bool:
+    """Tell whether all that was to be taken is in the trash, and these files are among it."""
+    there = {one.path: one for one in files}
+    return there.keys() <= {part.path for part in taken.parts} and all(
+        (part.path not in there or there[part.path].sha256 == part.sha256)
+        and (_is_name_of(trash, part, there.get(part.path)) or _is_whole(trash, part))
+        for part in taken.parts
+    )
+
+
+def _is_name_of(trash: Folder, part: Part, one: Moving | None) -> bool:
     try:
-        os.link(file.name, target, src_dir_fd=file.folder, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in NO_LINK:
-            raise
-        _copy(file, target, sha256)
-    sync_folder(target.parent)
+        with place_in(trash, part) as (inner, name):
+            return one is not None and os.path.samestat(look(inner, name), one.file.status)
+    except (OSError, Refused):
+        return False
 
 
-def remove(file: Verified) -> None:
-    """Take a file's name away; raises Refused, also if the file has changed meanwhile."""
-    file.check_still()
+def _is_whole(trash: Folder, part: Part) -> bool:
     try:
-        os.unlink(file.name, dir_fd=file.folder)
-    except OSError as error:
-        raise Refused(f"it cannot be removed: {said(error)}") from error
+        with (
+            place_in(trash, part) as (inner, name),
+            held_in(inner, name, change=False) as file,
+        ):
+            prove(file, part.sha256, part.byte_size)
+            return True
+    except (Refused, OSError):
+        return False
 
 
-def _copy(file: Verified, target: Path, sha256: bytes) -> None:
-    """Copy by way of a temporary file, so that a whole file is at the target or none."""
-    part = target.with_name(f".{sha256.hex()[:16]}.imgdb-part")
-    part.unlink(missing_ok=True)
+@contextmanager
+def place_in(
+    trash: Folder, part: Part, make: Sequence[Rights] | None = None
+) -> Iterator[tuple[Folder, str]]:
+    """Open the folder in the trash that a file is, or will be, in."""
+    inner, name = os.path.split(path_from_text(part.trashed))
+    with folder_below(trash, inner, make) as found:
+        yield found, name
+
+
+def _remove_all(
+    trash: Folder, taken: Taken, files: Sequence[Moving], check: Callable[[], object]
+) -> None:
+    """Take all files from their places, or none."""
+    for one in files:
+        one.file.check_still()
+    check()
+    gone: list[Moving] = []
     try:
-        with part.open("xb") as copy:
-            os.lseek(file.fd, 0, os.SEEK_SET)
-            while piece := os.read(file.fd, PIECE):
-                copy.write(piece)
-            copy.flush()
-            os.fsync(copy.fileno())
-        _like(file, part)
-        with part.open("rb") as written:
-            if digest(written.fileno()) != sha256:
-                raise OSError(errno.EIO, "the copy is not like the file")
-        _name(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+        for one in files:
+            remove(one.file)
+            gone.append(one)
+    except Refused:
+        parts = {part.path: part for part in taken.parts}
+        for one in gone:
+            _undo(trash, parts[one.path], one.file)
+        raise
 
 
-def _like(file: Verified, copy: Path) -> None:
-    status = file.status
-    os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
-    copy.chmod(status.st_mode & 0o7777)
-    if os.geteuid() == 0:
-        os.chown(copy, status.st_uid, status.st_gid)
+def _undo(trash: Folder, part: Part, file: Held) -> None:
+    """Give a file its name back that it had a moment ago; its bytes are in the trash, and open."""
+    with place_in(trash, part) as (inner, name):
+        again = Held(file.fd, inner, name, look(inner, name))
+        put(again, file.folder, file.name, part.sha256)
 
 
-def _name(part: Path, target: Path) -> None:
+def _identity(place: Path) -> tuple[int, int] | None:
     try:
-        os.link(part, target)
-    except OSError as error:
-        if error.errno not in NO_LINK:
-            raise
-        # A file system without links: nothing but this look keeps another file from being lost.
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        part.rename(target)
+        status = place.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
-def sync_folder(folder: Path) -> None:
-    """Make sure that the names in a folder outlive a power failure."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _drop(trash: Folder, parts: Sequence[Part]) -> None:
+    for part in parts:
+        with place_in(trash, part) as (inner, name):
+            os.unlink(name, dir_fd=inner.fd)
