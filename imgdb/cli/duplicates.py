@@ -303,7 +303,9 @@ def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> No
 def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> Row:
     notes = (
         "keep" if member.keeper else "" if member.removable else "stays",
-        "same bytes" if member.same_bytes and not member.keeper else "",
+        "same file" if member.same_file else "",
+        "same bytes" if member.same_bytes and not (member.keeper or member.same_file) else "",
+        "frees nothing" if member.freed_bytes == 0 and member.byte_size else "",
         member.orientation if member.orientation != "as is" else "",
     )
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -13,13 +13,15 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.duplicates.names import Names, count_freed, look_at_names
 
 DUPLICATES = (
     "SELECT * FROM imgdb._duplicates(space_name => %(space)s, max_distance => %(max_distance)s,"
     " tier_name => %(tier)s, collection_name => %(collection)s, against_name => %(against)s,"
     " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
     " least_pixels => %(least_pixels)s, keep_rule => %(keep)s, keep_folder => %(keep_in)s,"
-    " group_limit => %(limit)s, linked_a => %(linked_a)s, linked_b => %(linked_b)s)"
+    " group_limit => %(limit)s, linked_a => %(linked_a)s, linked_b => %(linked_b)s,"
+    " left_out => %(left_out)s, no_files => %(no_files)s)"
 )
 
 
@@ -50,7 +52,9 @@ class DuplicateChoice:
 class GroupRow:
     """A member of a group, as the database says it: `Group` and `Member` in one row.
 
-    `orientation` says how it is turned against the keeper, where `turned_copies` found out.
+    `orientation` says how it is turned against the keeper, where `turned_copies` found out. What is
+    known from the disk only: `same_file`, another name (a hard link) of the keeper, and
+    `freed_bytes`, what the disk gains if a removable one goes.
     """
 
     group_id: int
@@ -76,6 +80,8 @@ class GroupRow:
     modified_at: datetime | None
     sha256: bytes | None
     orientation: str | None = None
+    same_file: bool = False
+    freed_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +117,32 @@ def duplicates(
 ) -> list[Group]:
     """Find groups of duplicates, those with the most bytes to reclaim first.
 
-    `linked` are further pairs of images (by image_id) that count as near. The connection must be
-    outside of a transaction: the search runs in one that is read-only.
+    `linked` are further pairs of images (by image_id) that count as near. Of a file with several
+    paths one counts, and what lies in a trash does not. The connection must be outside of a
+    transaction: the search runs in one that is read-only.
     """
+    found = _ask(conn, choice, linked, Names())
+    names = look_at_names(found, choice.against)
+    if names:
+        if choice.limit is not None:  # further groups come up when these are no groups any more
+            every = _ask(conn, replace(choice, limit=None), linked, Names())
+            names = look_at_names(every, choice.against)
+        found = _ask(conn, choice, linked, names)
+    return count_freed(found)
+
+
+def _ask(
+    conn: psycopg.Connection[Any],
+    choice: DuplicateChoice,
+    linked: Sequence[tuple[int, int]],
+    names: Names,
+) -> list[Group]:
+    pairs = [pair for pair in linked if not names.left_out.intersection(pair)]
     arguments = asdict(choice) | {
-        "linked_a": [a for a, _ in linked] or None,
-        "linked_b": [b for _, b in linked] or None,
+        "linked_a": [a for a, _ in pairs] or None,
+        "linked_b": [b for _, b in pairs] or None,
+        "left_out": list(names.left_out),
+        "no_files": list(names.no_files),
     }
     with read_only(conn), conn.cursor(row_factory=class_row(GroupRow)) as cursor:
         return list(_grouped(cursor.execute(DUPLICATES, arguments)))

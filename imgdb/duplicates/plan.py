@@ -136,6 +136,8 @@ def _links_on_way(groups: Iterable[Group]) -> set[tuple[str, str]]:
 
 
 def _line(member: GroupRow, keeper: GroupRow) -> str:
+    if member.same_file:
+        return f"# the same file as what is kept, by another name: {plain_text(member.path)}\n"
     if not (member.keeper or member.removable):
         return f"# stays {plain_text(member.path)}\n"
     pixels = f"{member.width}x{member.height}"
@@ -145,9 +147,16 @@ def _line(member: GroupRow, keeper: GroupRow) -> str:
         f"{'keep' if member.keeper else 'remove':<6}  {member.sha256.hex()}  "
         f"{member.byte_size:>9}  {pixels:>9}  {distance:>2}  {plain_text(member.path)}\n"
     )
-    if not member.keeper and _pixels(member) > _pixels(keeper):
-        return f"# The next one has more pixels than what is kept:\n{line}"
-    return line
+    return "".join(f"# The next one {said}:\n" for said in _warnings(member, keeper)) + line
+
+
+def _warnings(member: GroupRow, keeper: GroupRow) -> Iterator[str]:
+    if member.keeper:
+        return
+    if _pixels(member) > _pixels(keeper):
+        yield "has more pixels than what is kept"
+    if member.freed_bytes == 0 and member.byte_size:
+        yield "frees nothing, the file having other names (hard links)"
 
 
 def _pixels(member: GroupRow) -> int:

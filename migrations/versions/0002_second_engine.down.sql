@@ -1,5 +1,7 @@
 -- noqa: disable=LT05
 -- Made by tools/make_revision.py: what goes.
+DROP FUNCTION imgdb._duplicates;
+DROP FUNCTION imgdb._duplicate_candidates;
 DROP FUNCTION imgdb._store_import;
 DROP FUNCTION imgdb._exported_images;
 DROP PROCEDURE imgdb.compact;
@@ -1338,7 +1340,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._duplicate_candidates(
+CREATE FUNCTION imgdb._duplicate_candidates(
     space_name text,
     tier_name text,
     collection_name text,
@@ -1391,6 +1393,327 @@ BEGIN
         'AND ($4 IS NULL OR i.width::bigint * i.height >= $4) %s',
         imgdb._duplicate_key(space_name, tier_name), v_folder, v_once
     ) USING v_collection_ids, v_against_id, least_bytes, least_pixels;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._duplicate_candidates(
+    text, text, text, text, boolean, bigint, bigint
+) IS
+'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
+'the bytes are), and their side and folder where these matter.';
+
+CREATE FUNCTION imgdb._duplicates(
+    space_name text,
+    max_distance integer,
+    tier_name text,
+    collection_name text,
+    against_name text,
+    other_folders boolean,
+    least_bytes bigint,
+    least_pixels bigint,
+    keep_rule text,
+    keep_folder text,
+    group_limit integer,
+    linked_a bigint[],
+    linked_b bigint[]
+)
+RETURNS TABLE (
+    group_id bigint,
+    tier text,
+    diameter integer,
+    images bigint,
+    reclaimable_bytes bigint,
+    path text,
+    keeper boolean,
+    removable boolean,
+    distance integer,
+    ahash_distance integer,
+    dhash_distance integer,
+    phash_distance integer,
+    whash_distance integer,
+    same_bytes boolean,
+    collection text,
+    image_id bigint,
+    width integer,
+    height integer,
+    byte_size bigint,
+    format text,
+    modified_at timestamptz,
+    sha256 bytea
+)
+LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_column name := imgdb._image_column(space_name);
+    v_max_distance integer := coalesce(
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+    );
+    v_images bigint[];
+    v_hashes bigint[];
+    v_sides integer[];
+    v_folders integer[];
+    v_different_a bigint[];
+    v_different_b bigint[];
+    v_linked_a bigint[];
+    v_linked_b bigint[];
+BEGIN
+    PERFORM imgdb._check_distance(v_max_distance);
+    IF group_limit < 1 THEN
+        RAISE EXCEPTION 'group_limit is %, not 1 or more', group_limit USING
+            ERRCODE = 'IM012',
+            HINT = 'Leave it out for all groups.';
+    END IF;
+    SELECT
+        array_agg(c.image_id), array_agg(c.hash),
+        CASE WHEN against_name IS NOT NULL THEN array_agg(c.side) END,
+        CASE WHEN other_folders THEN array_agg(c.folder) END
+    INTO v_images, v_hashes, v_sides, v_folders
+    FROM imgdb._duplicate_candidates(
+        space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
+        least_pixels
+    ) AS c;
+    SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
+    INTO v_different_a, v_different_b
+    FROM imgdb._different_pairs() AS d;
+    IF tier_name <> 'same-bytes' THEN
+        SELECT array_agg(s.image_id_a), array_agg(s.image_id_b)
+        INTO v_linked_a, v_linked_b
+        FROM imgdb._same_bytes_pairs(
+            v_images, v_hashes, v_sides, v_folders, v_different_a || v_different_b
+        ) AS s;
+    END IF;
+    RETURN QUERY
+    WITH member AS (
+        SELECT
+            m.first_image_id,
+            i.*,
+            c.name AS collection,
+            c.name = against_name AS reference,
+            i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path) AS is_file,
+            CASE v_column
+                WHEN 'ahash' THEN i.ahash
+                WHEN 'dhash' THEN i.dhash
+                WHEN 'phash' THEN i.phash
+                WHEN 'whash' THEN i.whash
+            END AS hash
+        FROM imgdb._connected_images(
+            v_images, v_hashes, v_sides, v_folders,
+            CASE WHEN tier_name = 'near' THEN v_max_distance ELSE 0 END,
+            v_linked_a || linked_a, v_linked_b || linked_b, v_different_a, v_different_b
+        ) AS m
+        JOIN imgdb.image AS i ON i.image_id = m.image_id
+        JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    ),
+    -- Where there is a reference, its images are kept. What is no file of its own can neither be
+    -- removed, nor be checked when others are removed.
+    ranked AS (
+        SELECT
+            m.*,
+            row_number() OVER (
+                PARTITION BY m.first_image_id
+                ORDER BY
+                    m.reference DESC NULLS LAST,
+                    m.is_file DESC,
+                    starts_with(m.path, keep_folder || '/') DESC NULLS LAST,
+                    imgdb._keep_order(
+                        keep_rule, m.width::bigint * m.height, m.byte_size, m.modified_at, m.path
+                    ),
+                    m.width::bigint * m.height DESC NULLS LAST,
+                    m.byte_size DESC NULLS LAST,
+                    m.modified_at,
+                    m.path,
+                    m.image_id
+            ) AS place
+        FROM member AS m
+    ),
+    judged AS (
+        SELECT
+            r.*,
+            imgdb.distance(r.hash, k.hash) AS distance,
+            imgdb.distance(r.ahash, k.ahash) AS ahash_distance,
+            imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
+            imgdb.distance(r.phash, k.phash) AS phash_distance,
+            imgdb.distance(r.whash, k.whash) AS whash_distance,
+            coalesce(r.sha256 = k.sha256, false) AS same_bytes,
+            coalesce(
+                (r.ahash, r.dhash, r.phash, r.whash) = (k.ahash, k.dhash, k.phash, k.whash)
+                AND NOT r.flat,
+                false
+            ) AS same_picture,
+            r.place > 1 AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
+            AND NOT (
+                other_folders
+                AND regexp_replace(r.path, '/[^/]*$', '') = regexp_replace(k.path, '/[^/]*$', '')
+            )
+            AND (least(r.image_id, k.image_id), greatest(r.image_id, k.image_id)) NOT IN (
+                SELECT d.image_id_a, d.image_id_b
+                FROM unnest(v_different_a, v_different_b) AS d (image_id_a, image_id_b)
+            ) AS may_go,
+            (least(r.image_id, k.image_id), greatest(r.image_id, k.image_id)) IN (
+                SELECT least(l.a, l.b), greatest(l.a, l.b)
+                FROM unnest(linked_a, linked_b) AS l (a, b)
+            ) AS linked,
+            NOT r.flat AND NOT k.flat AS has_structure
+        FROM ranked AS r
+        JOIN ranked AS k ON k.first_image_id = r.first_image_id AND k.place = 1
+    ),
+    -- The far end of a chain is connected with the keeper by others, but no duplicate of it.
+    decided AS (
+        SELECT
+            j.*,
+            j.may_go AND (
+                j.same_bytes
+                OR j.linked
+                OR tier_name = 'same-picture' AND j.same_picture AND j.has_structure
+                OR tier_name = 'near' AND j.has_structure AND j.distance <= v_max_distance
+            ) IS TRUE AS removable
+        FROM judged AS j
+    ),
+    summary AS (
+        SELECT
+            j.first_image_id,
+            count(*) AS images,
+            coalesce(sum(j.byte_size) FILTER (WHERE j.removable), 0)::bigint AS reclaimable_bytes,
+            CASE
+                WHEN bool_and(j.same_bytes) THEN 'same-bytes'
+                WHEN bool_and(j.same_picture) THEN 'same-picture'
+                ELSE 'near'
+            END AS tier,
+            array_agg(DISTINCT j.hash) FILTER (WHERE j.hash IS NOT NULL) AS hashes
+        FROM decided AS j
+        GROUP BY j.first_image_id
+        ORDER BY 3 DESC, 2 DESC, 1
+        LIMIT group_limit
+    )
+    SELECT
+        s.first_image_id,
+        s.tier,
+        imgdb._diameter(s.hashes),
+        s.images,
+        s.reclaimable_bytes,
+        j.path,
+        j.place = 1,
+        j.removable,
+        j.distance,
+        j.ahash_distance,
+        j.dhash_distance,
+        j.phash_distance,
+        j.whash_distance,
+        j.same_bytes,
+        j.collection,
+        j.image_id,
+        j.width,
+        j.height,
+        j.byte_size,
+        j.format,
+        j.modified_at,
+        j.sha256
+    FROM summary AS s
+    JOIN decided AS j ON j.first_image_id = s.first_image_id
+    ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.place;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._duplicates(
+    text, integer, text, text, text, boolean, bigint, bigint, text, text, integer, bigint[],
+    bigint[]
+) IS
+'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
+'most reclaimable bytes first; in a group the keeper first, distances are those to it. linked_a '
+'and linked_b are further pairs of images that count as near.';
+
+CREATE OR REPLACE FUNCTION imgdb._turnable(
+    space_name text,
+    collection_name text,
+    against_name text,
+    least_bytes bigint,
+    least_pixels bigint
+)
+RETURNS TABLE (image_id bigint, hash bigint, path text, sha256 bytea, to_turn boolean)
+LANGUAGE plpgsql STABLE ROWS 100000
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT i.image_id, c.hash, i.path, i.sha256, c.side IS DISTINCT FROM 2
+    FROM imgdb._duplicate_candidates(
+        space_name, 'near', collection_name, against_name, false, least_bytes, least_pixels
+    ) AS c
+    JOIN imgdb.image AS i ON i.image_id = c.image_id
+    WHERE c.hash IS NOT NULL
+    ORDER BY i.image_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._turned_pairs(
+    space_name text,
+    max_distance integer,
+    collection_name text,
+    against_name text,
+    other_folders boolean,
+    least_bytes bigint,
+    least_pixels bigint,
+    turned_images bigint[],
+    turned_hashes bigint[]
+)
+RETURNS TABLE (image_id_a bigint, image_id_b bigint)
+LANGUAGE plpgsql STABLE ROWS 5000 COST 1000000
+SET enable_hashagg = off
+SET enable_hashjoin = off
+SET enable_nestloop = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_max_distance integer := coalesce(
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+    );
+    v_apart boolean := other_folders OR against_name IS NOT NULL;
+BEGIN
+    RETURN QUERY
+    WITH marked AS MATERIALIZED (
+        SELECT d.image_id_a AS image_id FROM imgdb._different_pairs() AS d
+        UNION
+        SELECT d.image_id_b FROM imgdb._different_pairs() AS d
+    ),
+    candidate AS MATERIALIZED (
+        SELECT
+            c.image_id, c.hash, c.side, c.folder,
+            CASE WHEN v_apart OR m.image_id IS NOT NULL THEN c.image_id END AS lone
+        FROM imgdb._duplicate_candidates(
+            space_name, 'near', collection_name, against_name, other_folders, least_bytes,
+            least_pixels
+        ) AS c
+        LEFT JOIN marked AS m ON m.image_id = c.image_id
+        WHERE c.hash IS NOT NULL
+    ),
+    turned AS (
+        SELECT
+            c.image_id, c.side, c.folder, t.hash AS turned_hash,
+            row_number() OVER (PARTITION BY c.hash, c.lone, t.hash ORDER BY c.image_id) AS place
+        FROM unnest(turned_images, turned_hashes) AS t (image_id, hash)
+        JOIN candidate AS c ON c.image_id = t.image_id
+    ),
+    other AS (
+        SELECT
+            c.image_id, c.hash, c.side, c.folder,
+            row_number() OVER (PARTITION BY c.hash, c.lone ORDER BY c.image_id) AS place
+        FROM candidate AS c
+    ),
+    near AS (
+        SELECT w.query_hash, w.hash
+        FROM imgdb.within_any(space_name, turned_hashes, v_max_distance) AS w
+    )
+    SELECT DISTINCT t.image_id, o.image_id
+    FROM near AS n
+    JOIN turned AS t ON t.turned_hash = n.query_hash AND t.place <= 20
+    JOIN other AS o ON o.hash = n.hash AND o.place <= 20
+    WHERE
+        o.image_id <> t.image_id
+        AND (o.side IS NULL OR o.side <> t.side)
+        AND (o.folder IS NULL OR o.folder <> t.folder);
 END
 $$;
 

@@ -41,7 +41,8 @@ CREATE FUNCTION imgdb._duplicate_candidates(
     against_name text,
     other_folders boolean,
     least_bytes bigint,
-    least_pixels bigint
+    least_pixels bigint,
+    left_out bigint[]
 )
 RETURNS TABLE (image_id bigint, hash bigint, side integer, folder integer)
 LANGUAGE plpgsql STABLE ROWS 100000
@@ -72,6 +73,7 @@ BEGIN
         v_once := 'AND NOT EXISTS (SELECT FROM imgdb.image AS o WHERE o.path = i.path '
             'AND o.image_id <> i.image_id AND o.missing_since IS NULL '
             'AND o.sha256 IS NOT NULL AND i.sha256 IS NOT NULL '
+            'AND o.image_id NOT IN (SELECT unnest($5)) '
             'AND ($1 IS NULL OR o.collection_id = ANY ($1)) '
             'AND (coalesce(o.collection_id = $2, false), i.image_id) '
             '> (coalesce(i.collection_id = $2, false), o.image_id))';
@@ -81,14 +83,15 @@ BEGIN
         'CASE WHEN i.collection_id = $2 THEN 2 ELSE 1 END END, %s FROM imgdb.image AS i '
         'WHERE i.missing_since IS NULL AND ($1 IS NULL OR i.collection_id = ANY ($1)) '
         'AND ($3 IS NULL OR i.byte_size >= $3) '
-        'AND ($4 IS NULL OR i.width::bigint * i.height >= $4) %s',
+        'AND ($4 IS NULL OR i.width::bigint * i.height >= $4) '
+        'AND i.image_id NOT IN (SELECT unnest($5)) %s',
         imgdb._duplicate_key(space_name, tier_name), v_folder, v_once
-    ) USING v_collection_ids, v_against_id, least_bytes, least_pixels;
+    ) USING v_collection_ids, v_against_id, least_bytes, least_pixels, left_out;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._duplicate_candidates(
-    text, text, text, text, boolean, bigint, bigint
+    text, text, text, text, boolean, bigint, bigint, bigint[]
 ) IS
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
 'the bytes are), and their side and folder where these matter.';

@@ -50,7 +50,9 @@ CREATE FUNCTION imgdb._duplicates(
     keep_folder text,
     group_limit integer,
     linked_a bigint[],
-    linked_b bigint[]
+    linked_b bigint[],
+    left_out bigint[],
+    no_files bigint[]
 )
 RETURNS TABLE (
     group_id bigint,
@@ -107,7 +109,7 @@ BEGIN
     INTO v_images, v_hashes, v_sides, v_folders
     FROM imgdb._duplicate_candidates(
         space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
-        least_pixels
+        least_pixels, left_out
     ) AS c;
     SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
     INTO v_different_a, v_different_b
@@ -126,7 +128,8 @@ BEGIN
             i.*,
             c.name AS collection,
             c.name = against_name AS reference,
-            i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path) AS is_file,
+            i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
+            AND i.image_id NOT IN (SELECT unnest(no_files)) AS is_file,
             CASE v_column
                 WHEN 'ahash' THEN i.ahash
                 WHEN 'dhash' THEN i.dhash
@@ -253,8 +256,9 @@ $$;
 
 COMMENT ON FUNCTION imgdb._duplicates(
     text, integer, text, text, text, boolean, bigint, bigint, text, text, integer, bigint[],
-    bigint[]
+    bigint[], bigint[], bigint[]
 ) IS
 'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
 'most reclaimable bytes first; in a group the keeper first, distances are those to it. linked_a '
-'and linked_b are further pairs of images that count as near.';
+'and linked_b are further pairs of images that count as near; left_out are images that do not '
+'count, no_files are symbolic links, which can neither be kept nor go.';
