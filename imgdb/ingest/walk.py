@@ -15,17 +15,48 @@ from datetime import datetime
 
 from imgdb.errors import PictureError, UsageError
 from imgdb.paths import absolute, modified_at, outermost, path_text
+from imgdb.pictures.raws import SUFFIXES as RAW_SUFFIXES
 
 # Suffixes of pictures. Only the content decides what a file is; the name decides whether a file
 # that is no picture counts as a failure or is skipped.
-SUFFIXES = frozenset(
-    f".{name}"
-    for names in (
-        ("jpg", "jpeg", "jpe", "jfif", "jif", "mpo", "png", "apng", "gif", "webp", "tif", "tiff"),
-        ("bmp", "dib", "ico", "pbm", "pgm", "ppm", "pnm", "pfm", "tga", "jp2", "j2k", "jpc", "jpx"),
-        ("jpf", "avif", "avifs", "heic", "heics", "heif", "heifs", "hif"),
+SUFFIXES = (
+    frozenset(
+        f".{name}"
+        for names in (
+            (
+                "jpg",
+                "jpeg",
+                "jpe",
+                "jfif",
+                "jif",
+                "mpo",
+                "png",
+                "apng",
+                "gif",
+                "webp",
+                "tif",
+                "tiff",
+            ),
+            (
+                "bmp",
+                "dib",
+                "ico",
+                "pbm",
+                "pgm",
+                "ppm",
+                "pnm",
+                "pfm",
+                "tga",
+                "jp2",
+                "j2k",
+                "jpc",
+                "jpx",
+            ),
+            ("jpf", "avif", "avifs", "heic", "heics", "heif", "heifs", "hif"),
+        )
+        for name in names
     )
-    for name in names
+    | RAW_SUFFIXES
 )
 
 # Seconds to wait for the next line of a list before saying that there is nothing just now.

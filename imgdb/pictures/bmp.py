@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgdb.errors import PictureError
-from imgdb.pictures.limits import check_size
+from imgdb.pictures.limits import SizeLimit
 
 _RLE8, _RLE4, _BITFIELDS, _ALPHA_BITFIELDS = 1, 2, 3, 6
 _USUAL_MASKS = {2: (0x7C00, 0x3E0, 0x1F, 0), 4: (0xFF0000, 0xFF00, 0xFF, 0xFF000000)}
 _STRIP_PIXELS = 1 << 20
 
 
-def read_bmp(file: BinaryIO, head: bytes, max_pixels: int) -> Image.Image | None:
+def read_bmp(file: BinaryIO, head: bytes, limit: SizeLimit) -> Image.Image | None:
     """Read a picture with run lengths or bit fields; None if Pillow is to read it.
 
     Raises PictureError.
@@ -37,7 +37,7 @@ def read_bmp(file: BinaryIO, head: bytes, max_pixels: int) -> Image.Image | None
     if not (runs or fields):
         return None
     upwards, height = height > 0, abs(height)
-    check_size("BMP", width, height, max_pixels)
+    limit.check("BMP", width, height)
     if runs:
         image = _with_palette(_runs(file, offset, width, height, depth), head, header_size)
     else:

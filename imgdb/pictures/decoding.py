@@ -8,6 +8,7 @@ upright.
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,11 +21,12 @@ from imgdb.errors import PictureError
 from imgdb.pictures.bmp import read_bmp
 from imgdb.pictures.colour import to_small_colour
 from imgdb.pictures.grey import Samples, to_grey
-from imgdb.pictures.limits import MAX_PIXELS, check_size
+from imgdb.pictures.limits import MAX_PIXELS, SizeLimit
 from imgdb.pictures.mean_colours import mean_colours, to_seen_colour
 from imgdb.pictures.pnm import read_pnm
 from imgdb.pictures.reasons import picture_errors
 from imgdb.pictures.structure import check_whole, targa_has_alpha, webp_size
+from imgdb.pictures.tiff import COMPRESSION, Tiff
 
 Decode = Literal["exact", "scaled"]
 
@@ -42,6 +44,11 @@ _TURNS = {
 }
 _SIDEWAYS = {_TURNS[number] for number in (5, 6, 7, 8)}
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339
+
+# Of a JPEG of several pictures: where they are listed, how many are looked at, and what a picture
+# says of itself that is there to make another one brighter.
+_MP_ENTRIES, _MOST_PARTS = 0xB002, 256
+_GAIN_MAP = re.compile(rb"hdrgm:|hdrgainmap|iso:ts:21496", re.IGNORECASE)
 
 _READERS = {"BMP": read_bmp, "PPM": read_pnm}
 
@@ -137,31 +144,32 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
     file, format_name = encoded.file, encoded.format
     if format_name not in Image.OPEN:
         raise PictureError("unsupported-format", _missing_opener(format_name))
+    limit = SizeLimit(max_pixels, encoded.byte_size)
     # Pillow raises above twice this for every size that it meets: in an icon, in a frame of a GIF.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     with warnings.catch_warnings(), picture_errors(format_name):
         warnings.simplefilter("ignore")
         reader = _READERS.get(format_name)
-        image = reader(file, encoded.head, max_pixels) if reader else None
+        image = reader(file, encoded.head, limit) if reader else None
         if image is not None:
             shown = _without_void_alpha(image, encoded)
             rendered = wanted.render(shown, Samples())
             colours = mean_colours(to_seen_colour(shown, rendered)) if wanted.colours else None
             return Decoded(rendered, *image.size, colours=colours)
         if format_name == "WEBP" and (size := webp_size(encoded.head)):
-            check_size(format_name, *size, max_pixels)
+            limit.check(format_name, *size)
         with _open(encoded) as image_file:
-            check_size(format_name, *image_file.size, max_pixels)
+            limit.check(format_name, *image_file.size)
             position = file.tell()
             frames = check_whole(file, format_name, encoded.byte_size)
             file.seek(position)
             decoded = _read(image_file, encoded, wanted)
-            return replace(decoded, frames=frames or int(getattr(image_file, "n_frames", 1)))
+            return replace(decoded, frames=frames or _count_frames(image_file, file))
 
 
 def _read(image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted) -> Decoded:
     width, height = image.size
-    covered = _covered(image, encoded.format)
+    covered = _covered(image, encoded)
     least_size = wanted.least_size(image.size) if encoded.format == "JPEG" else None
     if least_size is not None:
         # To grey, YCbCr is the brightness as it is stored; libjpeg turns RGB into no other colours.
@@ -192,6 +200,29 @@ def _stores_rgb(image: ImageFile.ImageFile) -> bool:
     if "adobe" in image.info:
         return image.info.get("adobe_transform") == 0
     return [layer[0] for layer in getattr(image, "layer", ())] == [*b"RGB"]
+
+
+def _count_frames(image: ImageFile.ImageFile, file: BinaryIO) -> int:
+    """Count the pictures of a file that somebody may look at."""
+    frames = int(getattr(image, "n_frames", 1))
+    mpinfo: Any = getattr(image, "mpinfo", None)
+    if mpinfo is None or frames == 1:
+        return frames
+    # Cameras and phones put into a JPEG what belongs to the picture: a preview, a map of gains.
+    kinds = [entry["Attribute"]["MPType"] for entry in mpinfo[_MP_ENTRIES]]
+    return 1 + sum(
+        not kind.startswith("Large Thumbnail") and not _is_gain_map(image, file, number)
+        for number, kind in enumerate(kinds[1:_MOST_PARTS], 1)
+    )
+
+
+def _is_gain_map(image: ImageFile.ImageFile, file: BinaryIO, number: int) -> bool:
+    try:
+        image.seek(number)
+    except Exception:  # only the first picture must be whole
+        return False
+    file.seek(int(image.offset))  # type: ignore[attr-defined]
+    return _GAIN_MAP.search(file.read(1 << 16)) is not None
 
 
 def _on_paper(
@@ -272,21 +303,31 @@ def _open(encoded: Encoded) -> ImageFile.ImageFile:
     except Exception as exc:
         # A file that is cut off can fail in any way: better say what is wrong with it.
         check_whole(file, encoded.format, encoded.byte_size)
+        if encoded.format == "TIFF":
+            _check_compression(encoded)
         if isinstance(exc, UnidentifiedImageError):  # it hides the words of Pillow's plugin
             file.seek(0)
             Image.OPEN[encoded.format][0](file, "")
         raise
 
 
-def _covered(image: ImageFile.ImageFile, format_name: str) -> tuple[int, int, int, int] | None:
+def _check_compression(encoded: Encoded) -> None:
+    from PIL.TiffImagePlugin import COMPRESSION_INFO
+
+    number = Tiff(encoded.file, encoded.byte_size).first().number(COMPRESSION)
+    if number and number not in COMPRESSION_INFO:
+        raise PictureError("unsupported-format", f"TIFF: compression {number}")
+
+
+def _covered(image: ImageFile.ImageFile, encoded: Encoded) -> tuple[int, int, int, int] | None:
     """Give the part of the screen that a GIF's first frame covers; None is all of it.
 
     Outside of the frame there is no picture: paper is seen there, as in browsers.
     """
-    if format_name != "GIF" or not image.tile:
+    if encoded.format != "GIF" or not image.tile:
         return None
     left, top, right, bottom = image.tile[0][1] or (0, 0, *image.size)
-    check_size(format_name, right - left, bottom - top, MAX_PIXELS)
+    SizeLimit(MAX_PIXELS, encoded.byte_size).check("GIF", right - left, bottom - top)
     box = (left, top, right, bottom)
     return None if box == (0, 0, *image.size) else box
 
@@ -332,4 +373,6 @@ def _samples(image: Image.Image) -> Samples:
 def _missing_opener(format_name: str) -> str:
     if format_name == "HEIF":
         return "HEIF: needs the package pillow-heif (pip install pillow-heif)"
+    if format_name == "RAW":
+        return "a camera raw"
     return f"{format_name}: this Pillow is built without it"

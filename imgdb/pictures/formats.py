@@ -8,6 +8,7 @@ import re
 from struct import unpack_from
 
 from imgdb.errors import PictureError
+from imgdb.pictures.raws import begins_raw
 
 # Bytes of a file's beginning that `identify` needs.
 HEAD_SIZE = 4096
@@ -26,6 +27,7 @@ FORMATS = {
     "JPEG2000": "JPEG 2000: JP2 files and bare codestreams, up to 16 bits",
     "AVIF": "AVIF: the primary picture, or the first of a sequence",
     "HEIF": "HEIF and HEIC: the primary picture (needs `pip install pillow-heif`)",
+    "RAW": "camera raws: DNG, NEF, CR2, CR3, ARW and others (needs `pip install rawpy`)",
 }
 
 # Pictures that people have and that imgdb does not read: it says so, and names the format.
@@ -43,7 +45,6 @@ _OTHERS = {
     b"PF\n": "PFM with colours",
     b"gimp xcf": "GIMP (XCF)",
     b"AT&TFORM": "DjVu",
-    b"FUJIFILMCCD-RAW": "Fujifilm raw",
 }
 
 _MAGIC = {
@@ -69,8 +70,11 @@ _BMP_HEADER_SIZES = {12, 16, 40, 52, 56, 64, 108, 124}
 def identify(head: bytes) -> str:
     """Name the format of a file that begins with `head` (up to HEAD_SIZE bytes).
 
+    A TIFF may turn out to be a raw when more of it is read (`raws`).
     Raises PictureError `unknown-format` or `unsupported-format`.
     """
+    if begins_raw(head):
+        return "RAW"
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
             return name
@@ -104,8 +108,6 @@ def _media_file(head: bytes) -> str:
             return "HEIF"
     if brands[0] in _CONTAINER_BRANDS:
         return "HEIF"
-    if brands[0] == b"crx ":
-        raise PictureError("unsupported-format", "Canon raw (CR3)")
     raise PictureError("unknown-format")
 
 

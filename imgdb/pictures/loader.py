@@ -23,6 +23,7 @@ from imgdb.paths import modified_at
 from imgdb.pictures.decoding import Decode, Decoded, Encoded, decode_colour, decode_grey
 from imgdb.pictures.formats import HEAD_SIZE, identify
 from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.raws import is_raw_tiff
 from imgdb.pictures.reasons import picture_errors
 
 # Bytes. A file of up to this size is read once and decoded from memory, a larger one is read twice.
@@ -63,11 +64,12 @@ def load_stream(
     *,
     byte_size: int | None,
     modified_at: datetime,
+    name: str = "",
     max_pixels: int = MAX_PIXELS,
     decode: Decode = "exact",
 ) -> Picture:
     """Read a member of an archive, or stdin, by the same rules; raises PictureError."""
-    with open_stream(file, byte_size=byte_size, modified_at=modified_at) as source:
+    with open_stream(file, byte_size=byte_size, modified_at=modified_at, name=name) as source:
         return source.picture(decode, max_pixels=max_pixels)
 
 
@@ -161,6 +163,7 @@ def open_source(path: str | bytes | os.PathLike[str]) -> Iterator[Source]:
                 file: BinaryIO = BytesIO(_read_all(fd, head, status.st_size))
             else:
                 file = os.fdopen(fd, "rb", closefd=False)
+            format_name = _with_raws(format_name, file, status.st_size, os.fsdecode(path))
         yield _FileSource(fd, file, format_name, status)
     finally:
         os.close(fd)
@@ -168,11 +171,12 @@ def open_source(path: str | bytes | os.PathLike[str]) -> Iterator[Source]:
 
 @contextlib.contextmanager
 def open_stream(
-    file: BinaryIO, *, byte_size: int | None, modified_at: datetime
+    file: BinaryIO, *, byte_size: int | None, modified_at: datetime, name: str = ""
 ) -> Iterator[Source]:
     """Take in a stream whose content is of a known format; raises PictureError.
 
-    `byte_size` is what the archive says; a stream that is longer or shorter is refused.
+    `byte_size` is what the archive says; a stream that is longer or shorter is refused. `name` is
+    what the archive calls the file.
     """
     with contextlib.ExitStack() as stack:
         content: BinaryIO = BytesIO()
@@ -193,7 +197,15 @@ def open_stream(
                 part = file.read(1 << 20)
             if byte_size is not None and size < byte_size:
                 raise PictureError("truncated", f"{size} of {byte_size} bytes")
+            format_name = _with_raws(format_name, content, size, name)
         yield Source(content, format_name, size, modified_at)
+
+
+def _with_raws(format_name: str, file: BinaryIO, byte_size: int, name: str) -> str:
+    """Return the format of an opened file that begins like one of `format_name`."""
+    if format_name == "TIFF" and is_raw_tiff(file, byte_size, name):
+        return "RAW"
+    return format_name
 
 
 def _open(path: str | bytes | os.PathLike[str]) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgdb.errors import PictureError
-from imgdb.pictures.limits import check_size
+from imgdb.pictures.limits import SizeLimit
 
 _SPACE = rb"(?:[ \t\n\v\f\r]|#[^\r\n]*[\r\n])+"
 _NUMBER = _SPACE + rb"(\d{1,10})"
@@ -23,7 +23,7 @@ _COMMENT = re.compile(rb"#[^\r\n]*")
 _CHUNK_SAMPLES = 1 << 20
 
 
-def read_pnm(file: BinaryIO, head: bytes, max_pixels: int) -> Image.Image | None:
+def read_pnm(file: BinaryIO, head: bytes, limit: SizeLimit) -> Image.Image | None:
     """Read plain pictures, and binary ones of other than 8 bits; None if Pillow is to read it.
 
     Samples are scaled to 8 bits; those of grey pictures with values above 255 to 16 bits, mode
@@ -36,7 +36,7 @@ def read_pnm(file: BinaryIO, head: bytes, max_pixels: int) -> Image.Image | None
     top = rest[0] if rest else 1
     if kind in (5, 6) and top == 255:
         return None
-    check_size("PPM", width, height, max_pixels)
+    limit.check("PPM", width, height)
     if not 0 < top < 65536:
         raise PictureError("broken", f"PPM: values up to {top}")
     bands = 3 if kind in (3, 6) else 1

@@ -47,7 +47,11 @@ _ENDS = re.compile(
     r"buffer is not large enough|unexpected end",
     re.IGNORECASE,
 )
-_UNSUPPORTED = re.compile(r"decoder \S+ not available|support not installed")
+_UNSUPPORTED = re.compile(
+    r"decoder \S+ not available|support not installed|unsupported|not supported|"
+    r"unknown (pixel )?mode|unknown compression|cannot handle \d+-bit",
+    re.IGNORECASE,
+)
 _LONGEST_DETAIL = 200
 
 

@@ -11,12 +11,16 @@ from struct import unpack
 from typing import BinaryIO
 
 from imgdb.errors import PictureError
+from imgdb.pictures.tiff import MAX_PAGES, Tiff
 
-# Counting stops here: a chain of 11 million empty pages fits into 64 MiB.
-MAX_FRAMES = 65_535
+# Counting stops here, as with the pages of a TIFF.
+MAX_FRAMES = MAX_PAGES
 
 _PART = 1 << 20
 _TAIL = 1 << 12  # where the end marker of nearly every JPEG is: looking through a part takes 1 ms
+
+# Frames of JPEGs that nobody decodes: lossless, differential, and those of JPEG-LS.
+_UNREAD_JPEGS = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})
 
 # A progressive JPEG has ten scans or so; ten thousand million pixels take half a minute.
 _PROGRESSIVE = 0xC2
@@ -106,6 +110,8 @@ def _check_jpeg(file: BinaryIO, byte_size: int) -> None:
         elif marker[1] == 0x01 or 0xD0 <= marker[1] <= 0xD8:
             position += 2
         else:
+            if marker[1] in _UNREAD_JPEGS:
+                raise PictureError("unsupported-format", "JPEG: lossless or hierarchical")
             if marker[1] == _PROGRESSIVE:
                 _check_scans(file, position)
             position += 2 + int.from_bytes(marker[2:], "big")
@@ -179,25 +185,8 @@ def _colour_table(flags: bytes) -> int:
 
 
 def _count_tiff_pages(file: BinaryIO, byte_size: int) -> int:
-    file.seek(0)
-    head = file.read(16)
-    big = b"+" in head[2:4]
-    number, entry = ("Q", 20) if big else ("I", 12)
-    order = "<" if head[:2] == b"II" else ">"
-    pages: set[int] = set()  # a chain can be a ring
-    (position,) = unpack(order + number, head[8:16] if big else head[4:8])
-    while position and position not in pages and len(pages) < MAX_FRAMES:
-        if position >= byte_size:
-            raise PictureError("truncated", f"TIFF: page {len(pages) + 1} is not there")
-        pages.add(position)
-        file.seek(position)
-        count = unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))[0]
-        position += (8 if big else 2) + entry * count
-        if position >= byte_size:
-            break  # some writers leave out the end of the chain
-        file.seek(position)
-        position = unpack(order + number, file.read(8 if big else 4))[0]
-    return len(pages)
+    """Count the pages of a TIFF, without the small copies and the masks of others."""
+    return max(1, sum(not page.is_reduced for page in Tiff(file, byte_size).pages()))
 
 
 def webp_size(head: bytes) -> tuple[int, int] | None:

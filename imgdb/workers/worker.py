@@ -124,7 +124,10 @@ def _member_outcome(entry: archives.ArchiveMember, work: Work) -> Outcome:
         _made_outcome() as failed,
         entry.open() as file,
         loader.open_stream(
-            file, byte_size=entry.byte_size, modified_at=entry.modified_at
+            file,
+            byte_size=entry.byte_size,
+            modified_at=entry.modified_at,
+            name=entry.name,
         ) as source,
     ):
         found = work.do(source)

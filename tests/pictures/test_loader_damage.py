@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from imgdb.errors import PictureError
 from imgdb.pictures import loader
 from imgdb.pictures.decoding import prepare
-from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.limits import MAX_PIXELS, PIXELS_IN_A_BYTE
 from imgdb.pictures.reasons import REASONS, picture_errors, reason_in_words
 from imgdb.pictures.structure import webp_size
 
@@ -361,3 +361,27 @@ def test_memory_that_runs_out_is_said_so() -> None:
     finally:
         path.unlink()
     assert run.stdout == "no-memory\n"
+
+
+def gif(side: int) -> bytes:
+    """Write a GIF of 35 bytes: one pixel on a screen of `side` x `side`."""
+    screen = struct.pack("<6sHHBBB", b"GIF89a", side, side, 0x80, 0, 0)
+    frame = struct.pack("<cHHHHB", b",", 0, 0, 1, 1, 0)
+    return screen + b"\0\0\0\xff\xff\xff" + frame + b"\2\2\x44\1\0;"
+
+
+def test_pixels_that_a_few_bytes_call_for() -> None:
+    assert len(gif(17_000)) == 35
+    with pytest.raises(PictureError, match="17000 x 17000 pixels of 35 bytes") as caught:
+        load(gif(17_000))
+    assert caught.value.reason == "bomb"
+    # A reader of our own, and a format whose blank pages are tiny.
+    black = bmp(10_000, 10_000, 8, 1, b"\0\1", bytes(1024))
+    blank = encode(Image.new("1", (10_000, 10_000)), "TIFF", compression="group4")
+    assert (reason(black), reason(blank)) == ("bomb", "bomb")
+
+
+def test_a_blank_page_of_few_bytes_is_no_bomb() -> None:
+    blank = encode(Image.new("1", (4960, 7016), 1), "TIFF", compression="group4")
+    assert PIXELS_IN_A_BYTE * len(blank) < 4960 * 7016
+    assert load(blank).width == 4960

@@ -3,8 +3,9 @@
 import imagehash
 import numpy as np
 import pytest
-from pictures import SIZE, encode, every_format, grey_array, load, scene
+from pictures import SIZE, bmp, encode, every_format, grey_array, grey_tiff, load, scene
 from PIL import Image, features
+from raw_files import directory_file, rgb
 
 from imgdb.errors import PictureError
 from imgdb.pictures.decoding import prepare
@@ -67,7 +68,7 @@ def test_lossless_formats_give_the_very_grey_of_pillow(name: str) -> None:
 
 
 def test_every_format_of_the_list_is_tried() -> None:
-    assert {load(content).format for content in FILES.values()} | {"HEIF"} == set(FORMATS)
+    assert {load(content).format for content in FILES.values()} | {"HEIF", "RAW"} == set(FORMATS)
 
 
 def test_heif_or_a_word_on_what_it_needs() -> None:
@@ -118,11 +119,61 @@ def test_what_is_known_but_not_read() -> None:
     for content, words in [
         (b"8BPS\0\1" + bytes(40), "Photoshop"),
         (b"\xff\x0a" + bytes(40), "JPEG XL"),
-        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "CR3"),
     ]:
         with pytest.raises(PictureError, match=words) as caught:
             load(content)
         assert caught.value.reason == "unsupported-format"
+
+
+def colour_tiff(kind: type[np.generic], sample_format: int, compression: int = 1) -> bytes:
+    return directory_file([
+        {
+            **rgb(scene()),
+            258: (np.dtype(kind).itemsize * 8,) * 3,
+            259: compression,
+            273: np.asarray(scene()).astype(kind).tobytes(),
+            339: (sample_format,) * 3,
+        }
+    ])  # fmt: skip
+
+
+def jpeg_of_frame(marker: int, depth: int = 8) -> bytes:
+    content = bytearray(encode(scene(), "JPEG"))
+    frame = content.index(b"\xff\xc0")
+    content[frame + 1], content[frame + 4] = marker, depth
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        colour_tiff(np.float16, 3),
+        colour_tiff(np.float32, 3),
+        colour_tiff(np.float64, 3),
+        colour_tiff(np.uint32, 1),
+        colour_tiff(np.int16, 2),
+        colour_tiff(np.uint8, 1, compression=50002),
+        grey_tiff(np.zeros((4, 4)), 64, sample_format=3),
+        jpeg_of_frame(0xC3),
+        jpeg_of_frame(0xF7),
+        jpeg_of_frame(0xC1, depth=12),
+        bmp(4, 4, 64, 0, bytes(128), b""),
+        bmp(4, 4, 0, 4, bytes(128), b""),
+    ],
+)
+def test_kinds_of_a_format_that_are_not_read_are_not_called_damaged(content: bytes) -> None:
+    with pytest.raises(PictureError) as caught:
+        load(content)
+    assert caught.value.reason == "unsupported-format"
+
+
+def test_what_belongs_to_the_picture_of_an_mpo_is_no_frame() -> None:
+    map_of_gains = b'<x:xmpmeta><rdf:Description hdrgm:Version="1.0"/></x:xmpmeta>'
+    gains, other = scene((50, 40)), scene().rotate(180)
+    gains.info["comment"] = map_of_gains
+    for further, frames in [([other], 2), ([gains], 1), ([gains, other], 2)]:
+        content = encode(scene(), "MPO", save_all=True, append_images=further)
+        assert load(content).frames == frames
 
 
 @pytest.mark.parametrize(
