@@ -18,6 +18,13 @@ from imgdb.pictures.loader import Picture
 
 # The names of the rules that make the hashes of a row. Another rule gets a new name.
 RECIPES: dict[Decode, str] = {"exact": "exact-1", "scaled": "scaled-1"}
+# Of camera raws, however JPEGs are decoded.
+RAW_RECIPE = "raw-1"
+
+
+def recipes(decode: Decode) -> list[str]:
+    """Return the recipes of what is hashed now, if JPEGs are decoded so."""
+    return [RECIPES[decode], RAW_RECIPE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +105,11 @@ def read_source(
     regions: bool = False,
 ) -> Fingerprint | Unhashed:
     """Decode a file, and hash it unless `hash_together` does that quicker; raises PictureError."""
-    picture = source.picture(decode, max_pixels=max_pixels)
-    recipe = RECIPES[decode]
-    if picture.grey.size == (picture.width, picture.height):
+    is_raw = source.format == "RAW"
+    recipe = RAW_RECIPE if is_raw else RECIPES[decode]
+    picture = source.picture("exact" if is_raw else decode, max_pixels=max_pixels)
+    # A raw was read at the size of its preview, or half its own.
+    if is_raw or picture.grey.size == (picture.width, picture.height):
         if exact.is_quicker_together(picture.grey):
             return Unhashed(picture, tuple(algorithms), recipe, regions)
     elif reading := read_scaled(picture.grey, algorithms):
@@ -144,5 +153,11 @@ def _fingerprint(picture: Picture, reading: Reading, recipe: str, regions: bool)
         recipe=recipe,
         colours=picture.colours,
         region_recipe=REGION_RECIPE if regions else None,
-        regions=tuple(find_regions(picture.grey)) if regions else None,
+        regions=_regions(picture) if regions else None,
     )
+
+
+def _regions(picture: Picture) -> tuple[Region, ...]:
+    """Find the regions, their boxes in pixels of the full picture."""
+    across, down = picture.width / picture.grey.width, picture.height / picture.grey.height
+    return tuple(region.stretched(across, down) for region in find_regions(picture.grey))

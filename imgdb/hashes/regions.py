@@ -71,6 +71,15 @@ class Region:
     def box(self) -> tuple[int, int, int, int]:
         return self.left, self.top, self.width, self.height
 
+    def stretched(self, across: float, down: float) -> "Region":
+        """Return the region of a picture that is so many times wider and higher."""
+        if across == down == 1:
+            return self
+        left, top = round(self.left * across), round(self.top * down)
+        width = round((self.left + self.width) * across) - left
+        height = round((self.top + self.height) * down) - top
+        return Region(left, top, width, height, self.hash)
+
 
 def find_regions(grey: Image.Image, plan: RegionPlan = STORED) -> list[Region]:
     """Find the regions of a picture of mode "L".

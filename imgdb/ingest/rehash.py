@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row, scalar_row
 
-from imgdb.hashes.fingerprint import RECIPES
+from imgdb.hashes.fingerprint import recipes
 from imgdb.ingest import walk
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import Run
@@ -23,11 +23,11 @@ from imgdb.stopping import Stopping
 
 COLLECTIONS = (
     "SELECT * FROM imgdb._outdated_collections"
-    "(%(collection)s, %(recipe)s, %(target)s, %(hashes)s::text[], %(before)s)"
+    "(%(collection)s, %(recipe)s, %(targets)s::text[], %(hashes)s::text[], %(before)s)"
 )
 IMAGES = (
     "SELECT * FROM imgdb._outdated_images(imgdb._collection_id(%(collection)s), %(recipe)s,"
-    " %(target)s, %(hashes)s::text[], %(before)s, %(after)s, %(page)s)"
+    " %(targets)s::text[], %(hashes)s::text[], %(before)s, %(after)s, %(page)s)"
 )
 PAGE = 1000
 
@@ -135,7 +135,7 @@ def _arguments(choice: RehashChoice, options: Options) -> dict[str, object]:
     return {
         "collection": choice.collection,
         "recipe": choice.recipe,
-        "target": RECIPES[options.decode],
+        "targets": recipes(options.decode),
         "hashes": list(options.algorithms),
         "before": choice.before,
     }

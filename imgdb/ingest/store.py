@@ -20,7 +20,7 @@ _values = operator.attrgetter(*COLUMNS)
 
 COMPARE = (
     "SELECT * FROM imgdb._compare_files"
-    "(%s, %s::text[], %s::bigint[], %s::timestamptz[], current_recipe => %s,"
+    "(%s, %s::text[], %s::bigint[], %s::timestamptz[], current_recipes => %s::text[],"
     " needed_region_recipe => %s)"
 )
 STAGE = "SELECT imgdb._stage_images()"
@@ -106,13 +106,13 @@ class Store:
         spellings: Sequence[str],
         sizes: Sequence[int],
         times: Sequence[datetime],
-        recipe: str,
+        recipes: Sequence[str],
         region_recipe: str | None = None,
     ) -> dict[int, State]:
         """Return by position what is known of files; those left out are unchanged."""
         with self._conn.cursor(row_factory=class_row(State)) as cursor:
             files = (list(spellings), list(sizes), list(times))
-            given = (self._collection_id, *files, recipe, region_recipe)
+            given = (self._collection_id, *files, list(recipes), region_recipe)
             return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
 
     def store(self, batch: Batch, *, rewrite: bool = False) -> Stored:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from imgdb.errors import PictureError
-from imgdb.hashes.fingerprint import RECIPES
+from imgdb.hashes.fingerprint import recipes
 from imgdb.ingest import walk
 from imgdb.ingest.archive_reads import ArchiveReads
 from imgdb.ingest.options import Options
@@ -96,7 +96,7 @@ class Todo:
             spellings,
             [file.byte_size for file in files],
             [file.modified_at for file in files],
-            RECIPES[self._options.decode],
+            recipes(self._options.decode),
             self._options.region_recipe,
         )
         self._summary.unchanged += len(files) - len(states)

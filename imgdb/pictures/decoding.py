@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -20,10 +21,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from imgdb.errors import PictureError
 from imgdb.pictures.bmp import read_bmp
 from imgdb.pictures.colour import to_small_colour
+from imgdb.pictures.development import Raw, opened_raw, require_reader
+from imgdb.pictures.formats import HEAD_SIZE
 from imgdb.pictures.grey import Samples, to_grey
 from imgdb.pictures.limits import MAX_PIXELS, SizeLimit
 from imgdb.pictures.mean_colours import mean_colours, to_seen_colour
 from imgdb.pictures.pnm import read_pnm
+from imgdb.pictures.raws import check_whole_raw
 from imgdb.pictures.reasons import picture_errors
 from imgdb.pictures.structure import check_whole, targa_has_alpha, webp_size
 from imgdb.pictures.tiff import COMPRESSION, Tiff
@@ -142,6 +146,9 @@ _GREY: dict[Decode, _Wanted] = {
 def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
     prepare()
     file, format_name = encoded.file, encoded.format
+    if format_name == "RAW":
+        with picture_errors(format_name), _hushed():
+            return _decode_raw(encoded, wanted, max_pixels)
     if format_name not in Image.OPEN:
         raise PictureError("unsupported-format", _missing_opener(format_name))
     limit = SizeLimit(max_pixels, encoded.byte_size)
@@ -152,10 +159,7 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
         reader = _READERS.get(format_name)
         image = reader(file, encoded.head, limit) if reader else None
         if image is not None:
-            shown = _without_void_alpha(image, encoded)
-            rendered = wanted.render(shown, Samples())
-            colours = mean_colours(to_seen_colour(shown, rendered)) if wanted.colours else None
-            return Decoded(rendered, *image.size, colours=colours)
+            return _rendered(_without_void_alpha(image, encoded), wanted)
         if format_name == "WEBP" and (size := webp_size(encoded.head)):
             limit.check(format_name, *size)
         with _open(encoded) as image_file:
@@ -167,7 +171,41 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
             return replace(decoded, frames=frames or _count_frames(image_file, file))
 
 
-def _read(image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted) -> Decoded:
+def _rendered(image: Image.Image, wanted: _Wanted) -> Decoded:
+    """Make what is wanted of an upright picture."""
+    rendered = wanted.render(image, Samples())
+    colours = mean_colours(to_seen_colour(image, rendered)) if wanted.colours else None
+    return Decoded(rendered, *image.size, colours=colours)
+
+
+def _decode_raw(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
+    """Decode the preview of a raw if it is large, else develop the raw."""
+    require_reader()
+    check_whole_raw(encoded.file, encoded.head, encoded.byte_size)
+    with opened_raw(encoded.file) as raw:
+        SizeLimit(max_pixels, encoded.byte_size).check("RAW", raw.width, raw.height)
+        decoded = _decode_preview(raw, wanted, max_pixels) or _rendered(
+            Image.fromarray(raw.developed()), wanted
+        )
+        return replace(decoded, width=raw.width, height=raw.height)
+
+
+def _decode_preview(raw: Raw, wanted: _Wanted, max_pixels: int) -> Decoded | None:
+    content = raw.preview()
+    if content is None:
+        return None
+    preview = Encoded(BytesIO(content), content[:HEAD_SIZE], "JPEG", len(content))
+    with _open(preview) as image:
+        if min(image.size) < _SCALED_SIDE:
+            return None
+        SizeLimit(max_pixels, len(content)).check("RAW", *image.size)
+        return _read(image, preview, wanted, raw.orientation(*image.size))
+
+
+def _read(
+    image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted, orientation: int | None = None
+) -> Decoded:
+    """Decode an opened picture; `orientation` is EXIF's number, None if the file says it."""
     width, height = image.size
     covered = _covered(image, encoded)
     least_size = wanted.least_size(image.size) if encoded.format == "JPEG" else None
@@ -177,7 +215,7 @@ def _read(image: ImageFile.ImageFile, encoded: Encoded, wanted: _Wanted) -> Deco
     _load(image, encoded)
     if encoded.format == "TIFF":  # has turned itself
         width, height = image.size
-    turn = _turn(image, encoded.format)
+    turn = _turn(image, encoded.format) if orientation is None else _TURNS.get(orientation)
     shown = _without_void_alpha(image, encoded)
     pictures = [wanted.render(shown, _samples(image))]
     if wanted.colours:
@@ -373,6 +411,4 @@ def _samples(image: Image.Image) -> Samples:
 def _missing_opener(format_name: str) -> str:
     if format_name == "HEIF":
         return "HEIF: needs the package pillow-heif (pip install pillow-heif)"
-    if format_name == "RAW":
-        return "a camera raw"
     return f"{format_name}: this Pillow is built without it"

@@ -1,4 +1,4 @@
-"""Tell camera raws from pictures, by their structure.
+"""Tell camera raws from pictures by their structure; `development` reads them.
 
 Most raws are TIFFs whose first page is a small preview. Who takes that for the picture takes a file
 of 30 MB for a worse copy of its own JPEG.
@@ -10,6 +10,7 @@ import re
 from itertools import islice
 from pathlib import Path
 from struct import error as struct_error
+from struct import unpack
 from typing import BinaryIO
 
 from imgdb.errors import PictureError
@@ -21,6 +22,9 @@ _MAGIC = re.compile(
     rb"|(II\*\0|MM\0\*).{4}(IIII|MMMM)|.{4}ftypcrx |.{25}ARECOYK",
     re.DOTALL,
 )
+
+_FUJIFILM = b"FUJIFILMCCD-RAW"
+_LIKE_TIFF = re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+|IIR[OS]|MMOR|IIU\0")
 
 # Photometric interpretations of what a sensor measured: one colour a pixel, or all, undeveloped.
 _SENSOR = frozenset({32803, 34892})
@@ -55,7 +59,7 @@ def is_raw_tiff(file: BinaryIO, byte_size: int, name: str) -> bool:
     try:
         tiff = Tiff(file, byte_size)
         first = tiff.first()
-        if first.number(DNG_VERSION) or (first.is_reduced and first.number(SUB_DIRECTORIES)):
+        if first.number(DNG_VERSION) or (first.is_reduced and SUB_DIRECTORIES in first.numbers):
             return True
         below = list(tiff.below(first))
         pages = list(islice(tiff.pages(), _PAGES))
@@ -68,3 +72,25 @@ def is_raw_tiff(file: BinaryIO, byte_size: int, name: str) -> bool:
     if first.is_reduced and any(one.pixels > first.pixels for one in pages):
         raise PictureError("unsupported-format", "TIFF: its first page is a preview of another one")
     return False
+
+
+def check_whole_raw(file: BinaryIO, head: bytes, byte_size: int) -> None:
+    """Raise PictureError if a raw is cut off, as far as it says where its data are.
+
+    LibRaw makes a picture of what there is, or has the preview, which often comes first.
+    """
+    try:
+        end = _data_end(file, head, byte_size)
+    except struct_error:
+        end = byte_size + 1
+    if end > byte_size:
+        raise PictureError("truncated", f"a camera raw: {byte_size} of {end} bytes or more")
+
+
+def _data_end(file: BinaryIO, head: bytes, byte_size: int) -> int:
+    if head.startswith(_FUJIFILM):
+        a, a_size, b, b_size, c, c_size = unpack(">6I", head[84:108])
+        return int(max(a + a_size, b + b_size, c + c_size))
+    if _LIKE_TIFF.match(head):
+        return max((one.end for one in Tiff(file, byte_size).described()), default=0)
+    return 0

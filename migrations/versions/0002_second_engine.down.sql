@@ -3,6 +3,9 @@
 DROP FUNCTION imgdb._duplicates;
 DROP FUNCTION imgdb._duplicate_candidates;
 DROP FUNCTION imgdb._store_import;
+DROP FUNCTION imgdb._outdated_collections;
+DROP FUNCTION imgdb._outdated_images;
+DROP FUNCTION imgdb._compare_files;
 DROP FUNCTION imgdb._exported_images;
 DROP PROCEDURE imgdb.compact;
 DROP FUNCTION imgdb._indexed_hashes;
@@ -693,7 +696,7 @@ $$;
 COMMENT ON FUNCTION imgdb._exported_images(text) IS
 'What is known of the images of a collection, or of all: what imgdb export writes.';
 
-CREATE OR REPLACE FUNCTION imgdb._compare_files(
+CREATE FUNCTION imgdb._compare_files(
     for_collection_id integer,
     paths text[],
     sizes bigint[],
@@ -839,7 +842,7 @@ COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
 'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
 'the same are written again only if rewrite says so.';
 
-CREATE OR REPLACE FUNCTION imgdb._outdated_images(
+CREATE FUNCTION imgdb._outdated_images(
     for_collection_id integer,
     old_recipe text,
     target_recipe text,
@@ -881,7 +884,7 @@ COMMENT ON FUNCTION imgdb._outdated_images(
 'A page of the paths of images that have a file and are of another recipe, lack a hash, or were '
 'hashed before a time; in the order of the paths.';
 
-CREATE OR REPLACE FUNCTION imgdb._outdated_collections(
+CREATE FUNCTION imgdb._outdated_collections(
     collection_name text,
     old_recipe text,
     target_recipe text,
@@ -909,6 +912,9 @@ BEGIN
     ORDER BY c.name;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text, text[], timestamptz) IS
+'How many images of each collection are outdated; error IM011 for an unknown collection.';
 
 CREATE FUNCTION imgdb._any_stored(for_collection_id integer)
 RETURNS boolean

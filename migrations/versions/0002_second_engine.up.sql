@@ -12,6 +12,9 @@ DROP FUNCTION imgdb._may_file;
 DROP FUNCTION imgdb._fed_spaces;
 DROP FUNCTION imgdb._store_import;
 DROP FUNCTION imgdb._any_stored;
+DROP FUNCTION imgdb._outdated_collections;
+DROP FUNCTION imgdb._outdated_images;
+DROP FUNCTION imgdb._compare_files;
 DROP FUNCTION imgdb._exported_images;
 DROP FUNCTION imgdb._take_hashes;
 DROP FUNCTION imgdb._begin_merge;
@@ -696,12 +699,12 @@ $$;
 COMMENT ON FUNCTION imgdb._exported_images(text) IS
 'What is known of the images of a collection, or of all: what imgdb export writes.';
 
-CREATE OR REPLACE FUNCTION imgdb._compare_files(
+CREATE FUNCTION imgdb._compare_files(
     for_collection_id integer,
     paths text[],
     sizes bigint[],
     times timestamptz[],
-    current_recipe text,
+    current_recipes text[],
     needed_region_recipe text
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
@@ -735,7 +738,7 @@ BEGIN
         ON f.collection_id = for_collection_id AND f.path = given.path
     WHERE
         i.missing_since IS NOT NULL
-        OR i.recipe <> current_recipe
+        OR i.recipe <> ALL (current_recipes)
         OR i.sha256 IS NOT NULL AND i.colours IS NULL
         OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
@@ -743,7 +746,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._compare_files(
-    integer, text[], bigint[], timestamptz[], text, text
+    integer, text[], bigint[], timestamptz[], text[], text
 ) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
 '(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions '
@@ -849,10 +852,10 @@ COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
 'Stores the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
 'the same are written again only if rewrite says so.';
 
-CREATE OR REPLACE FUNCTION imgdb._outdated_images(
+CREATE FUNCTION imgdb._outdated_images(
     for_collection_id integer,
     old_recipe text,
-    target_recipe text,
+    target_recipes text[],
     needed_hashes text[],
     older_than timestamptz,
     after_path text,
@@ -873,7 +876,7 @@ BEGIN
         AND i.missing_since IS NULL
         AND (old_recipe IS NULL OR i.recipe = old_recipe)
         AND (
-            i.recipe <> target_recipe
+            i.recipe <> ALL (target_recipes)
             OR i.colours IS NULL
             OR i.ingested_at < older_than
             OR 'ahash' = ANY (needed_hashes) AND i.ahash IS NULL
@@ -887,15 +890,15 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._outdated_images(
-    integer, text, text, text[], timestamptz, text, integer
+    integer, text, text[], text[], timestamptz, text, integer
 ) IS
 'A page of the paths of images that have a file and are of another recipe, lack a hash or '
 'colours, or were hashed before a time; in the order of the paths.';
 
-CREATE OR REPLACE FUNCTION imgdb._outdated_collections(
+CREATE FUNCTION imgdb._outdated_collections(
     collection_name text,
     old_recipe text,
-    target_recipe text,
+    target_recipes text[],
     needed_hashes text[],
     older_than timestamptz
 )
@@ -911,13 +914,16 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT count(*) AS images
         FROM imgdb._outdated_images(
-            c.collection_id, old_recipe, target_recipe, needed_hashes, older_than, '', NULL
+            c.collection_id, old_recipe, target_recipes, needed_hashes, older_than, '', NULL
         )
     ) AS outdated
     WHERE outdated.images > 0 AND (collection_name IS NULL OR c.name = collection_name)
     ORDER BY c.name;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text[], text[], timestamptz) IS
+'How many images of each collection are outdated; error IM011 for an unknown collection.';
 
 CREATE FUNCTION imgdb._store_import(for_collection_id integer)
 RETURNS TABLE (added bigint, updated bigint)

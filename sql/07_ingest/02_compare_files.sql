@@ -5,7 +5,7 @@ CREATE FUNCTION imgdb._compare_files(
     paths text[],
     sizes bigint[],
     times timestamptz[],
-    current_recipe text,
+    current_recipes text[],
     needed_region_recipe text
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
@@ -39,7 +39,7 @@ BEGIN
         ON f.collection_id = for_collection_id AND f.path = given.path
     WHERE
         i.missing_since IS NOT NULL
-        OR i.recipe <> current_recipe
+        OR i.recipe <> ALL (current_recipes)
         OR i.sha256 IS NOT NULL AND i.colours IS NULL
         OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
@@ -47,7 +47,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._compare_files(
-    integer, text[], bigint[], timestamptz[], text, text
+    integer, text[], bigint[], timestamptz[], text[], text
 ) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
 '(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions '

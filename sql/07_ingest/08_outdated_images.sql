@@ -1,7 +1,7 @@
 CREATE FUNCTION imgdb._outdated_images(
     for_collection_id integer,
     old_recipe text,
-    target_recipe text,
+    target_recipes text[],
     needed_hashes text[],
     older_than timestamptz,
     after_path text,
@@ -22,7 +22,7 @@ BEGIN
         AND i.missing_since IS NULL
         AND (old_recipe IS NULL OR i.recipe = old_recipe)
         AND (
-            i.recipe <> target_recipe
+            i.recipe <> ALL (target_recipes)
             OR i.colours IS NULL
             OR i.ingested_at < older_than
             OR 'ahash' = ANY (needed_hashes) AND i.ahash IS NULL
@@ -36,7 +36,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._outdated_images(
-    integer, text, text, text[], timestamptz, text, integer
+    integer, text, text[], text[], timestamptz, text, integer
 ) IS
 'A page of the paths of images that have a file and are of another recipe, lack a hash or '
 'colours, or were hashed before a time; in the order of the paths.';
@@ -44,7 +44,7 @@ COMMENT ON FUNCTION imgdb._outdated_images(
 CREATE FUNCTION imgdb._outdated_collections(
     collection_name text,
     old_recipe text,
-    target_recipe text,
+    target_recipes text[],
     needed_hashes text[],
     older_than timestamptz
 )
@@ -60,7 +60,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT count(*) AS images
         FROM imgdb._outdated_images(
-            c.collection_id, old_recipe, target_recipe, needed_hashes, older_than, '', NULL
+            c.collection_id, old_recipe, target_recipes, needed_hashes, older_than, '', NULL
         )
     ) AS outdated
     WHERE outdated.images > 0 AND (collection_name IS NULL OR c.name = collection_name)
@@ -68,5 +68,5 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text, text[], timestamptz) IS
+COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text[], text[], timestamptz) IS
 'How many images of each collection are outdated; error IM011 for an unknown collection.';

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import hash_tables, hopper
 from imgdb.hashes import exact, scaled
-from imgdb.hashes.fingerprint import RECIPES
+from imgdb.hashes.fingerprint import RAW_RECIPE, RECIPES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "hashes.md").read_text()
@@ -22,7 +22,7 @@ def test_the_table_of_formats_is_rendered_from_the_stored_results():
     assert hopper.render(page) == page, "run: python -m benchmarks.hopper PICTURES"
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values())
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), RAW_RECIPE])
 def test_recipes_are_described(recipe):
     assert f"**`{recipe}`**" in PAGE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from typing import TypeAlias
 
 import numpy as np
@@ -102,18 +103,23 @@ def sensor(picture: Image.Image) -> Directory:
     }
 
 
-def dng(picture: Image.Image, preview: Image.Image | None = None) -> bytes:
-    """Write a raw as the phones do: the picture as a sensor sees it, and a small preview of it."""
-    preview = preview or picture.resize((160, 160 * picture.height // picture.width))
-    return directory_file([
-        {
-            **rgb(preview),
-            254: 1,
-            271: b"Maker\0",
-            272: b"Model\0",
-            274: 1,
-            330: [sensor(picture)],
-            50706: b"\1\4\0\0",
-            50708: b"Maker Model\0",
-        }
-    ])  # fmt: skip
+def dng(picture: Image.Image, *, orientation: int = 1, jpeg: bytes = b"") -> bytes:
+    """Write a raw as phones and cameras do: a small picture of it in front, then what the sensor
+    measured; `jpeg` is a further, larger preview.
+    """
+    below = [sensor(picture)]
+    if jpeg:
+        width, height = Image.open(BytesIO(jpeg)).size
+        sides: Directory = {256: width, 257: height, 277: 3}
+        below.insert(0, {**sides, 254: 1, 258: (8, 8, 8), 259: 7, 262: 6, 273: jpeg, 278: height})
+    first: Directory = {
+        **rgb(picture.resize((160, 160 * picture.height // picture.width))),
+        254: 1,
+        271: b"Maker\0",
+        272: b"Model\0",
+        274: orientation,
+        330: below,
+        50706: b"\1\4\0\0",
+        50708: b"Maker Model\0",
+    }
+    return directory_file([first])
