@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from imgdb.duplicates.apply import Action, Done
+    from imgdb.duplicates.plan import Plan
 
 COLUMNS = ("path", "outcome", "byte_size", "reason")
 
@@ -38,6 +39,14 @@ def apply_command(
         ),
     ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete the files.")] = False,
+    with_companions: Annotated[
+        bool,
+        typer.Option(
+            "--with-companions",
+            help="With --trash: move also what the plan says belongs to a file (lines `with`): its "
+            "video, its sidecars. All of them go, or none.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, but change nothing.")
     ] = False,
@@ -56,10 +65,12 @@ def apply_command(
     from imgdb.duplicates.apply import apply as carry_out
     from imgdb.duplicates.plan import read_plan
 
-    action = _action(trash, hard_link, delete)
+    action = _action(trash, hard_link, delete, with_companions)
     read = read_plan(plan)
     with open_database(dsn) as conn:
         done = _told(carry_out(conn, read, action, dry_run=dry_run), plan)
+    if not (with_companions or dry_run):
+        _say_what_stays(read, done)
     _finish(done, format)
 
 
@@ -82,14 +93,16 @@ def restore_command(
     _finish(done, format)
 
 
-def _action(trash: str | None, hard_link: bool, delete: bool) -> Action:
+def _action(trash: str | None, hard_link: bool, delete: bool, with_companions: bool) -> Action:
     from imgdb.duplicates.apply import Delete, HardLink, MoveToTrash
     from imgdb.duplicates.trash import Trash
 
     if [trash is not None, hard_link, delete].count(True) != 1:
         raise UsageError("say what to do with the files: --trash FOLDER, --hard-link or --delete")
     if trash is not None:
-        return MoveToTrash(Trash(trash))
+        return MoveToTrash(Trash(trash), with_companions=with_companions)
+    if with_companions:  # nothing proves that the kept file has such ones as well
+        raise UsageError("--with-companions needs --trash FOLDER, from which they can come back")
     return HardLink() if hard_link else Delete()
 
 
@@ -103,6 +116,20 @@ def _told(files: Iterable[Done], source: str) -> list[Done]:
             said = ": ".join(filter(None, [printable(one.path), one.reason]))
             typer.echo(f"imgdb: {place}: {said}", err=True)
     return done
+
+
+def _say_what_stays(plan: Plan, done: Iterable[Done]) -> None:
+    """Say how many files are left alone whose picture has gone."""
+    from imgdb.duplicates.apply import FileOutcome
+
+    gone = {one.line for one in done if one.outcome in (FileOutcome.moved, FileOutcome.deleted)}
+    entries = [entry for group in plan.groups for entry in group.remove if entry.line in gone]
+    if count := sum(len(entry.companions) for entry in entries):
+        typer.echo(
+            f"imgdb: {count:,} files that belong to them stay where they are: see the lines `with` "
+            "of the plan",
+            err=True,
+        )
 
 
 def _finish(done: list[Done], format: Format | None) -> None:

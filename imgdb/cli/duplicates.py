@@ -306,6 +306,7 @@ def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> 
         "same file" if member.same_file else "",
         "same bytes" if member.same_bytes and not (member.keeper or member.same_file) else "",
         "frees nothing" if member.freed_bytes == 0 and member.byte_size else "",
+        f"with {len(member.companions)} more" if member.companions else "",
         member.orientation if member.orientation != "as is" else "",
     )
     return (

@@ -73,6 +73,8 @@ def _csv_cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return json.dumps(value)
     if not isinstance(value, str):
         return str(_plain(value))
     # A file may be called `=HYPERLINK(...)`; behind this sign a spreadsheet takes it for text.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,11 +13,12 @@ from typing import Any, Protocol
 
 import psycopg
 
+from imgdb.duplicates.companions import is_named_after, others_of_stem
 from imgdb.duplicates.folders import Refused, said
 from imgdb.duplicates.links import place_of
 from imgdb.duplicates.moving import remove
-from imgdb.duplicates.plan import Plan, PlannedFile, PlannedGroup
-from imgdb.duplicates.proof import Gone, Held, verified
+from imgdb.duplicates.plan import Plan, PlannedCompanion, PlannedFile, PlannedGroup
+from imgdb.duplicates.proof import Gone, Held, digest, held_in, verified
 from imgdb.duplicates.record import Damaged
 from imgdb.duplicates.restoring import put_back, taken_by
 from imgdb.duplicates.trash import Moving, Trash
@@ -66,6 +67,9 @@ class Action(Protocol):
     def check_plan(self, plan: Plan) -> None:
         """Raise UsageError if the plan as a whole cannot be carried out so."""
 
+    def along(self, entry: PlannedFile) -> Sequence[PlannedCompanion]:
+        """Return the files to which it is done as well."""
+
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         """Tell whether a former run has done it, to a file that is gone or linked to the keeper."""
 
@@ -77,26 +81,71 @@ class Action(Protocol):
 
 
 class MoveToTrash:
-    """Move it to a trash folder."""
+    """Move it to a trash folder, `with_companions` also what the plan says belongs to it."""
 
     outcome, foreseen = FileOutcome.moved, FileOutcome.would_move
 
-    def __init__(self, trash: Trash) -> None:
+    def __init__(self, trash: Trash, *, with_companions: bool = False) -> None:
         self._trash = trash
+        self._with_companions = with_companions
+        self._going: frozenset[str] = frozenset()
 
     def check_plan(self, plan: Plan) -> None:
-        self._trash.check_outside(
-            {os.path.split(entry.file)[0] for group in plan.groups for entry in group.remove}
-        )
+        self._going = frozenset(entry.file for group in plan.groups for entry in group.remove)
+        self._trash.check_outside({os.path.split(file)[0] for file in self._going})
+
+    def along(self, entry: PlannedFile) -> Sequence[PlannedCompanion]:
+        return entry.companions if self._with_companions else ()
 
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return not linked and self._trash.holds(entry.path, entry.sha256)
 
     def check(self, entry: PlannedFile, file: Held, keeper: Held, kept: PlannedFile) -> None:
-        pass
+        self._check_shared(entry, file, self._going)
+        with ExitStack() as stack:
+            list(self._hold_companions(entry, file, stack))
 
     def do(self, entry: PlannedFile, file: Held, keeper: Held, look: Look) -> None:
-        self._trash.take(Moving(entry.path, file, entry.sha256), look)
+        # By now those before it have gone, or were refused and stay.
+        self._check_shared(entry, file, frozenset())
+        with ExitStack() as stack:
+            companions = [
+                Moving(one.path, held, digest(held.fd))
+                for one, held in self._hold_companions(entry, file, stack)
+            ]
+            self._trash.take(Moving(entry.path, file, entry.sha256, companions), look)
+
+    def _check_shared(self, entry: PlannedFile, file: Held, going: frozenset[str]) -> None:
+        """Raise Refused if a companion belongs to another file as well, which stays."""
+        names = [os.path.split(path_from_text(one.path))[1] for one in self.along(entry)]
+        if all(is_named_after(name, file.name) for name in names):
+            return
+        folder = os.path.split(entry.file)[0]
+        for other in others_of_stem(file.name, file.folder.files()):
+            if f"{folder}{os.sep}{other}" not in going:
+                raise Refused(f"its companions belong to {path_text(other)} as well, which stays")
+
+    def _hold_companions(
+        self, entry: PlannedFile, file: Held, stack: ExitStack
+    ) -> Iterator[tuple[PlannedCompanion, Held]]:
+        """Open the companions that are still to be moved; raises Refused."""
+        for one in self.along(entry):
+            name = os.path.split(path_from_text(one.path))[1]
+            try:
+                held = stack.enter_context(held_in(file.folder, name, change=True))
+                if (held.status.st_size, modified_at(held.status)) != (
+                    one.byte_size,
+                    one.modified_at,
+                ):
+                    raise Refused("it was changed since the plan was made")
+            except Gone as error:
+                # A run that was killed may have moved it already.
+                if not self._trash.holds_companion(entry.path, one.path):
+                    raise Refused(f"its companion {one.path}: {error}") from error
+            except Refused as error:
+                raise Refused(f"its companion {one.path}: {error}") from error
+            else:
+                yield one, held
 
 
 class Delete:
@@ -106,6 +155,9 @@ class Delete:
 
     def check_plan(self, plan: Plan) -> None:
         pass
+
+    def along(self, entry: PlannedFile) -> Sequence[PlannedCompanion]:
+        return ()
 
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return not linked
@@ -125,6 +177,9 @@ class HardLink:
 
     def check_plan(self, plan: Plan) -> None:
         pass
+
+    def along(self, entry: PlannedFile) -> Sequence[PlannedCompanion]:
+        return ()
 
     def was_done(self, entry: PlannedFile, *, linked: bool) -> bool:
         return linked
@@ -176,6 +231,7 @@ def apply(
                 try:
                     outcome = _carry_out(conn, entry, keepers, kept_files, action, dry_run)
                     yield Done(entry.path, outcome, entry.byte_size, entry.line)
+                    yield from _done_along(entry, action, outcome)
                 except (Refused, OSError) as error:
                     reason = said(error) if isinstance(error, OSError) else str(error)
                     yield Done(entry.path, FileOutcome.refused, entry.byte_size, entry.line, reason)
@@ -262,7 +318,20 @@ def _carry_out(
     if not dry_run:
         there = modified_at(keeper.status) if isinstance(action, HardLink) else None
         _note(conn, entry.path, entry.sha256, there)
+        for one in action.along(entry):  # a few of them are images: THM
+            if not os.path.lexists(path_from_text(one.path)):
+                _note(conn, one.path, b"", None)
     return outcome
+
+
+def _done_along(entry: PlannedFile, action: Action, outcome: FileOutcome) -> Iterator[Done]:
+    for one in action.along(entry):
+        before = outcome is FileOutcome.done_before
+        if before and os.path.lexists(path_from_text(one.path)):
+            reason = f"{entry.path} went before, without it"
+            yield Done(one.path, FileOutcome.refused, one.byte_size, one.line, reason)
+        else:
+            yield Done(one.path, outcome, one.byte_size, one.line)
 
 
 def _note(conn: psycopg.Connection[Any], path: str, sha256: bytes, there: datetime | None) -> None:

@@ -38,6 +38,11 @@ class Folder:
     fd: int
     rights: tuple[Rights, ...]
 
+    def files(self) -> list[str]:
+        """Return the names of the regular files in it."""
+        with _readable(self.fd) as own, os.scandir(own) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+
 
 @contextmanager
 def folder(path: str, make: Sequence[Rights] | None = None) -> Iterator[Folder]:

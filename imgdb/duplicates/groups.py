@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.duplicates.companions import find_companions
 from imgdb.duplicates.names import Names, count_freed, look_at_names
 
 DUPLICATES = (
@@ -53,8 +54,9 @@ class GroupRow:
     """A member of a group, as the database says it: `Group` and `Member` in one row.
 
     `orientation` says how it is turned against the keeper, where `turned_copies` found out. What is
-    known from the disk only: `same_file`, another name (a hard link) of the keeper, and
-    `freed_bytes`, what the disk gains if a removable one goes.
+    known from the disk only: `same_file`, another name (a hard link) of the keeper; `freed_bytes`,
+    what the disk gains if a removable one goes; `companions`, the paths of the files that belong to
+    a removable one only, and `shared_companions`, of those that belong to others as well.
     """
 
     group_id: int
@@ -82,6 +84,8 @@ class GroupRow:
     orientation: str | None = None
     same_file: bool = False
     freed_bytes: int | None = None
+    companions: tuple[str, ...] = ()
+    shared_companions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ def duplicates(
             every = _ask(conn, replace(choice, limit=None), linked, Names())
             names = look_at_names(every, choice.against)
         found = _ask(conn, choice, linked, names)
-    return count_freed(found)
+    return find_companions(count_freed(found))
 
 
 def _ask(

@@ -2,8 +2,9 @@
 
 A plan is a list of groups, separated by empty lines. In each there are lines `keep` and `remove`,
 one for a file: sha256, bytes, pixels, bits that differ from the first one, path to the end of the
-line. Lines that begin with # say nothing to `imgdb apply`. Before the groups, lines `link` say
-which folders are symbolic links: the folder, a tab, where it leads.
+line. After a line `remove` may come lines `with`, one for each file that belongs to the picture:
+bytes, time of modification, path. Lines that begin with # say nothing to `imgdb apply`. Before the
+groups, lines `link` say which folders are symbolic links: the folder, a tab, where it leads.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from imgdb import __version__
 from imgdb.atomic import creating
+from imgdb.duplicates.companions import is_named_after, shares_stem
 from imgdb.duplicates.links import link_on_way
 from imgdb.errors import ImgdbError, UsageError
-from imgdb.paths import from_plain_text, path_from_text, path_text, plain_text
+from imgdb.paths import from_plain_text, modified_at, path_from_text, path_text, plain_text
 from imgdb.words import byte_count
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ imgdb-plan {format}
 # than proposed, swap the two words. A file is removed only while a kept file of its group, that is
 # of the lines up to the next empty one, is there and unchanged.
 #
+# Lines `with` name what belongs to the file before them. It stays where it is, but with
+# --trash FOLDER --with-companions it goes and comes back along.
+#
 # what  sha256, bytes, pixels, bits that differ from the first file, path
 """
 
@@ -50,11 +55,22 @@ _ENTRY = re.compile(
     r"[ \t]+(/.*)"
 )
 
+_WITH = re.compile(r"with[ \t]+(\d{1,18})[ \t]+(\S+)[ \t]+(/.*)")
 _LINK = re.compile(r"link[ \t]+(/[^\t]*)\t+(/[^\t]*)")
 
 
 class UnknownPlan(ImgdbError):
     """A file that is no plan, or one of a format that this imgdb does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCompanion:
+    """A file that goes along with another one, as it was when the plan was made."""
+
+    line: int
+    path: str
+    byte_size: int
+    modified_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,7 @@ class PlannedFile:
     sha256: bytes
     byte_size: int
     path: str
+    companions: list[PlannedCompanion] = field(default_factory=list)
 
     @property
     def file(self) -> str:
@@ -147,7 +164,22 @@ def _line(member: GroupRow, keeper: GroupRow) -> str:
         f"{'keep' if member.keeper else 'remove':<6}  {member.sha256.hex()}  "
         f"{member.byte_size:>9}  {pixels:>9}  {distance:>2}  {plain_text(member.path)}\n"
     )
-    return "".join(f"# The next one {said}:\n" for said in _warnings(member, keeper)) + line
+    warnings = "".join(f"# The next one {said}:\n" for said in _warnings(member, keeper))
+    along = "".join(map(_with_line, member.companions))
+    stay = "".join(
+        f"# stays, since it belongs to others, too: {plain_text(path)}\n"
+        for path in member.shared_companions
+    )
+    return warnings + line + along + stay
+
+
+def _with_line(path: str) -> str:
+    try:
+        status = os.lstat(path_from_text(path))
+    except OSError:
+        return ""
+    modified = modified_at(status).isoformat(timespec="microseconds")
+    return f"with    {status.st_size:>9}  {modified}  {plain_text(path)}\n"
 
 
 def _warnings(member: GroupRow, keeper: GroupRow) -> Iterator[str]:
@@ -175,10 +207,13 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     groups: list[PlannedGroup] = [PlannedGroup()]
     refused: list[Refusal] = []
     links: dict[str, str] = {}
+    # The entry that a line `with` would belong to; None where that line could not be read.
+    last: tuple[str, PlannedFile] | None = None
     for number, line in lines:
         line = line.removesuffix("\r")
         if not line.strip():
             groups.append(PlannedGroup())
+            last = None
         elif (link := _LINK.fullmatch(line)) is not None:
             try:
                 path, target = (path_from_text(from_plain_text(text)) for text in link.groups())
@@ -186,12 +221,19 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
                 refused.append(Refusal(number, "", f"the path cannot be read: {error}"))
             else:
                 links[path] = target
+        elif line.startswith("with"):
+            along = _read_companion(number, line, last)
+            if isinstance(along, Refusal):
+                refused.append(along)
+            elif last is not None and last[0] == "remove":
+                last[1].companions.append(along)
         elif not line.startswith("#"):
             found = _read_entry(number, line)
+            last = None
             if isinstance(found, Refusal):
                 refused.append(found)
             else:
-                word, entry = found
+                last = word, entry = found
                 (groups[-1].keep if word == "keep" else groups[-1].remove).append(entry)
     refused += _contradictions(groups)
     groups = [group for group in groups if group.keep or group.remove]
@@ -219,6 +261,37 @@ def _read_entry(number: int, line: str) -> tuple[str, PlannedFile] | Refusal:
         return Refusal(number, "", "the line cannot be read: not `keep` or `remove`, sha256, bytes,"
                        " pixels, bits, path")  # fmt: skip
     word, digest, size, text = found.groups()
+    path = _read_path(number, text)
+    if isinstance(path, Refusal):
+        return path
+    return word, PlannedFile(number, bytes.fromhex(digest), int(size), path)
+
+
+def _read_companion(
+    number: int, line: str, last: tuple[str, PlannedFile] | None
+) -> PlannedCompanion | Refusal:
+    found = _WITH.fullmatch(line)
+    path = "" if found is None else _read_path(number, found[3])
+    if isinstance(path, Refusal):
+        return path
+    try:
+        modified = datetime.fromisoformat(found[2]) if found is not None else None
+    except ValueError:
+        modified = None
+    if found is None or modified is None or modified.tzinfo is None:
+        return Refusal(number, path, "the line cannot be read: not `with`, bytes, time, path")
+    if last is None or not _belong(path, last[1].path):
+        return Refusal(number, path, "it belongs to no file on a line before it")
+    return PlannedCompanion(number, path, int(found[1]), modified)
+
+
+def _belong(path: str, picture: str) -> bool:
+    folder, name = os.path.split(path_from_text(path))
+    other, whole = os.path.split(path_from_text(picture))
+    return folder == other and (is_named_after(name, whole) or shares_stem(name, whole))
+
+
+def _read_path(number: int, text: str) -> str | Refusal:
     try:
         path = from_plain_text(text)
         file = path_from_text(path)
@@ -229,7 +302,7 @@ def _read_entry(number: int, line: str) -> tuple[str, PlannedFile] | Refusal:
     # `..` would lead out of the trash folder, and two spellings would pass for two files.
     if os.path.normpath(file) != file:
         return Refusal(number, path, "the path is not in its shortest form")
-    return word, PlannedFile(number, bytes.fromhex(digest), int(size), path)
+    return path
 
 
 def _contradictions(groups: Iterable[PlannedGroup]) -> Iterator[Refusal]:
@@ -245,6 +318,8 @@ def _contradictions(groups: Iterable[PlannedGroup]) -> Iterator[Refusal]:
                 yield Refusal(entry.line, entry.path, f"line {line} removes it already")
             elif not group.keep:
                 yield Refusal(entry.line, entry.path, "no file of its group is kept")
+            elif line := next((kept[c.path] for c in entry.companions if c.path in kept), None):
+                yield Refusal(entry.line, entry.path, f"line {line} says to keep a companion of it")
             else:
                 removed[entry.path] = entry.line
                 possible.append(entry)

@@ -52,18 +52,22 @@ class Trash:
 
     def holds(self, path: str, sha256: bytes) -> bool:
         """Tell whether the file that was at a path (as spelled) lies in the trash."""
-        return self.whole(path, sha256) is not None
-
-    def whole(self, path: str, sha256: bytes) -> Taken | None:
-        """Return what was taken with the picture that was at a path, if all of it is here."""
         taken = self._taken.get(path)
-        if taken is None or taken.sha256 != sha256:
-            return None
+        return taken is not None and taken.sha256 == sha256 and self._has(taken)
+
+    def holds_companion(self, picture: str, path: str) -> bool:
+        """Tell whether a file that went along with a picture lies in the trash."""
+        taken = self._taken.get(picture)
+        return taken is not None and any(
+            part.path == path and self._has(part) for part in taken.companions
+        )
+
+    def _has(self, part: Part) -> bool:
         try:
             with folder(self.folder) as trash:
-                return taken if all(_is_whole(trash, part) for part in taken.parts) else None
+                return _is_whole(trash, part)
         except Refused:
-            return None
+            return False
 
     def take(self, picture: Moving, check: Callable[[], object] = lambda: None) -> None:
         """Move a picture and its companions to the trash, all or none of them.
@@ -72,36 +76,23 @@ class Trash:
         one goes from its place, and may raise it, too.
         """
         files = (*picture.companions, picture)
-        taken = self._taken.get(picture.path)
         try:
             with folder(self.folder, make=()) as trash:
-                # A run that was killed has put them here, and not yet taken all from their places.
-                here = taken is not None and _is_here(trash, taken, files)
-                if taken is None or not here:
-                    taken = self._put(trash, picture, files)
+                # A run that was killed has noted them, and perhaps put some of them here.
+                taken = self._taken.get(picture.path)
+                if taken is None or not _is_about(trash, taken, files):
+                    taken = _planned(trash, picture)
+                    append_record(trash, taken)
+                    self._taken[picture.path] = taken
+                placed: list[Part] = []
                 try:
+                    _put_all(trash, taken, files, placed)
                     _remove_all(trash, taken, files, check)
-                except Refused:
-                    if not here:
-                        _drop(trash, taken.parts)
+                except (OSError, Refused):
+                    _drop(trash, placed)
                     raise
         except OSError as error:
             raise Refused(f"it cannot be put into the trash: {said(error)}") from error
-
-    def _put(self, trash: Folder, picture: Moving, files: Sequence[Moving]) -> Taken:
-        taken = _planned(trash, picture)
-        append_record(trash, taken)
-        self._taken[picture.path] = taken
-        placed: list[Part] = []
-        try:
-            for one, part in zip(files, taken.parts, strict=True):
-                with place_in(trash, part, one.file.folder.rights) as (inner, name):
-                    put(one.file, inner, name, one.sha256)
-                placed.append(part)
-        except (OSError, Refused):
-            _drop(trash, placed)
-            raise
-        return taken
 
 
 def recorded(path: str) -> list[Taken | Damaged]:
@@ -141,20 +132,42 @@ def _room_for(trash: Folder, path: str) -> str:
     return str(free)
 
 
-def _is_here(trash: Folder, taken: Taken, files: Sequence[Moving]) -> bool:
-    """Tell whether all that was to be taken is in the trash, and these files are among it."""
+def _is_about(trash: Folder, taken: Taken, files: Sequence[Moving]) -> bool:
+    """Tell whether a line of the record is about these files, and can be gone on with."""
+    parts = {part.path: part for part in taken.parts}
     there = {one.path: one for one in files}
-    return there.keys() <= {part.path for part in taken.parts} and all(
-        (part.path not in there or there[part.path].sha256 == part.sha256)
-        and (_is_name_of(trash, part, there.get(part.path)) or _is_whole(trash, part))
-        for part in taken.parts
+    return there.keys() <= parts.keys() and all(
+        _is_whole(trash, part)
+        if (one := there.get(path)) is None
+        else one.sha256 == part.sha256
+        and (_is_name_of(trash, part, one) or _is_free(trash, part) or _is_whole(trash, part))
+        for path, part in parts.items()
     )
 
 
-def _is_name_of(trash: Folder, part: Part, one: Moving | None) -> bool:
+def _is_free(trash: Folder, part: Part) -> bool:
+    return not is_there(trash, path_from_text(part.trashed))
+
+
+def _put_all(trash: Folder, taken: Taken, files: Sequence[Moving], placed: list[Part]) -> None:
+    """Put what is not in the trash yet where the record says, and tell of each in `placed`."""
+    parts = {part.path: part for part in taken.parts}
+    for one in files:
+        part = parts[one.path]
+        with place_in(trash, part, one.file.folder.rights) as (inner, name):
+            try:
+                put(one.file, inner, name, one.sha256)
+            except FileExistsError:
+                if not (_is_name_of(trash, part, one) or _is_whole(trash, part)):
+                    raise
+            else:
+                placed.append(part)
+
+
+def _is_name_of(trash: Folder, part: Part, one: Moving) -> bool:
     try:
         with place_in(trash, part) as (inner, name):
-            return one is not None and os.path.samestat(look(inner, name), one.file.status)
+            return os.path.samestat(look(inner, name), one.file.status)
     except (OSError, Refused):
         return False
 
