@@ -20,11 +20,15 @@ def hash_files(
         list[str],
         typer.Argument(metavar="FILE", help="Pictures to hash; - reads their paths from stdin."),
     ],
+    pdq: Annotated[
+        bool, typer.Option("--pdq", help="Also make the PDQ hash, 256 bits, and its quality.")
+    ] = False,
     format: FormatOption = None,
 ) -> None:
     """Print the four hashes of pictures.
 
     They are in hex, as imagehash prints them, and as the signed bigint that the database stores.
+    PDQ is in 64 hex digits, as ThreatExchange spells it.
     """
     from imgdb.hashes.fingerprint import fingerprint
     from imgdb.hashes.values import ALGORITHMS
@@ -35,7 +39,7 @@ def hash_files(
     for file in listed_paths(files):
         name = path_text(file)
         try:
-            found.append((name, fingerprint(file)))
+            found.append((name, fingerprint(file, pdq=pdq)))
         except PictureError as error:
             failures.report(name, error)
     format = format or default_format()
@@ -45,17 +49,22 @@ def hash_files(
         print_rows(rows, ("path", "space", "hex", "bigint", "flat"), format)
     else:
         columns = ("path", *ALGORITHMS, *(f"{name}_bigint" for name in ALGORITHMS), "flat")
+        columns += ("pdq", "pdq_quality") if pdq else ()
         print_rows([_row(name, one) for name, one in found], columns, format)
     failures.exit(len(found))
 
 
 def _rows(name: str, found: Fingerprint) -> list[Row]:
     """One row for each hash; path and flat stand in the first only."""
-    from imgdb.hashes.values import ALGORITHMS
+    from imgdb.hashes.values import ALGORITHMS, to_hex
 
-    path, *hashes, flat = _row(name, found)
+    path, *hashes, flat = _row(name, found)[: 2 + 2 * len(ALGORITHMS)]
     count = len(ALGORITHMS)
-    rows = zip(ALGORITHMS, hashes[:count], hashes[count:], strict=True)
+    rows: list[Row] = list(zip(ALGORITHMS, hashes[:count], hashes[count:], strict=True))
+    if found.pdq is not None:
+        # In words, as they are stored.
+        rows += [(f"pdq_{n}", to_hex(word), word) for n, word in enumerate(found.pdq.pdq, 1)]
+        rows.append(("pdq quality", "", found.pdq.quality))
     return [
         (path if number == 0 else "", *row, flat if number == 0 else "")
         for number, row in enumerate(rows)
@@ -63,8 +72,9 @@ def _rows(name: str, found: Fingerprint) -> list[Row]:
 
 
 def _row(name: str, found: Fingerprint) -> Row:
-    """All hashes of a file: four in hex, then four as stored."""
-    from imgdb.hashes.values import ALGORITHMS, to_hex
+    """All hashes of a file: four in hex, then four as stored, then PDQ if it was asked for."""
+    from imgdb.hashes.values import ALGORITHMS, pdq_to_hex, to_hex
 
     values = [getattr(found, space) for space in ALGORITHMS]
-    return (name, *map(to_hex, values), *values, found.flat)
+    pdq = (pdq_to_hex(found.pdq.pdq), found.pdq.quality) if found.pdq is not None else ()
+    return (name, *map(to_hex, values), *values, found.flat, *pdq)

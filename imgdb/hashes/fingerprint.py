@@ -7,6 +7,7 @@ from datetime import datetime
 
 from imgdb.hashes import exact
 from imgdb.hashes.exact import Reading
+from imgdb.hashes.pdq import PdqReading, read_pdq
 from imgdb.hashes.regions import RECIPE as REGION_RECIPE
 from imgdb.hashes.regions import Region, find_regions
 from imgdb.hashes.scaled import read_scaled
@@ -32,7 +33,8 @@ class Fingerprint:
     """A picture as imgdb.image stores it; hashes are signed, None where not asked for.
 
     `colours` are means of nine cells (`imgdb.pictures.mean_colours`).
-    `regions` are its rows of imgdb.image_region, None where `region_recipe` is.
+    `regions` are its rows of imgdb.image_region, None where `region_recipe` is. `pdq` is its row of
+    imgdb.image_pdq, None where not asked for.
     """
 
     format: str
@@ -51,6 +53,7 @@ class Fingerprint:
     colours: bytes
     region_recipe: str | None = None
     regions: tuple[Region, ...] | None = None
+    pdq: PdqReading | None = None
 
 
 def fingerprint(
@@ -60,6 +63,7 @@ def fingerprint(
     algorithms: Collection[str] = ALGORITHMS,
     max_pixels: int = MAX_PIXELS,
     regions: bool = False,
+    pdq: bool = False,
 ) -> Fingerprint:
     """Load and hash one file; with `regions` find its regions too (`decode` must be exact then).
 
@@ -67,7 +71,12 @@ def fingerprint(
     """
     with loader.open_source(path) as source:
         return fingerprint_source(
-            source, decode=decode, algorithms=algorithms, max_pixels=max_pixels, regions=regions
+            source,
+            decode=decode,
+            algorithms=algorithms,
+            max_pixels=max_pixels,
+            regions=regions,
+            pdq=pdq,
         )
 
 
@@ -88,10 +97,16 @@ def fingerprint_source(
     algorithms: Collection[str] = ALGORITHMS,
     max_pixels: int = MAX_PIXELS,
     regions: bool = False,
+    pdq: bool = False,
 ) -> Fingerprint:
     """Do as `fingerprint` for bytes that are open already: a member of an archive, or stdin."""
     found = read_source(
-        source, decode=decode, algorithms=algorithms, max_pixels=max_pixels, regions=regions
+        source,
+        decode=decode,
+        algorithms=algorithms,
+        max_pixels=max_pixels,
+        regions=regions,
+        pdq=pdq,
     )
     return found if isinstance(found, Fingerprint) else hash_together([found])[0]
 
@@ -103,11 +118,12 @@ def read_source(
     algorithms: Collection[str] = ALGORITHMS,
     max_pixels: int = MAX_PIXELS,
     regions: bool = False,
+    pdq: bool = False,
 ) -> Fingerprint | Unhashed:
     """Decode a file, and hash it unless `hash_together` does that quicker; raises PictureError."""
     is_raw = source.format == "RAW"
     recipe = RAW_RECIPE if is_raw else RECIPES[decode]
-    picture = source.picture("exact" if is_raw else decode, max_pixels=max_pixels)
+    picture = source.picture("exact" if is_raw else decode, max_pixels=max_pixels, luma=pdq)
     # A raw was read at the size of its preview, or half its own.
     if is_raw or picture.grey.size == (picture.width, picture.height):
         if exact.is_quicker_together(picture.grey):
@@ -115,7 +131,7 @@ def read_source(
     elif reading := read_scaled(picture.grey, algorithms):
         return _fingerprint(picture, reading, recipe, regions)
     else:
-        picture = source.picture("exact", max_pixels=max_pixels)
+        picture = source.picture("exact", max_pixels=max_pixels, luma=pdq)
     reading = exact.read_grey(picture.grey, algorithms)
     return _fingerprint(picture, reading, recipe, regions)
 
@@ -154,6 +170,7 @@ def _fingerprint(picture: Picture, reading: Reading, recipe: str, regions: bool)
         colours=picture.colours,
         region_recipe=REGION_RECIPE if regions else None,
         regions=_regions(picture) if regions else None,
+        pdq=read_pdq(picture.luma) if picture.luma is not None else None,
     )
 
 

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 
 from imgdb.errors import UsageError
 
+# A PDQ hash, 256 bits, as four stored words: the first one has the first 16 of the 64 hex digits.
+Pdq = tuple[int, int, int, int]
+
 ALGORITHMS = ("ahash", "dhash", "phash", "whash")
 
 _SIGN = 1 << 63
 _HEX = re.compile(r"[0-9A-Fa-f]{16}")
+_PDQ_HEX = re.compile(r"[0-9A-Fa-f]{64}")
 _DECIMAL = re.compile(r"-?[0-9]{1,20}")
 _NO_NUMBER = "not a whole number of 64 bits"
 
@@ -75,6 +79,32 @@ def hex_value(text: str) -> int:
     if not _HEX.fullmatch(text):
         raise ValueError("not 16 hex digits")
     return _signed(int(text, 16))
+
+
+def pdq_to_hex(pdq: Pdq) -> str:
+    """Spell a stored PDQ hash in 64 hex digits, as ThreatExchange does."""
+    return "".join(map(to_hex, pdq))
+
+
+def pdq_from_hex(text: str) -> Pdq:
+    """Return the stored form of a PDQ hash in 64 hex digits; anything else is a UsageError."""
+    try:
+        return pdq_value(text)
+    except ValueError:
+        raise UsageError(f"not a PDQ hash of 64 hex digits: {text!r}") from None
+
+
+def pdq_distance(a: Pdq, b: Pdq) -> int:
+    """Return the number of differing bits of two stored PDQ hashes, 0 to 256."""
+    return sum(map(bit_distance, a, b))
+
+
+def pdq_value(text: str) -> Pdq:
+    """Return the stored form of 64 hex digits; ValueError says what is wrong."""
+    if not _PDQ_HEX.fullmatch(text):
+        raise ValueError("not 64 hex digits")
+    first, second, third, fourth = (hex_value(text[at : at + 16]) for at in range(0, 64, 16))
+    return first, second, third, fourth
 
 
 def decimal_value(text: str) -> int:

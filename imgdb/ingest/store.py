@@ -15,7 +15,7 @@ from imgdb.database.collections import MAKE_COLLECTION, Stored
 from imgdb.database.sessions import value
 from imgdb.hashes.fingerprint import Fingerprint
 
-COLUMNS = tuple(column.name for column in fields(Fingerprint) if column.name != "regions")
+COLUMNS = tuple(one.name for one in fields(Fingerprint) if one.name not in ("regions", "pdq"))
 _values = operator.attrgetter(*COLUMNS)
 
 COMPARE = (

@@ -23,7 +23,7 @@ from imgdb.pictures.bmp import read_bmp
 from imgdb.pictures.colour import to_small_colour
 from imgdb.pictures.development import Raw, opened_raw, require_reader
 from imgdb.pictures.formats import HEAD_SIZE
-from imgdb.pictures.grey import Samples, to_grey
+from imgdb.pictures.grey import Samples, to_grey, to_luma
 from imgdb.pictures.limits import MAX_PIXELS, SizeLimit
 from imgdb.pictures.mean_colours import mean_colours, to_seen_colour
 from imgdb.pictures.pnm import read_pnm
@@ -72,7 +72,8 @@ class Encoded(NamedTuple):
 class Decoded:
     """An upright picture of mode "L" or "RGB"; `width` and `height` are those of the full one.
 
-    `colours` are those of `imgdb.pictures.mean_colours`, None if they were not asked for.
+    `colours` are those of `imgdb.pictures.mean_colours`, and `luma` is what `to_luma` makes; None
+    if they were not asked for.
     """
 
     image: Image.Image
@@ -80,6 +81,7 @@ class Decoded:
     height: int
     frames: int = 1
     colours: bytes | None = None
+    luma: Image.Image | None = None
 
 
 class _Wanted(NamedTuple):
@@ -88,6 +90,7 @@ class _Wanted(NamedTuple):
     render: Callable[[Image.Image, Samples], Image.Image]
     least_size: Callable[[tuple[int, int]], tuple[int, int] | None]
     colours: bool = False
+    luma: bool = False
 
 
 def prepare() -> None:
@@ -110,9 +113,11 @@ def prepare() -> None:
     _prepared = True
 
 
-def decode_grey(encoded: Encoded, decode: Decode, max_pixels: int) -> Decoded:
+def decode_grey(
+    encoded: Encoded, decode: Decode, max_pixels: int, *, luma: bool = False
+) -> Decoded:
     """Decode a picture whose format is known; raises PictureError."""
-    return _decode(encoded, _GREY[decode], max_pixels)
+    return _decode(encoded, _GREY[decode]._replace(luma=luma), max_pixels)
 
 
 def decode_colour(encoded: Encoded, side: int, max_pixels: int) -> Decoded:
@@ -175,7 +180,8 @@ def _rendered(image: Image.Image, wanted: _Wanted) -> Decoded:
     """Make what is wanted of an upright picture."""
     rendered = wanted.render(image, Samples())
     colours = mean_colours(to_seen_colour(image, rendered)) if wanted.colours else None
-    return Decoded(rendered, *image.size, colours=colours)
+    luma = to_luma(image, rendered) if wanted.luma else None
+    return Decoded(rendered, *image.size, colours=colours, luma=luma)
 
 
 def _decode_raw(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
@@ -220,6 +226,8 @@ def _read(
     pictures = [wanted.render(shown, _samples(image))]
     if wanted.colours:
         pictures.append(to_seen_colour(shown, pictures[0]))
+    if wanted.luma:
+        pictures.append(to_luma(shown, pictures[0]))
     if covered is not None:
         pictures = [_on_paper(picture, covered, image.size) for picture in pictures]
     if turn is not None:
@@ -228,7 +236,8 @@ def _read(
         if turn in _SIDEWAYS:
             width, height = height, width
     colours = mean_colours(pictures[1]) if wanted.colours else None
-    return Decoded(pictures[0], width, height, colours=colours)
+    luma = pictures[-1] if wanted.luma else None
+    return Decoded(pictures[0], width, height, colours=colours, luma=luma)
 
 
 def _stores_rgb(image: ImageFile.ImageFile) -> bool:

@@ -51,6 +51,21 @@ def to_grey(image: Image.Image, samples: Samples = _USUAL) -> Image.Image:
     return image.copy() if mode == "L" else image.convert("L")
 
 
+def to_luma(image: Image.Image, grey: Image.Image) -> Image.Image:
+    """Give the loaded `image` as it looks on white paper: mode "RGB", or "L" if it has no colours.
+
+    `grey` is what `to_grey` made of it. Brightness that is not rounded can be had of the result.
+    """
+    if is_grey(image):
+        return grey
+    if not is_transparent(image):
+        return image.convert("RGB")
+    colours = Image.new("RGB", image.size)
+    for top, strip in strips(image):
+        colours.paste(on_white(strip).convert("RGB"), (0, top))
+    return colours
+
+
 def is_grey(image: Image.Image) -> bool:
     """Tell whether a picture has no colours, or none that Pillow can convert (LAB)."""
     mode = image.mode

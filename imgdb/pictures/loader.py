@@ -34,7 +34,8 @@ _IN_MEMORY = 64 * 1024 * 1024
 class Picture:
     """One decoded file; `width` and `height` are those of the full picture, upright.
 
-    `colours` are as `imgdb.pictures.mean_colours` makes them.
+    `colours` are as `imgdb.pictures.mean_colours` makes them. `luma` is the picture in colours, or
+    again in grey where it has none; None if it was not asked for.
     """
 
     grey: Image.Image
@@ -46,6 +47,7 @@ class Picture:
     modified_at: datetime
     sha256: bytes
     colours: bytes
+    luma: Image.Image | None = None
 
 
 def load(
@@ -95,10 +97,12 @@ class Source:
     def check_unchanged(self) -> None:
         """Raise PictureError `changed` if the file is no longer what it was when it was opened."""
 
-    def picture(self, decode: Decode = "exact", *, max_pixels: int = MAX_PIXELS) -> Picture:
+    def picture(
+        self, decode: Decode = "exact", *, max_pixels: int = MAX_PIXELS, luma: bool = False
+    ) -> Picture:
         """Decode; raises PictureError."""
         with self._checked():
-            decoded = decode_grey(self._encoded(), decode, max_pixels)
+            decoded = decode_grey(self._encoded(), decode, max_pixels, luma=luma)
             sha256 = self.sha256
         assert decoded.colours is not None
         return Picture(
@@ -111,6 +115,7 @@ class Source:
             modified_at=self.modified_at,
             sha256=sha256,
             colours=decoded.colours,
+            luma=decoded.luma,
         )
 
     def small(self, side: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:

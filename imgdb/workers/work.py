@@ -30,11 +30,12 @@ class Work(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashFiles(Work):
-    """Make the hashes of a file, and with `regions` also its regions."""
+    """Make the hashes of a file, with `regions` also its regions, with `pdq` also its PDQ."""
 
     decode: Decode = "exact"
     algorithms: tuple[str, ...] = ALGORITHMS
     regions: bool = False
+    pdq: bool = False
 
     def do(self, source: Source) -> Fingerprint | Unhashed:
         return read_source(
@@ -43,6 +44,7 @@ class HashFiles(Work):
             algorithms=self.algorithms,
             max_pixels=self.max_pixels,
             regions=self.regions,
+            pdq=self.pdq,
         )
 
 

@@ -30,6 +30,19 @@ def test_json_has_hex_and_bigint_of_all_four(cli):
     assert white["phash_bigint"] == -(1 << 63)
 
 
+def test_pdq_comes_last_and_only_when_asked_for(cli):
+    (plain,) = json.loads(cli("hash", SMOOTH).stdout)
+    (found,) = json.loads(cli("hash", SMOOTH, "--pdq").stdout)
+    vectors = {v["file"]: v for v in json.loads((VECTORS.parent / "pdq.json").read_text())}
+    vector = vectors["tests/data/hashes/smooth-wide.png"]
+    assert list(found) == [*plain, "pdq", "pdq_quality"]
+    assert (found["pdq"], found["pdq_quality"]) == (vector["pdq"], vector["quality"])
+    assert {**plain, "pdq": found["pdq"], "pdq_quality": found["pdq_quality"]} == found
+    table = cli("hash", SMOOTH, "--pdq", "--format", "table").stdout
+    assert all(vector["pdq"][at : at + 16] in table for at in range(0, 64, 16))
+    assert "pdq quality" in table
+
+
 def test_csv_and_table_say_the_same(cli):
     (found,) = json.loads(cli("hash", SMOOTH).stdout)
     (row,) = csv.DictReader(io.StringIO(cli("hash", SMOOTH, "--format", "csv").stdout))
