@@ -120,7 +120,7 @@ def duplicates_command(
             "-j",
             metavar="N",
             min=1,
-            help="How many worker processes --any-orientation has. Default: one for each core.",
+            help="How many worker processes read files again. Default: one for each core.",
         ),
     ] = None,
     flood: Annotated[
@@ -174,11 +174,14 @@ def duplicates_command(
         else:
             groups = find(conn, choice)
         radius = _radius(conn, choice)
+    if plan is not None or html is not None:
+        groups = _compare_metadata(groups, jobs)
     if plan is not None:
         _write_plan(plan, groups)
     format = format or default_format()
     # A column of an option that is not in use would only break who reads them by position.
     unasked = {"orientation"} if not any_orientation else set()
+    unasked |= {"more_metadata"} if plan is None and html is None else set()
     if format is Format.json:
         print_object([_object(group, unasked) for group in groups])
     elif format is Format.csv:
@@ -235,6 +238,14 @@ def _find_turned(
         )
     pairs = turned_copies.turned_pairs(conn, choice, known)
     return [*turned_copies.oriented(find(conn, choice, pairs), known, choice.space)]
+
+
+def _compare_metadata(groups: Sequence[Group], jobs: int | None) -> list[Group]:
+    from imgdb.cli import progress
+    from imgdb.duplicates.metadata import compare_metadata, files_to_compare
+
+    with progress.bar(total=len(files_to_compare(groups))) as bar:
+        return compare_metadata(groups, jobs=jobs, watching=lambda done: bar.update(done, 0))
 
 
 def _write_plan(plan: str, groups: Sequence[Group]) -> None:
@@ -307,6 +318,7 @@ def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> 
         "same bytes" if member.same_bytes and not (member.keeper or member.same_file) else "",
         "frees nothing" if member.freed_bytes == 0 and member.byte_size else "",
         f"with {len(member.companions)} more" if member.companions else "",
+        f"has {', '.join(member.more_metadata)}" if member.more_metadata else "",
         member.orientation if member.orientation != "as is" else "",
     )
     return (

@@ -57,6 +57,7 @@ class GroupRow:
     known from the disk only: `same_file`, another name (a hard link) of the keeper; `freed_bytes`,
     what the disk gains if a removable one goes; `companions`, the paths of the files that belong to
     a removable one only, and `shared_companions`, of those that belong to others as well.
+    `more_metadata` is what a removable one has and the keeper has not, where it was compared.
     """
 
     group_id: int
@@ -86,6 +87,7 @@ class GroupRow:
     freed_bytes: int | None = None
     companions: tuple[str, ...] = ()
     shared_companions: tuple[str, ...] = ()
+    more_metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,8 @@ def _warnings(member: GroupRow, keeper: GroupRow) -> Iterator[str]:
         return
     if _pixels(member) > _pixels(keeper):
         yield "has more pixels than what is kept"
+    if member.more_metadata:
+        yield f"has what the kept file has not: {', '.join(member.more_metadata)}"
     if member.freed_bytes == 0 and member.byte_size:
         yield "frees nothing, the file having other names (hard links)"
 

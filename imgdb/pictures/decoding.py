@@ -26,6 +26,7 @@ from imgdb.pictures.formats import HEAD_SIZE
 from imgdb.pictures.grey import Samples, to_grey, to_luma
 from imgdb.pictures.limits import MAX_PIXELS, SizeLimit
 from imgdb.pictures.mean_colours import mean_colours, to_seen_colour
+from imgdb.pictures.metadata import Metadata, metadata_of
 from imgdb.pictures.pnm import read_pnm
 from imgdb.pictures.raws import check_whole_raw
 from imgdb.pictures.reasons import picture_errors
@@ -126,6 +127,17 @@ def decode_colour(encoded: Encoded, side: int, max_pixels: int) -> Decoded:
     decoded = _decode(encoded, colours, max_pixels)
     decoded.image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return decoded
+
+
+def read_metadata(encoded: Encoded, max_pixels: int) -> Metadata:
+    """Tell what a file says of its picture, by its header; raises PictureError."""
+    prepare()
+    if encoded.format not in Image.OPEN:
+        raise PictureError("unsupported-format", "its metadata cannot be read")
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+    with warnings.catch_warnings(), picture_errors(encoded.format), _open(encoded) as image:
+        warnings.simplefilter("ignore")
+        return metadata_of(image)
 
 
 def _exact_size(size: tuple[int, int]) -> None:

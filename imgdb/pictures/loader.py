@@ -20,9 +20,17 @@ from PIL import Image
 
 from imgdb.errors import PictureError
 from imgdb.paths import modified_at
-from imgdb.pictures.decoding import Decode, Decoded, Encoded, decode_colour, decode_grey
+from imgdb.pictures.decoding import (
+    Decode,
+    Decoded,
+    Encoded,
+    decode_colour,
+    decode_grey,
+    read_metadata,
+)
 from imgdb.pictures.formats import HEAD_SIZE, identify
 from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.metadata import Metadata
 from imgdb.pictures.raws import is_raw_tiff
 from imgdb.pictures.reasons import picture_errors
 
@@ -122,6 +130,11 @@ class Source:
         """Decode to colours, at most `side` pixels wide and high; raises PictureError."""
         with self._checked():
             return decode_colour(self._encoded(), side, max_pixels)
+
+    def metadata(self, *, max_pixels: int = MAX_PIXELS) -> Metadata:
+        """Tell what the file says of its picture; raises PictureError."""
+        with self._checked():
+            return read_metadata(self._encoded(), max_pixels)
 
     def _encoded(self) -> Encoded:
         self.file.seek(0)

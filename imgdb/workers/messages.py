@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from imgdb.errors import PictureError
     from imgdb.hashes.copies import CopyHashes
     from imgdb.hashes.orientations import Turned
+    from imgdb.pictures.metadata import Metadata
     from imgdb.pictures.thumbnail import Thumbnail
 
 _LENGTH = struct.Struct("!I")
@@ -43,7 +44,7 @@ class Members:
 
 
 # What became of a file.
-Outcome: TypeAlias = "Fingerprint | Thumbnail | Turned | CopyHashes | PictureError"
+Outcome: TypeAlias = "Fingerprint | Thumbnail | Turned | CopyHashes | Metadata | PictureError"
 
 
 @dataclass(frozen=True, slots=True)

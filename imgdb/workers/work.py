@@ -11,6 +11,7 @@ from imgdb.hashes.values import ALGORITHMS
 from imgdb.pictures.decoding import Decode
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.pictures.loader import Source
+from imgdb.pictures.metadata import Metadata
 from imgdb.pictures.thumbnail import Thumbnail, make_thumbnail
 from imgdb.workers.limits import WORKER_MEMORY
 from imgdb.workers.messages import Outcome
@@ -56,6 +57,14 @@ class MakeThumbnails(Work):
 
     def do(self, source: Source) -> Thumbnail:
         return make_thumbnail(source, side=self.side, max_pixels=self.max_pixels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadMetadata(Work):
+    """Tell what a file says of its picture."""
+
+    def do(self, source: Source) -> Metadata:
+        return source.metadata(max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What belongs to a picture by its name is told, and goes and comes back with it, or not at all."""
 
 import itertools
+import json
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ import psycopg
 import pytest
 from forked import run_command
 from library import add, scene
+from PIL import Image
 
 from imgdb.duplicates import restoring, trash
 from imgdb.duplicates.apply import FileOutcome, MoveToTrash, apply, restore
@@ -308,6 +310,34 @@ def test_a_line_belongs_to_the_picture_before_it(here):
     assert {one.reason for one in read(*damaged).refused} == {
         "the line cannot be read: not `with`, bytes, time, path"
     }
+
+
+# -- metadata --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_says_more_than_the_kept_one_is_told(here, cli):
+    """The larger copy came from a messenger, which cut everything off."""
+    exif = Image.Exif()
+    exif[0x4746] = 5
+    exif.get_ifd(0x8769)[36867] = "2024:02:29 12:30:00"
+    scene(1).save(here.a / "large.jpg", quality=95)
+    scene(1).resize((160, 120)).save(here.b / "small.jpg", exif=exif)
+    (here.a / "broken.jpg").write_bytes((here.a / "large.jpg").read_bytes())
+    add(here.dsn, *(here.a / name for name in ("large.jpg", "broken.jpg")), here.b / "small.jpg")
+    (here.a / "broken.jpg").write_bytes(b"no picture any more")  # nothing is said of it
+    page = here.root / "page.html"
+    asked = cli(
+        "duplicates", "--plan", here.root / "plan", "--html", page, "--format", "json", dsn=here.dsn
+    )
+    (group,) = json.loads(asked.stdout)
+    found = {Path(one["path"]).name: one["more_metadata"] for one in group["members"]}
+    assert found == {"large.jpg": [], "broken.jpg": [], "small.jpg": ["date taken", "rating"]}
+    text = (here.root / "plan").read_text()
+    warning = "# The next one has what the kept file has not: date taken, rating:\nremove"
+    assert text.count(warning) == text.count("has what the kept") == 1
+    assert "The kept one has not: date taken, rating" in page.read_text()
+    plain = cli("duplicates", "--format", "json", dsn=here.dsn)
+    assert "more_metadata" not in plain.stdout
 
 
 # -- killed half-way ------------------------------------------------------------------------------
