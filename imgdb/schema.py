@@ -1,4 +1,4 @@
-"""The schema's files and revisions: which one a database has, up, down, and as a script.
+"""The schema of a database: which revision it has, whether this package may use it, up and down.
 
 `sql/` says what the schema is, `migrations/` how one released schema became the next.
 """
@@ -6,29 +6,49 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
 from imgdb.errors import SchemaMismatch, UsageError
-from imgdb.shipped import shipped_folder
+from imgdb.revisions import guard, head, migrations_folder, revisions, sql_files
+from imgdb.script import UPGRADE_LOCK, script
 from imgdb.sqlstate import translate
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.operations import Operations
+    from sqlalchemy import Connection
+
+__all__ = [
+    "UPGRADE_LOCK",
+    "SchemaState",
+    "current_revision",
+    "downgrade",
+    "fill_rows",
+    "guard",
+    "head",
+    "holds_data",
+    "look",
+    "migrations_folder",
+    "refuse_unknown",
+    "require_head",
+    "revisions",
+    "run_frozen",
+    "script",
+    "sql_files",
+    "upgrade",
+]
 
 SCHEMA = "imgdb"
 
 # Revisions write rows into these; a user's own rows there are worth nothing without hashes.
 SEEDED_TABLES = ("alembic_version", "space", "probe", "tracked_column", "collection")
-
-# A process that changes the schema holds this advisory lock, so that two upgrades take turns.
-UPGRADE_LOCK = int.from_bytes(b"imgdb", "big")
 
 # Twelve revisions were squashed into the first before anything was released: a database at the last
 # of them is taken for one at the first, and the others lead nowhere.
@@ -51,33 +71,73 @@ _ABANDONED = (
 _PROLOGUE = "SET LOCAL search_path = pg_catalog, pg_temp;\n\n"
 
 
-def sql_files() -> list[Path]:
-    """List the files that say what the schema is, in load order: folder by folder, by number."""
-    return sorted(shipped_folder("sql").glob("*/*.sql"))
+# Only the catalog is asked before it is known whose objects these are: a view, or an index on an
+# expression, runs what its owner wrote with the rights of the role that reads.
+_LOOK = """
+SELECT
+    n.nspname IS NOT NULL AND c.oid IS NOT NULL AS made,
+    c.relkind = 'r' AS is_table,
+    pg_catalog.pg_get_userbyid(n.nspowner) AS owner,
+    coalesce(
+        (SELECT u.rolsuper FROM pg_catalog.pg_roles AS u WHERE u.rolname = current_user)
+        AND NOT (SELECT bool_and(o.rolsuper) FROM pg_catalog.pg_roles AS o
+            WHERE o.oid IN (n.nspowner, c.relowner)),
+        false
+    ) AS is_beneath,
+    EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+        WHERE p.pronamespace = n.oid AND p.proname = '_revision') AS tells,
+    EXISTS (SELECT FROM pg_catalog.pg_class AS t
+        WHERE t.relnamespace = n.oid AND t.relname = 'space') AS holds_spaces,
+    (SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname = 'imgdb') AS extension
+FROM (SELECT) AS one
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = 'imgdb'
+LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'alembic_version'
+"""
 
 
-def migrations_folder() -> Path:
-    """Return the folder that alembic calls its script location."""
-    return shipped_folder("migrations")
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """What a database has of imgdb.
+
+    `revision` is None where the schema was never made. `lacks_rows` after a restore of a dump
+    without rows. `extension` is the version where imgdb is an extension.
+    """
+
+    revision: str | None
+    lacks_rows: bool = False
+    extension: str | None = None
 
 
-def revisions() -> list[str]:
-    """List the revisions of this package, oldest first: history is linear and names sort."""
-    return sorted(file.stem for file in (migrations_folder() / "versions").glob("[0-9]*.py"))
-
-
-def head() -> str:
-    """Return the revision that this package works with."""
-    return revisions()[-1]
+def look(conn: psycopg.Connection[Any]) -> SchemaState:
+    """Tell what a database has of imgdb; SchemaMismatch where reading it could do harm."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(_LOOK).fetchone()
+        assert found is not None
+        if not found["made"]:
+            return SchemaState(None)
+        if found["is_beneath"] or not found["is_table"]:
+            raise SchemaMismatch(
+                f"schema imgdb belongs to role {found['owner']}, who could have put any program in "
+                "it: a superuser does not run it; connect as that role"
+            )
+        row = cursor.execute("SELECT version_num AS revision FROM imgdb.alembic_version").fetchone()
+        if row is not None:
+            return SchemaState(row["revision"], extension=found["extension"])
+        if found["tells"]:
+            row = cursor.execute("SELECT imgdb._revision() AS revision").fetchone()
+            assert row is not None
+            return SchemaState(row["revision"], lacks_rows=True, extension=found["extension"])
+    if found["holds_spaces"]:
+        raise SchemaMismatch(
+            "schema imgdb was restored without its rows, from a revision that does not say which "
+            "it is: `DROP SCHEMA imgdb CASCADE`, then run `imgdb db upgrade`"
+        )
+    return SchemaState(None)
 
 
 def current_revision(conn: psycopg.Connection[Any]) -> str | None:
     """Return the revision of the database, None where imgdb's schema was never made."""
-    row = conn.execute("SELECT to_regclass('imgdb.alembic_version') IS NOT NULL AS made").fetchone()
-    if row is None or not _first(row):
-        return None
-    row = conn.execute("SELECT version_num FROM imgdb.alembic_version").fetchone()
-    return None if row is None else str(_first(row))
+    return look(conn).revision
 
 
 def _first(row: Any) -> object:
@@ -85,19 +145,45 @@ def _first(row: Any) -> object:
 
 
 def require_head(conn: psycopg.Connection[Any]) -> None:
-    """Raise SchemaMismatch, with the command that mends it, unless the database is at `head()`."""
-    have = current_revision(conn)
-    refuse_unknown(conn, have)
+    """Raise SchemaMismatch, with the command that mends it, unless this package may use the schema.
+
+    That is the schema of `head()`, or a later one that says that it still serves `head()`.
+    """
+    state = look(conn)
+    have = state.revision
     if have is None:
         raise SchemaMismatch(
             f"the database has no imgdb schema; this imgdb needs revision {head()}: "
             "run `imgdb db upgrade`"
         )
-    if have != head():
+    if state.lacks_rows:
         raise SchemaMismatch(
-            f"the database's schema is at revision {have}, this imgdb needs {head()}: "
-            "run `imgdb db upgrade`"
+            "the database's imgdb schema was restored without its rows: run `imgdb db upgrade`"
         )
+    if have == head() or (have > head() and _serves(conn)):
+        return
+    refuse_unknown(conn, have)
+    raise SchemaMismatch(
+        f"the database's schema is at revision {have}, this imgdb needs {head()}: "
+        "run `imgdb db upgrade`"
+    )
+
+
+def _serves(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether a schema that is newer than this package has all that the package calls."""
+    row = conn.execute(
+        "SELECT pg_catalog.to_regprocedure('imgdb._compatible_since()') IS NOT NULL AS says"
+    ).fetchone()
+    if row is None or not _first(row):
+        return False
+    row = conn.execute("SELECT imgdb._compatible_since() AS revision").fetchone()
+    return row is not None and str(_first(row)) <= head()
+
+
+def fill_rows(conn: Connection) -> None:
+    """Put the rows into a schema that was restored without them."""
+    conn.exec_driver_sql("INSERT INTO imgdb.alembic_version SELECT imgdb._revision()")
+    conn.exec_driver_sql("SELECT imgdb._fill()")
 
 
 def refuse_unknown(conn: psycopg.Connection[Any], revision: str | None) -> None:
@@ -152,34 +238,19 @@ def downgrade(conninfo: str, revision: str) -> None:
         command.downgrade(_config(conninfo), revision)
 
 
-def script(revision: str = "head", *, down: bool = False) -> str:
-    """Return the SQL of an upgrade from an empty database, or of `FROM:TO`, without connecting."""
-    from alembic import command
-
-    buffer = io.StringIO()
-    with _translated():
-        run = command.downgrade if down else command.upgrade
-        run(_config(output=buffer), revision, sql=True)
-    return buffer.getvalue()
-
-
 def run_frozen(op: Operations, revision_file: str, direction: str) -> None:
     """Run the SQL that is frozen beside a revision: `direction` is "up" or "down".
 
     The script reaches the server as it stands: neither `:name` nor `%` means anything in it.
     """
     text = _PROLOGUE + Path(revision_file).with_suffix(f".{direction}.sql").read_text("utf-8")
-    context = op.get_context()
-    if context.as_sql:
-        context.impl.static_output(text)
-    else:
-        op.get_bind().exec_driver_sql(text, execution_options={"no_parameters": True})
+    op.get_bind().exec_driver_sql(text, execution_options={"no_parameters": True})
 
 
-def _config(conninfo: str | None = None, output: io.StringIO | None = None) -> Config:
+def _config(conninfo: str) -> Config:
     from alembic.config import Config
 
-    config = Config(output_buffer=output, attributes={"conninfo": conninfo})
+    config = Config(attributes={"conninfo": conninfo})
     # ConfigParser interpolates values, and a path may hold a percent sign.
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     return config

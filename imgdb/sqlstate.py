@@ -29,6 +29,7 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
     "IM010": UsageError,  # kind of relation not supported
     "IM011": UnknownName,  # unknown collection
     "IM012": UsageError,  # bad argument
+    "IM020": SchemaMismatch,  # a schema that imgdb must not be installed in
 }
 
 # Constraint name to what it means for a person.

@@ -1,4 +1,4 @@
-"""Run revisions: on the database that imgdb itself would use, or as a script (`--sql`).
+"""Run revisions on the database that imgdb itself would use.
 
 Schema `imgdb` is made here and stays after a downgrade to base, since alembic's version table
 stands in it: a host database often has an alembic table of its own in `public`.
@@ -8,8 +8,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 from alembic import context
 from alembic.util import CommandError
+from psycopg.rows import TupleRow
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
@@ -18,17 +20,6 @@ from imgdb.database.connect import Place, connect, locate
 from imgdb.errors import ImgdbError
 
 STAMP = "UPDATE imgdb.alembic_version SET version_num = %s"
-
-
-def offline() -> None:
-    context.configure(
-        dialect_name="postgresql",
-        version_table_schema=schema.SCHEMA,
-        transaction_per_migration=True,
-    )
-    context.static_output("CREATE SCHEMA IF NOT EXISTS imgdb;\n")
-    with context.begin_transaction():
-        context.run_migrations()
 
 
 def online(place: Place) -> None:
@@ -40,45 +31,49 @@ def online(place: Place) -> None:
         isolation_level="READ COMMITTED",
         use_native_hstore=False,
     )
-    with one_at_a_time(place) as revision, engine.connect() as connection:
-        squashed = revision == schema.SQUASHED
-        context.configure(
-            connection=connection,
-            version_table_schema=schema.SCHEMA,
-            transaction_per_migration=not squashed,
-        )
+    with one_at_a_time(place) as guard, engine.connect() as connection:
+        configure(connection, by_steps=True)
         # `alembic current` and the like only look.
-        looking = context.get_context().opts.get("dont_mutate")
-        if not looking:
-            make_schema(connection)
-        # All in one transaction, where the stamp is a part of it.
+        if not context.get_context().opts.get("dont_mutate"):
+            with connection.begin():
+                connection.exec_driver_sql(
+                    schema.guard(), execution_options={"no_parameters": True}
+                )
+            state = schema.look(guard)
+            schema.refuse_unknown(guard, state.revision)
+            if state.lacks_rows:
+                with connection.begin():
+                    schema.fill_rows(connection)
+            if state.revision == schema.SQUASHED:
+                configure(connection, by_steps=False)
+                with context.begin_transaction():
+                    connection.exec_driver_sql(STAMP, (schema.FIRST,))
+                    context.run_migrations()
+                return
         with context.begin_transaction():
-            if squashed and not looking:
-                connection.exec_driver_sql(STAMP, (schema.FIRST,))
             context.run_migrations()
 
 
+def configure(connection: Connection, *, by_steps: bool) -> None:
+    """Say where alembic works, and whether each revision is a transaction of its own."""
+    context.configure(
+        connection=connection,
+        version_table_schema=schema.SCHEMA,
+        transaction_per_migration=by_steps,
+    )
+
+
 @contextmanager
-def one_at_a_time(place: Place) -> Iterator[str | None]:
-    """Hold the upgrade lock while the revisions commit; yield the revision of the database.
+def one_at_a_time(place: Place) -> Iterator[psycopg.Connection[TupleRow]]:
+    """Hold the upgrade lock while the revisions commit; yield the connection that holds it.
 
     It is the lock of a transaction rather than of a session, so it holds behind a pooler too.
     """
     with connect(place) as guard, guard.transaction():
         guard.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         guard.execute("SET LOCAL lock_timeout = 0")
-        guard.execute("SELECT pg_advisory_xact_lock(%s)", (schema.UPGRADE_LOCK,))
-        revision = schema.current_revision(guard)
-        schema.refuse_unknown(guard, revision)
-        yield revision
-
-
-def make_schema(connection: Connection) -> None:
-    """Make schema `imgdb` where it is missing; only then is the right to make one needed."""
-    with connection.begin():
-        missing = "SELECT to_regnamespace('imgdb') IS NULL"
-        if connection.exec_driver_sql(missing).scalar_one():
-            connection.exec_driver_sql("CREATE SCHEMA imgdb")
+        guard.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (schema.UPGRADE_LOCK,))
+        yield guard
 
 
 def from_command_line() -> None:
@@ -94,8 +89,8 @@ def from_command_line() -> None:
 
 
 if context.is_offline_mode():
-    offline()
-elif conninfo := context.config.attributes.get("conninfo"):
+    raise CommandError("`imgdb db script` prints the SQL")
+if conninfo := context.config.attributes.get("conninfo"):
     online(Place(conninfo))
 else:
     from_command_line()

@@ -86,15 +86,19 @@ def url_command() -> None:
 def current_command(dsn: Dsn = None) -> None:
     """Print the revision of the schema in the database.
 
-    A line on stderr says if this imgdb needs another one.
+    A line on stderr says if this imgdb needs another one, and if imgdb is an extension there.
     """
     from imgdb import schema
     from imgdb.database.connect import open_database
 
     with open_database(dsn, schema="ignore") as conn:
-        have = schema.current_revision(conn)
-    print(have or "none")
-    if have != schema.head():
+        state = schema.look(conn)
+    print(state.revision or "none")
+    if state.extension:
+        print(f"imgdb: an extension, version {state.extension}", file=sys.stderr)
+    if state.lacks_rows:
+        print("imgdb: restored without its rows; run `imgdb db upgrade`", file=sys.stderr)
+    if state.revision != schema.head():
         print(f"imgdb: this imgdb needs {schema.head()}", file=sys.stderr)
 
 
@@ -109,22 +113,43 @@ def upgrade_command(
             show_default=False,
         ),
     ] = "head",
-    sql: Annotated[
-        bool, typer.Option("--sql", help="Only print the SQL, without a connection.")
-    ] = False,
     dsn: Dsn = None,
 ) -> None:
-    """Make imgdb's schema in the database, or bring it up to date."""
+    """Make imgdb's schema in the database, or bring it up to date.
+
+    The role that runs it owns the schema. Where imgdb is an extension, that is updated.
+    """
     from imgdb import schema
     from imgdb.database.connect import connect, locate
 
-    if sql:
-        print(schema.script(revision))
-        return
     with locate(dsn) as place, connect(place) as conn:
-        before = schema.current_revision(conn)
+        before = schema.look(conn)
         schema.upgrade(place.conninfo, revision)
-        _say_moved(before, schema.current_revision(conn))
+        after = schema.current_revision(conn)
+        if before.lacks_rows:
+            print("imgdb: filled a schema that was restored without its rows", file=sys.stderr)
+        _say_moved(before.revision, after)
+
+
+@db_app.command("script", cls=Command)
+def script_command(
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="REVISION",
+            help="Upgrade from this revision. Default: install.",
+            autocompletion=revision_names,
+        ),
+    ] = None,
+) -> None:
+    """Print the SQL that makes imgdb's schema, for a DBA.
+
+    It is one statement, done as a whole or not at all; run twice it changes nothing.
+    """
+    from imgdb.script import script
+
+    print(script(since))
 
 
 @db_app.command("downgrade", cls=Command)

@@ -1,5 +1,8 @@
 -- noqa: disable=LT05
 -- Made by tools/make_revision.py: what goes.
+DROP FUNCTION imgdb._compatible_since;
+DROP FUNCTION imgdb._revision;
+DROP FUNCTION imgdb._fill;
 DROP FUNCTION imgdb._duplicates;
 DROP FUNCTION imgdb._duplicate_candidates;
 DROP FUNCTION imgdb._store_import;

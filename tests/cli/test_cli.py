@@ -130,7 +130,7 @@ def test_help_imports_nothing_heavy():
 
 def test_a_reader_that_has_enough_hears_no_complaint():
     with subprocess.Popen(
-        [IMGDB, "db", "upgrade", "--sql"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [IMGDB, "db", "script"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
         assert run.stdout is not None and run.stderr is not None
         run.stdout.close()
@@ -267,6 +267,6 @@ def test_a_users_own_object_stops_the_downgrade(cli, database):
 
 
 def test_the_script_needs_no_database(cli):
-    result = cli("db", "upgrade", "--sql", dsn="host=nosuch.invalid")
+    result = cli("db", "script", dsn="host=nosuch.invalid")
     assert result.code == 0
     assert "CREATE FUNCTION imgdb.distance" in result.stdout
