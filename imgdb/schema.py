@@ -34,12 +34,12 @@ __all__ = [
     "guard",
     "head",
     "holds_data",
-    "look",
     "migrations_folder",
     "refuse_unknown",
     "require_head",
     "revisions",
     "run_frozen",
+    "schema_state",
     "script",
     "sql_files",
     "upgrade",
@@ -108,7 +108,7 @@ class SchemaState:
     extension: str | None = None
 
 
-def look(conn: psycopg.Connection[Any]) -> SchemaState:
+def schema_state(conn: psycopg.Connection[Any]) -> SchemaState:
     """Tell what a database has of imgdb; SchemaMismatch where reading it could do harm."""
     with conn.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(_LOOK).fetchone()
@@ -137,7 +137,7 @@ def look(conn: psycopg.Connection[Any]) -> SchemaState:
 
 def current_revision(conn: psycopg.Connection[Any]) -> str | None:
     """Return the revision of the database, None where imgdb's schema was never made."""
-    return look(conn).revision
+    return schema_state(conn).revision
 
 
 def _first(row: Any) -> object:
@@ -149,7 +149,7 @@ def require_head(conn: psycopg.Connection[Any]) -> None:
 
     That is the schema of `head()`, or a later one that says that it still serves `head()`.
     """
-    state = look(conn)
+    state = schema_state(conn)
     have = state.revision
     if have is None:
         raise SchemaMismatch(

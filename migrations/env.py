@@ -39,7 +39,7 @@ def online(place: Place) -> None:
                 connection.exec_driver_sql(
                     schema.guard(), execution_options={"no_parameters": True}
                 )
-            state = schema.look(guard)
+            state = schema.schema_state(guard)
             schema.refuse_unknown(guard, state.revision)
             if state.lacks_rows:
                 with connection.begin():

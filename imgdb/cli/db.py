@@ -92,7 +92,7 @@ def current_command(dsn: Dsn = None) -> None:
     from imgdb.database.connect import open_database
 
     with open_database(dsn, schema="ignore") as conn:
-        state = schema.look(conn)
+        state = schema.schema_state(conn)
     print(state.revision or "none")
     if state.extension:
         print(f"imgdb: an extension, version {state.extension}", file=sys.stderr)
@@ -123,7 +123,7 @@ def upgrade_command(
     from imgdb.database.connect import connect, locate
 
     with locate(dsn) as place, connect(place) as conn:
-        before = schema.look(conn)
+        before = schema.schema_state(conn)
         schema.upgrade(place.conninfo, revision)
         after = schema.current_revision(conn)
         if before.lacks_rows:

@@ -334,7 +334,7 @@ def structure(server, database, empty_database):
 
 def test_a_structure_is_recognised_and_filled(cli, database, structure):
     with psycopg.connect(structure) as conn:
-        assert schema.look(conn) == schema.SchemaState(schema.head(), lacks_rows=True)
+        assert schema.schema_state(conn) == schema.SchemaState(schema.head(), lacks_rows=True)
         with pytest.raises(SchemaMismatch, match="restored without its rows"):
             schema.require_head(conn)
     result = cli("db", "current", dsn=structure)
