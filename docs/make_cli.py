@@ -19,8 +19,8 @@ Exit codes of every command: 0 done, 1 failed, 2 wrong usage, 3 done in part (so
 130 after Ctrl-C. Data goes to stdout, everything else to stderr. `imgdb --debug COMMAND` adds
 tracebacks.
 
-`--format table` is for people, `json` and `csv` are for programs: a list of objects, or a line for
-each, with the same names. Without `--format` it is a table on a terminal and JSON in a pipe.
+What is printed is a table on a terminal, and in a pipe or a file the same rows as plain lines, with
+tabs. `--json` and `--csv` are for programs. [What commands print](output.md) has the columns.
 
 In CSV a text that a spreadsheet would take for a formula, because it begins with `=`, `+`, `-` or
 `@`, has an apostrophe in front. Only names that people chose can (a file, a collection): numbers

@@ -8,43 +8,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imgdb.database.connect import open_database
+    from imgdb.client import Database, connect
     from imgdb.errors import ImgdbError, PictureError
-    from imgdb.hashes.fingerprint import Fingerprint, fingerprint
-    from imgdb.hashes.values import from_hex, to_hex
+    from imgdb.hashes.fingerprint import Fingerprint, fingerprint, hash
+    from imgdb.hashes.values import Hashes, from_hex, to_hex
     from imgdb.paths import path_from_text, path_text
-    from imgdb.search.images import Match, query_by_file, similar
+    from imgdb.search.images import Match
 
     __version__: str
 
 __all__ = [
+    "Database",
     "Fingerprint",
+    "Hashes",
     "ImgdbError",
     "Match",
     "PictureError",
     "__version__",
+    "connect",
     "fingerprint",
     "from_hex",
-    "open_database",
+    "hash",
     "path_from_text",
     "path_text",
-    "query_by_file",
-    "similar",
     "to_hex",
 ]
 
 _MODULES = {
+    "Database": "imgdb.client",
     "Fingerprint": "imgdb.hashes.fingerprint",
+    "Hashes": "imgdb.hashes.values",
     "ImgdbError": "imgdb.errors",
     "Match": "imgdb.search.images",
     "PictureError": "imgdb.errors",
+    "connect": "imgdb.client",
     "fingerprint": "imgdb.hashes.fingerprint",
     "from_hex": "imgdb.hashes.values",
-    "open_database": "imgdb.database.connect",
+    "hash": "imgdb.hashes.fingerprint",
     "path_from_text": "imgdb.paths",
     "path_text": "imgdb.paths",
-    "query_by_file": "imgdb.search.images",
-    "similar": "imgdb.search.images",
     "to_hex": "imgdb.hashes.values",
 }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ import typer
 
 from imgdb.cli.output import Format, print_rows
 from imgdb.cli.pages import check_page, save_page
-from imgdb.cli.pictures import STDIN, Failures, listed_paths
+from imgdb.cli.pictures import Failures, opened, spelled
 from imgdb.cli.show import draw_answers, find_canvas
 from imgdb.errors import PictureError
 from imgdb.words import printable
@@ -20,6 +20,7 @@ from imgdb.words import printable
 if TYPE_CHECKING:
     from psycopg import Connection
 
+    from imgdb.pictures.images import AnyImage
     from imgdb.search.images import Match, Query
     from imgdb.search.parts import RegionMatch, RegionQuery
 
@@ -36,7 +37,7 @@ Limit = Annotated[
 class Search(Generic[Asked, Found]):
     """How pictures are read, how the matches of one are found, and how these are shown."""
 
-    read: Callable[[str], Asked]
+    read: Callable[[AnyImage, str], Asked]
     # Why nothing can look like this picture, "" if something can.
     refuse: Callable[[Asked], str]
     find: Callable[[Connection[Any], Asked], Sequence[Found]]
@@ -53,7 +54,7 @@ class Search(Generic[Asked, Found]):
 
 def search_and_show(
     search: Search[Asked, Found],
-    files: Sequence[str],
+    files: Iterable[str],
     *,
     given: Sequence[Asked] = (),
     format: Format,
@@ -61,43 +62,81 @@ def search_and_show(
     html: Path | None,
     open_page: bool,
     dsn: str | None,
+    exit_code: bool = False,
 ) -> None:
-    """Read `files`, search for them and for what is `given`, and show what is found."""
+    """Read `files`, search for them and for what is `given`, and show what is found.
+
+    With `exit_code` leave as grep does: 0 if anything is found, 1 if nothing, 2 after any error.
+    """
     from imgdb.database.connect import open_database
 
     check_page(html, open_page)
     canvas = find_canvas(show)
     failures = Failures()
     queries = [*given, *_read(search, files, failures)]
+    asked = [query for query in queries if not _refused(search, query)]
     answers: Answers[Asked, Found] = []
     advice = ""
-    if wanted := [query for query in queries if not _refused(search, query)]:
+    if asked:
         with open_database(dsn) as conn:
-            answers = [(query, _find(search, conn, query)) for query in wanted]
+            answers = [(query, _find(search, conn, query)) for query in asked]
             advice = search.advise(conn, answers)
     if format is Format.table:
         _print_tables(search, answers)
     else:
-        _print_rows(search, answers, format, named=len(files) > 1 or STDIN in files)
+        _print_rows(search, queries, answers, format)
     _say(advice)
     if canvas is not None:
         draw_answers(canvas, answers, search.brief)
     if html is not None and answers:
         total = sum(1 + len(matches) for _, matches in answers)
         save_page(html, partial(search.page, answers), total=total, open_page=open_page)
-    failures.exit(done=len(queries))
+    if not exit_code:
+        failures.exit(done=len(queries))
+    elif failures.count:
+        raise typer.Exit(TROUBLE)
+    elif not any(matches for _, matches in answers):
+        raise typer.Exit(NOTHING)
+
+
+# How grep ends where it found nothing, and where something was wrong.
+NOTHING, TROUBLE = 1, 2
+
+ExitCode = Annotated[
+    bool,
+    typer.Option(
+        "--exit-code",
+        help="Exit as grep does: with 0 if anything is found, 1 if nothing is, 2 after an error.",
+    ),
+]
+
+
+def exits_as_grep(command: Callable[..., None]) -> Callable[..., None]:
+    """Have every error of a command with --exit-code end it as grep would."""
+
+    @wraps(command)
+    def call(*arguments: Any, **values: Any) -> None:
+        try:
+            command(*arguments, **values)
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if values.get("exit_code"):
+                # The funnel asks for it, of whatever class the error is.
+                error.exit_code = TROUBLE  # type: ignore[attr-defined]
+            raise
+
+    return call
 
 
 def _read(
-    search: Search[Asked, Found], files: Sequence[str], failures: Failures
+    search: Search[Asked, Found], files: Iterable[str], failures: Failures
 ) -> Iterator[Asked]:
-    from imgdb.paths import path_text
-
-    for file in listed_paths(files):
+    for file in files:
         try:
-            yield search.read(file)
+            yield search.read(opened(file), spelled(file))
         except PictureError as error:
-            failures.report(path_text(file), error)
+            failures.report(spelled(file), error)
 
 
 def _refused(search: Search[Asked, Found], query: Asked) -> bool:
@@ -118,15 +157,19 @@ def _say(words: str) -> None:
 
 
 def _print_rows(
-    search: Search[Asked, Found], answers: Answers[Asked, Found], format: Format, *, named: bool
+    search: Search[Asked, Found],
+    queries: Sequence[Asked],
+    answers: Answers[Asked, Found],
+    format: Format,
 ) -> None:
-    """Print one list; where several pictures may be asked for, each row says which one it is of."""
+    """Print one list: what was asked for, and a match; a picture without one has an empty row."""
+    found = {id(query): matches for query, matches in answers}
     rows = [
-        (*([query.name] if named else ()), *(getattr(match, name) for name in search.fields))
-        for query, matches in answers
-        for match in matches
+        (query.name, *(getattr(match, name, None) for name in search.fields))
+        for query in queries
+        for match in found.get(id(query)) or (None,)
     ]
-    print_rows(rows, [*(["query"] if named else ()), *search.fields], format)
+    print_rows(rows, ["query", *search.fields], format)
 
 
 # Columns of a table that are left out where no match has anything in them.
@@ -145,7 +188,7 @@ def _print_tables(search: Search[Asked, Found], answers: Answers[Asked, Found]) 
             if name not in OPTIONAL or any(row[name] for row in rows)
         ]
         cells = [[row[name] for name in names] for row in rows]
-        print_rows(cells, names, Format.table, shorten="path")
+        print_rows(cells, names, Format.table, paths="path")
 
 
 def note(match: Match | RegionMatch, *others: str) -> str:

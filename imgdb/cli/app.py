@@ -19,6 +19,7 @@ import typer
 
 from imgdb.cli.apply import apply_command, restore_command
 from imgdb.cli.calibrate import calibrate_command
+from imgdb.cli.collections import collections_app
 from imgdb.cli.compare import compare_files
 from imgdb.cli.completion import SHELLS, VARIABLE
 from imgdb.cli.db import db_app
@@ -30,7 +31,7 @@ from imgdb.cli.hubs import hubs_command
 from imgdb.cli.ingest import ingest_command
 from imgdb.cli.inspect import failures_command, stats
 from imgdb.cli.mark import mark_app
-from imgdb.cli.options import DSN_HELP
+from imgdb.cli.options import DSN_HELP, offers_formats
 from imgdb.cli.parts import parts_command
 from imgdb.cli.query import query
 from imgdb.cli.rehash import rehash_command
@@ -79,8 +80,9 @@ COMMANDS = (
     (TRY, "demo", demo),
 )
 for heading, name, function in COMMANDS:
-    app.command(name, cls=Command, rich_help_panel=heading)(function)
+    app.command(name, cls=Command, rich_help_panel=heading)(offers_formats(function))
 app.add_typer(mark_app, name="mark", rich_help_panel=CLEAR)
+app.add_typer(collections_app, name="collections", rich_help_panel=CARE)
 app.add_typer(space_app, name="space", rich_help_panel=CARE)
 app.add_typer(db_app, name="db", rich_help_panel=CARE)
 
@@ -212,8 +214,10 @@ def _report(error: BaseException) -> int:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    # 1, except for a command that says something else by it: query --exit-code.
+    code = int(getattr(error, "exit_code", 1))
     if isinstance(error, BrokenPipeError):  # the reader of our output has enough of it
-        return 1
+        return code
     if isinstance(error, _WrongUsage):
         return _report_usage(error)
     if isinstance(error, typer.Abort):
@@ -230,7 +234,7 @@ def _report(error: BaseException) -> int:
             f"unexpected {type(error).__name__}: {error}"
             + ("" if _debug else "; `imgdb --debug ...` shows where it comes from")
         )
-    return 1
+    return code
 
 
 def _report_usage(error: BaseException) -> int:

@@ -139,7 +139,7 @@ def _finish(done: list[Done], format: Format | None) -> None:
     rows: list[Row] = [(one.path, one.outcome, one.byte_size, one.reason) for one in done]
     if format is Format.table:  # the reasons were told one by one
         rows = [(one.path, one.outcome, byte_count(one.byte_size)) for one in done]
-        print_rows(rows, ("path", "outcome", "size"), format, shorten="path")
+        print_rows(rows, ("path", "outcome", "size"), format, paths="path")
     else:
         print_rows(rows, COLUMNS, format)
     refused = sum(one.outcome is FileOutcome.refused for one in done)

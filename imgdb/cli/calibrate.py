@@ -166,10 +166,10 @@ def calibrate_command(
     format = format or default_format()
     if format is Format.json:
         print_object(as_object(found, applied))
-    elif format is Format.csv:
-        print_rows(result_rows(found), COLUMNS, format)
-    else:
+    elif format is Format.table:
         _show(found)
+    else:
+        print_rows(result_rows(found), COLUMNS, format)
     _tell(found, applied)
     if apply and found.hashes and not found.sound:
         raise ImgdbError(

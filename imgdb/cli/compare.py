@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgdb.cli.options import FormatOption, HashName, hash_option
-from imgdb.cli.output import Format, default_format, print_object, print_rows
-from imgdb.cli.pictures import Failures
+from imgdb.cli.output import Format, default_format, print_facts, print_rows
+from imgdb.cli.pictures import Failures, opened, pictures, spelled
 from imgdb.errors import PictureError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ TROUBLE = 2
 
 
 def compare_files(
-    a: Annotated[str, typer.Argument(metavar="A", help="A picture.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A picture; - is one on stdin.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another picture.")],
     hash_name: Annotated[HashName, hash_option("The hash that decides")] = HashName.phash,
     max_distance: Annotated[
@@ -42,25 +42,22 @@ def compare_files(
     (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
     are the same.
     """
-    from imgdb.paths import path_text
     from imgdb.search.compare import compare, read_look
 
     looks, failures = [], Failures()
-    for file in (a, b):
+    for file in pictures([a, b], None):
         try:
-            looks.append(read_look(file))
+            looks.append(read_look(opened(file), spelled(file)))
         except PictureError as error:
-            failures.report(path_text(file), error)
+            failures.report(spelled(file), error)
     if failures.count:
         raise typer.Exit(TROUBLE if exit_code else 1)
     found = compare(*looks, hash=hash_name, max_distance=max_distance)
     format = format or default_format()
-    if format is Format.json:
-        print_object(asdict(found))
-    elif format is Format.csv:
-        print_rows([astuple(found)], [field.name for field in fields(found)], format)
-    else:
+    if format is Format.table:
         _show_table(found)
+    else:
+        print_facts(asdict(found), format)
     if exit_code and not found.alike:
         raise typer.Exit(1)
 

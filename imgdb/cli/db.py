@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from imgdb.cli.completion.names import revision_names
+from imgdb.cli.confirm import confirm
 from imgdb.cli.help import Command, CommandGroup
-from imgdb.cli.options import Dsn, FormatOption
-from imgdb.cli.output import Format, default_format, print_object, print_rows
-from imgdb.errors import UsageError
+from imgdb.cli.options import Dsn, FormatOption, offers_formats
+from imgdb.cli.output import Format, default_format, print_facts
 
 db_app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +50,7 @@ def stop(
 
 
 @db_app.command()
+@offers_formats
 def status(
     format: FormatOption = None,
 ) -> None:
@@ -61,14 +62,9 @@ def status(
 
     found = asdict(Server(default_home()).status())
     format = format or default_format()
-    if format is Format.json:
-        print_object(found)
-        return
-    found["users"] = " ".join(map(str, found["users"]))
-    if format is Format.csv:
-        print_rows([tuple(found.values())], tuple(found), format)
-    else:
-        print_rows(list(found.items()), ("what", "value"), format)
+    if format is not Format.json:
+        found["users"] = " ".join(map(str, found["users"]))
+    print_facts(found, format)
 
 
 @db_app.command("url")
@@ -174,16 +170,11 @@ def downgrade_command(
 
     with locate(dsn) as place, connect(place) as conn:
         if not yes and schema.holds_data(conn):
-            _confirm(f"Going down to {revision} drops data of this database. Go on?")
+            question = f"Going down to {revision} drops data of this database. Go on?"
+            confirm(question, loss="drop data")
         before = schema.current_revision(conn)
         schema.downgrade(place.conninfo, revision)
         _say_moved(before, schema.current_revision(conn))
-
-
-def _confirm(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("this would drop data: say --yes where nobody can be asked")
-    typer.confirm(question, abort=True, err=True)
 
 
 def _say_moved(before: str | None, after: str | None) -> None:

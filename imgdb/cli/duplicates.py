@@ -21,12 +21,12 @@ from imgdb.cli.options import (
 )
 from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
-from imgdb.cli.pictures import Failures, near_path
+from imgdb.cli.pictures import Failures
 from imgdb.errors import UsageError
 from imgdb.words import byte_count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from psycopg import Connection
@@ -179,15 +179,12 @@ def duplicates_command(
     if plan is not None:
         _write_plan(plan, groups)
     format = format or default_format()
-    # A column of an option that is not in use would only break who reads them by position.
-    unasked = {"orientation"} if not any_orientation else set()
-    unasked |= {"more_metadata"} if plan is None and html is None else set()
     if format is Format.json:
-        print_object([_object(group, unasked) for group in groups])
-    elif format is Format.csv:
-        _show_rows(groups, unasked)
-    else:
+        print_object([_object(group) for group in groups])
+    elif format is Format.table:
         _show_tables(groups, hash_name, flood)
+    else:
+        _show_rows(groups, format)
     _say_total(groups)
     if html is not None:
         _save_page(html, groups, choice, radius, open_page)
@@ -274,22 +271,21 @@ def _least(min_size: str | None) -> tuple[int | None, int | None]:
 GROUP = ("group_id", "tier", "diameter", "images", "reclaimable_bytes")
 
 
-def _object(group: Group, unasked: Collection[str]) -> dict[str, Any]:
-    left_out = {*GROUP, *unasked}
-    names = [field.name for field in fields(group.keeper) if field.name not in left_out]
+def _object(group: Group) -> dict[str, Any]:
+    names = [field.name for field in fields(group.keeper) if field.name not in GROUP]
     return {name: getattr(group.keeper, name) for name in GROUP} | {
         "members": [{name: getattr(member, name) for name in names} for member in group.members]
     }
 
 
-def _show_rows(groups: Sequence[Group], unasked: Collection[str]) -> None:
+def _show_rows(groups: Sequence[Group], format: Format) -> None:
     from imgdb.duplicates.groups import GroupRow
 
-    columns = [field.name for field in fields(GroupRow) if field.name not in unasked]
+    columns = [field.name for field in fields(GroupRow)]
     rows = [
         [getattr(member, name) for name in columns] for group in groups for member in group.members
     ]
-    print_rows(rows, columns, Format.csv)
+    print_rows(rows, columns, format)
 
 
 def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> None:
@@ -306,7 +302,7 @@ def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> No
         typer.echo(("\n" if position else "") + said)
         shown = group.members[: flood or None]
         rows = [_table_row(member, hash_name, others) for member in shown]
-        print_rows(rows, columns, Format.table, shorten="path")
+        print_rows(rows, columns, Format.table, paths="path")
         if more := len(group.members) - len(shown):
             typer.echo(f"and {more:,} more (--flood 0 lists them all)")
 
@@ -322,7 +318,7 @@ def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> 
         member.orientation if member.orientation != "as is" else "",
     )
     return (
-        near_path(member.path),
+        member.path,
         *(getattr(member, f"{name}_distance") for name in (hash_name, *others)),
         f"{member.width}x{member.height}" if member.width else "",
         byte_count(member.byte_size),

@@ -9,7 +9,7 @@ import typer
 
 from imgdb.cli.options import Dsn, FormatOption, HashName, MaxDistance, hash_option
 from imgdb.cli.output import Row, print_rows
-from imgdb.cli.pictures import Failures
+from imgdb.cli.pictures import Failures, opened, spelled
 from imgdb.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
@@ -61,14 +61,13 @@ EXPLAINED = (
 
 
 def _asked(file: str | None, hex_digits: str | None, hash_name: HashName | None) -> Query:
-    from imgdb.paths import path_text
     from imgdb.search.images import query_by_file, query_by_hex
 
     if hex_digits is not None:
         return query_by_hex(hash_name or HashName.phash, hex_digits)
     assert file is not None
     try:
-        return query_by_file(file)
+        return query_by_file(opened(file), name=spelled(file))
     except PictureError as error:
-        Failures().report(path_text(file), error)
+        Failures().report(spelled(file), error)
         raise typer.Exit(1) from error

@@ -8,8 +8,8 @@ import typer
 
 from imgdb.cli.options import FormatOption
 from imgdb.cli.output import Format, Row, default_format, print_rows
-from imgdb.cli.pictures import Failures, listed_paths
-from imgdb.errors import PictureError
+from imgdb.cli.pictures import Failures, FilesFrom, opened, pictures, spelled
+from imgdb.errors import PictureError, UsageError
 
 if TYPE_CHECKING:
     from imgdb.hashes.fingerprint import Fingerprint
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 def hash_files(
     files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE", help="Pictures to hash; - reads their paths from stdin."),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="FILE", help="Pictures to hash; - is one on stdin."),
+    ] = None,
+    files_from: FilesFrom = None,
     pdq: Annotated[
         bool, typer.Option("--pdq", help="Also make the PDQ hash, 256 bits, and its quality.")
     ] = False,
@@ -32,16 +33,17 @@ def hash_files(
     """
     from imgdb.hashes.fingerprint import fingerprint
     from imgdb.hashes.values import ALGORITHMS
-    from imgdb.paths import path_text
 
+    named = pictures(files, files_from)
+    if not named:
+        raise UsageError("give pictures to hash")
     found: list[tuple[str, Fingerprint]] = []
     failures = Failures()
-    for file in listed_paths(files):
-        name = path_text(file)
+    for file in named:
         try:
-            found.append((name, fingerprint(file, pdq=pdq)))
+            found.append((spelled(file), fingerprint(opened(file), pdq=pdq)))
         except PictureError as error:
-            failures.report(name, error)
+            failures.report(spelled(file), error)
     format = format or default_format()
     if format is Format.table:
         # A screen has no room for eight hashes side by side.
@@ -49,7 +51,7 @@ def hash_files(
         print_rows(rows, ("path", "space", "hex", "bigint", "flat"), format)
     else:
         columns = ("path", *ALGORITHMS, *(f"{name}_bigint" for name in ALGORITHMS), "flat")
-        columns += ("pdq", "pdq_quality") if pdq else ()
+        columns += ("pdq", "pdq_quality")
         print_rows([_row(name, one) for name, one in found], columns, format)
     failures.exit(len(found))
 
@@ -76,5 +78,5 @@ def _row(name: str, found: Fingerprint) -> Row:
     from imgdb.hashes.values import ALGORITHMS, pdq_to_hex, to_hex
 
     values = [getattr(found, space) for space in ALGORITHMS]
-    pdq = (pdq_to_hex(found.pdq.pdq), found.pdq.quality) if found.pdq is not None else ()
+    pdq = (pdq_to_hex(found.pdq.pdq), found.pdq.quality) if found.pdq is not None else (None, None)
     return (name, *map(to_hex, values), *values, found.flat, *pdq)

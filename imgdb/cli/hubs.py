@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
-from imgdb.cli.output import Format, default_format, print_rows
+from imgdb.cli.output import print_rows
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
-from imgdb.cli.pictures import near_path
 
 
 def hubs_command(
@@ -56,10 +55,8 @@ def hubs_command(
             collection=collection,
             limit=limit,
         )
-    format = format or default_format()
-    shown = near_path if format is Format.table else str
-    rows = [(to_hex(hub.hash), *astuple(hub)[1:-1], shown(hub.path)) for hub in found]
-    print_rows(rows, [field.name for field in fields(Hub)], format, shorten="path")
+    rows = [(to_hex(hub.hash), *astuple(hub)[1:]) for hub in found]
+    print_rows(rows, [field.name for field in fields(Hub)], format, paths="path")
     if not found:
         typer.echo(f"imgdb: no hash matches more than {flood} other images", err=True)
     if html is not None:

@@ -10,7 +10,8 @@ import typer
 
 from imgdb.cli.compact import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option, takes_options
-from imgdb.cli.output import Format, default_format, print_object, print_rows
+from imgdb.cli.output import Format, default_format, print_facts
+from imgdb.cli.pictures import STDIN
 from imgdb.cli.pool_options import HashingOptions, WorkerOptions, ingest_options
 from imgdb.errors import UsageError
 from imgdb.words import printable
@@ -28,16 +29,21 @@ COUNTS = ("added", "updated", "unchanged", "failed", "skipped", "missing")
 @takes_options
 def ingest_command(
     paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH", help="Files and folders; - reads a list of them from stdin."
+        list[str] | None, typer.Argument(metavar="PATH", help="Files and folders.")
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also take the files that this file lists, one a line; - is stdin.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     collection: Annotated[
         str, collection_option("Where the pictures go; a new one is made.", default=True)
     ] = "default",
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="A NUL ends each path of the list on stdin.")
+        bool, typer.Option("--null", "-0", help="A NUL ends each path of --files-from.")
     ] = False,
     prune: Annotated[
         bool,
@@ -78,11 +84,15 @@ def ingest_command(
     from imgdb.ingest.walk import check_named, read_list
     from imgdb.stopping import Stopping
 
-    named = [path for path in paths if path != "-"]
-    if watch and len(named) < len(paths):
-        raise UsageError("--watch follows files and folders, not a list on stdin")
-    if null and len(named) == len(paths):
-        raise UsageError("--null says how the list on stdin is separated: give - as a path")
+    named = paths or []
+    if not named and files_from is None:
+        raise UsageError("give files and folders to ingest, or a list of them by --files-from")
+    if STDIN in named:
+        raise UsageError("a picture on stdin has no path: give a list of files by --files-from -")
+    if watch and files_from is not None:
+        raise UsageError("--watch follows files and folders, not a list")
+    if null and files_from is None:
+        raise UsageError("--null says how the list of --files-from is separated")
     options = ingest_options(
         hashing,
         workers,
@@ -96,7 +106,7 @@ def ingest_command(
     if watch:
         _watch(named, options, format, dsn)
         return
-    listed = read_list(null=null) if len(named) < len(paths) else None
+    listed = None if files_from is None else read_list(files_from, null=null)
     with open_database(dsn) as conn:
         with Stopping() as stopping, progress.bar(None if listed else named) as bar:
             summary = run(
@@ -105,7 +115,7 @@ def ingest_command(
         if not summary.stopped:
             compact_after(conn, summary.added + summary.updated)
     if not summary.succeeded and not summary.failed and not summary.stopped:
-        places = ", ".join(printable(path) for path in named)
+        places = ", ".join(map(printable, [*named, *filter(None, [files_from])]))
         typer.echo(f"imgdb: no pictures found in {places}", err=True)
     tell(summary, format)
     finish(summary, stopping.signum)
@@ -147,17 +157,13 @@ def tell(summary: Summary, format: Format | None) -> None:
     if (more := len(summary.failures) - TOLD) > 0:
         typer.echo(f"imgdb: and {more} more: see imgdb failures", err=True)
     format = format or default_format()
-    counts = {name: getattr(summary, name) for name in COUNTS}
+    told: dict[str, object] = {name: getattr(summary, name) for name in COUNTS}
     if format is Format.json:
-        failures = [
+        told["failures"] = [
             {"path": failed.path, "reason": failed.reason, "kind": failed.kind}
             for failed in summary.failures
         ]
-        print_object({**counts, "failures": failures})
-    elif format is Format.csv:
-        print_rows([tuple(counts.values())], COUNTS, format)
-    else:
-        print_rows(list(counts.items()), ("files", "count"), format)
+    print_facts(told, format)
 
 
 def finish(summary: Summary, signum: int | None = None) -> None:

@@ -82,4 +82,4 @@ def failures_command(
     with open_database(dsn) as conn:
         found = failures(conn, collection=collection, reason=reason)
     columns = [field.name for field in fields(FailedFile)]
-    print_rows([astuple(failure) for failure in found], columns, format, shorten="path")
+    print_rows([astuple(failure) for failure in found], columns, format, paths="path")

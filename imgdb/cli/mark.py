@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imgdb.cli.help import Command, CommandGroup
-from imgdb.cli.options import Dsn, FormatOption, collection_option
+from imgdb.cli.options import Dsn, FormatOption, collection_option, offers_formats
 from imgdb.cli.output import print_rows
 from imgdb.errors import UsageError
 
@@ -22,6 +22,7 @@ CollectionOption = Annotated[
 
 
 @mark_app.callback()
+@offers_formats
 def mark(
     ctx: typer.Context,
     show: Annotated[bool, typer.Option("--list", help="List the marked pairs.")] = False,

@@ -12,6 +12,7 @@ import typer
 
 from imgdb.cli.completion import names
 from imgdb.cli.output import Format
+from imgdb.errors import UsageError
 
 
 def _or_global(ctx: typer.Context, value: str | None) -> str | None:
@@ -30,7 +31,10 @@ Dsn = Annotated[
 ]
 
 FormatOption = Annotated[
-    Format | None, typer.Option("--format", help="Default: table on a terminal, json in a pipe.")
+    Format | None,
+    typer.Option(
+        "--format", help="Default: table on a terminal, lines with tabs in a pipe or a file."
+    ),
 ]
 
 # Without it, the distance that the space has as its own.
@@ -98,6 +102,43 @@ def byte_size(text: str | int) -> int:
     return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
+def offers_formats(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes a FormatOption called `format` the flags --json and --csv, too."""
+    signature = inspect.signature(command, eval_str=True)
+    if "format" not in signature.parameters or signature.parameters["format"].default is not None:
+        return command
+
+    @wraps(command)
+    def call(*, as_json: bool, as_csv: bool, **values: Any) -> None:
+        asked = {Format.json: as_json, Format.csv: as_csv, values["format"]: bool(values["format"])}
+        formats = [format for format, wanted in asked.items() if wanted]
+        if len(formats) > 1:
+            raise UsageError("give one of --json, --csv and --format")
+        command(**values | {"format": next(iter(formats), None)})
+
+    flags = [_flag("as_json", "--json"), _flag("as_csv", "--csv")]
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+    ]
+    place = [parameter.name for parameter in parameters].index("format") + 1
+    return _retyped(call, signature, [*parameters[:place], *flags, *parameters[place:]])
+
+
+def _flag(name: str, flag: str) -> inspect.Parameter:
+    annotation = Annotated[bool, typer.Option(flag, help=f"The same as --format {flag[2:]}.")]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=False, annotation=annotation)
+
+
+def _retyped(
+    call: Callable[..., None], signature: inspect.Signature, parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take dataclasses of options: typer sees each field as an option of its own.
 
@@ -120,9 +161,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
         command(**values)
 
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return call
+    return _retyped(call, signature, parameters)
 
 
 def _field_parameters(group: Any) -> list[inspect.Parameter]:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgdb.cli.answers import Limit, Search, note, search_and_show
+from imgdb.cli.answers import ExitCode, Limit, Search, exits_as_grep, note, search_and_show
 from imgdb.cli.options import Dsn, FormatOption, collection_option
 from imgdb.cli.output import default_format
 from imgdb.cli.pages import Html, OpenPage
-from imgdb.cli.pictures import near_path
+from imgdb.cli.pictures import FilesFrom, pictures
 from imgdb.cli.show import Show
+from imgdb.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from imgdb.search.parts import RegionMatch, RegionQuery
 
 
+@exits_as_grep
 def parts_command(
     files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE", help="Pictures to look for; - reads their paths from stdin."
-        ),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="FILE", help="Pictures to look for; - is one on stdin."),
+    ] = None,
+    files_from: FilesFrom = None,
     min_votes: Annotated[
         int | None,
         typer.Option(
@@ -53,6 +54,7 @@ def parts_command(
     ] = None,
     limit: Limit = None,
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
+    exit_code: ExitCode = False,
     show: Show = False,
     html: Html = None,
     open_page: OpenPage = False,
@@ -68,13 +70,16 @@ def parts_command(
     """
     from imgdb.search.parts import MIN_VOTES, RegionMatch, region_query, sharing_parts
 
+    named = pictures(files, files_from)
+    if not named:
+        raise UsageError("give pictures to look for")
     asked: dict[str, Any] = {
         "max_distance": max_distance,
         "min_votes": MIN_VOTES if min_votes is None else min_votes,
         "collection": collection,
     }
     search: Search[RegionQuery, RegionMatch] = Search(
-        read=region_query,
+        read=lambda image, name: region_query(image, name=name),
         refuse=_without_regions,
         find=partial(sharing_parts, limit=limit, **asked),
         advise=_advise,
@@ -85,12 +90,13 @@ def parts_command(
     )
     search_and_show(
         search,
-        files,
+        named,
         format=format or default_format(),
         show=show,
         html=html,
         open_page=open_page,
         dsn=dsn,
+        exit_code=exit_code,
     )
 
 
@@ -114,7 +120,7 @@ def _advise(conn: Connection[Any], answers: Answers[RegionQuery, RegionMatch]) -
 def _row(match: RegionMatch) -> dict[str, object]:
     names = ("votes", "regions", "relation", "there", "here")
     return {
-        "path": near_path(match.path),
+        "path": match.path,
         **{name: getattr(match, name) for name in names},
         "note": note(match),
     }

@@ -1,44 +1,70 @@
-"""What commands that take pictures share: lists of paths, failures and exit codes."""
+"""What commands that take pictures share: stdin, lists of paths, failures and exit codes."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from imgdb.errors import PictureError
+from imgdb.errors import PictureError, UsageError
 
+if TYPE_CHECKING:
+    from imgdb.pictures.images import AnyImage
+
+# The picture itself, on stdin; after --files-from a list of paths.
 STDIN = "-"
 
+PICTURES = "Pictures; - is one on stdin."
 
-def listed_paths(arguments: Iterable[str], stdin: IO[bytes] | None = None) -> Iterator[str]:
-    """Yield the paths that are named; `-` stands for those on stdin, one a line.
+FilesFrom: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also take the paths that this file lists, one a line or each ended by NUL; - is "
+        "stdin.",
+        show_default=False,
+    ),
+]
 
-    Where stdin holds a NUL (`find -print0`), paths end with NUL, and may hold line breaks.
+
+def pictures(files: Sequence[str] | None, files_from: str | None) -> list[str]:
+    """Return the pictures that are named, and those that a file lists; UsageError for none."""
+    named = [*(files or [])]
+    if named.count(STDIN) + (files_from == STDIN) > 1:
+        raise UsageError("stdin can be read once: as one picture (-), or as --files-from -")
+    return [*named, *listed_paths(files_from)] if files_from is not None else named
+
+
+def listed_paths(file: str) -> Iterator[str]:
+    """Yield the paths that a file lists, one a line; `-` is stdin.
+
+    Where it holds a NUL (`find -print0`), paths end with NUL, and may hold line breaks.
     """
-    for argument in arguments:
-        if argument == STDIN:
-            yield from _read_paths(stdin or sys.stdin.buffer)
-        else:
-            yield argument
-
-
-def _read_paths(stdin: IO[bytes]) -> Iterator[str]:
-    import os
-
-    text = stdin.read()
+    text = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
     names = text.split(b"\0") if b"\0" in text else text.splitlines()
-    yield from (os.fsdecode(name) for name in names if name)
+    for name in map(os.fsdecode, filter(None, names)):
+        # A file of this name is no stdin.
+        yield f"./{name}" if name == STDIN else name
 
 
-def near_path(path: str) -> str:
-    """Spell a path below the working directory as a person there would."""
+def opened(file: str) -> AnyImage:
+    """Return what a picture is read from: a path, or stdin."""
+    if file != STDIN:
+        return file
+    if sys.stdin.isatty():
+        raise UsageError("no picture comes from a terminal: give a file, or pipe one in")
+    return sys.stdin.buffer
+
+
+def spelled(file: str) -> str:
+    """Spell what a picture is read from for a person."""
     from imgdb.paths import path_text
 
-    return path.removeprefix(path_text(Path.cwd()).rstrip("/") + "/")
+    return path_text(file)
 
 
 class Failures:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imgdb.cli.answers import Limit, Search, note, search_and_show
+from imgdb.cli.answers import ExitCode, Limit, Search, exits_as_grep, note, search_and_show
 from imgdb.cli.options import (
     FLOOD,
     Dsn,
@@ -20,7 +20,7 @@ from imgdb.cli.options import (
 )
 from imgdb.cli.output import Format, default_format
 from imgdb.cli.pages import Html, OpenPage
-from imgdb.cli.pictures import near_path
+from imgdb.cli.pictures import FilesFrom, pictures
 from imgdb.cli.show import Show
 from imgdb.errors import UsageError
 from imgdb.words import byte_count
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from imgdb.search.images import Match, Query
 
 
+@exits_as_grep
 def query(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="FILE", help="Pictures to look for; - reads their paths from stdin."
-        ),
+        typer.Argument(metavar="FILE", help="Pictures to look for; - is one on stdin."),
     ] = None,
+    files_from: FilesFrom = None,
     hex_digits: Annotated[
         str | None,
         typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
@@ -70,10 +70,11 @@ def query(
             metavar="N",
             min=0,
             help="If more than N images have the same hash, show them as one line with their "
-            "number. 0 shows all. Default: 20 in a table, 0 in JSON and CSV.",
+            "number. 0 shows all. Default: 20 in a table, else 0.",
             show_default=False,
         ),
     ] = None,
+    exit_code: ExitCode = False,
     show: Show = False,
     html: Html = None,
     open_page: OpenPage = False,
@@ -86,18 +87,16 @@ def query(
     """
     from imgdb.search.images import Match, query_by_file, query_by_hex, similar
 
-    files = files or []
-    if (hex_digits is None) == (not files):
+    named = pictures(files, files_from)
+    if (hex_digits is None) == (not named):
         raise UsageError("give either pictures to look for, or a hash with --hex")
     if hex_digits is not None and any_orientation:
         raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
     format = format or default_format()
     if flood is None:
         flood = FLOOD if format is Format.table else 0
-    # Columns of options that are not in use would only break who reads them by position.
-    unasked = {"orientation" if not any_orientation else "", "images" if not flood else ""}
     search: Search[Query, Match] = Search(
-        read=partial(query_by_file, any_orientation=any_orientation),
+        read=lambda image, name: query_by_file(image, name=name, any_orientation=any_orientation),
         refuse=_flat if not include_flat else lambda query: "",
         find=partial(
             similar,
@@ -110,7 +109,7 @@ def query(
         ),
         advise=_advise if format is Format.table else lambda conn, answers: "",
         row=partial(_row, hash_name),
-        fields=[field.name for field in fields(Match) if field.name not in unasked],
+        fields=[field.name for field in fields(Match)],
         brief=lambda match: "same" if match.same_bytes else str(match.distance),
         page=partial(
             _page, {"hash": hash_name, "max_distance": max_distance, "collection": collection}
@@ -118,13 +117,14 @@ def query(
     )
     search_and_show(
         search,
-        files,
+        named,
         given=[query_by_hex(hash_name, hex_digits)] if hex_digits is not None else [],
         format=format,
         show=show,
         html=html,
         open_page=open_page,
         dsn=dsn,
+        exit_code=exit_code,
     )
 
 
@@ -146,7 +146,7 @@ def _advise(conn: Connection[Any], answers: Answers[Query, Match]) -> str:
 def _row(hash_name: HashName, match: Match) -> dict[str, object]:
     others = (name for name in sorted(HashName) if name != hash_name)
     return {
-        "path": near_path(match.path),
+        "path": match.path,
         hash_name: match.distance,
         **{name: getattr(match, f"{name}_distance") for name in others},
         "orientation": match.orientation,

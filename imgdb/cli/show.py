@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from imgdb.cli.pictures import near_path
+from imgdb.cli.output import near_path
 from imgdb.errors import UsageError
 from imgdb.words import printable
 

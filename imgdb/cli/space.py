@@ -11,7 +11,7 @@ from imgdb.cli.compact import compact_command
 from imgdb.cli.completion.names import space_names
 from imgdb.cli.explain import explain_command
 from imgdb.cli.help import Command, CommandGroup
-from imgdb.cli.options import Dsn, FormatOption, SpaceArgument
+from imgdb.cli.options import Dsn, FormatOption, SpaceArgument, offers_formats
 from imgdb.cli.output import Format, default_format, print_rows
 from imgdb.words import byte_count
 
@@ -119,4 +119,4 @@ for name, function in (
     ("explain", explain_command),
     ("stats", stats_command),
 ):
-    space_app.command(name, cls=Command)(function)
+    space_app.command(name, cls=Command)(offers_formats(function))

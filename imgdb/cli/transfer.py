@@ -11,7 +11,7 @@ import typer
 
 from imgdb.cli.compact import compact_after
 from imgdb.cli.options import Dsn, FormatOption, collection_option
-from imgdb.cli.output import Format, default_format, print_object, print_rows
+from imgdb.cli.output import print_facts
 from imgdb.errors import UsageError
 from imgdb.words import printable
 
@@ -58,14 +58,7 @@ def import_file(
         for line in error.told:
             typer.echo(f"imgdb: {printable(line)}", err=True)
         raise
-    counts = {name: getattr(done, name) for name in COUNTS}
-    format = format or default_format()
-    if format is Format.json:
-        print_object(counts)
-    elif format is Format.csv:
-        print_rows([tuple(counts.values())], COUNTS, format)
-    else:
-        print_rows(list(counts.items()), ("hashes", "count"), format)
+    print_facts({name: getattr(done, name) for name in COUNTS}, format)
 
 
 def export(

@@ -1,6 +1,5 @@
 """One file -> everything that a row of imgdb.image needs, in the same way for every command."""
 
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +10,10 @@ from imgdb.hashes.pdq import PdqReading, read_pdq
 from imgdb.hashes.regions import RECIPE as REGION_RECIPE
 from imgdb.hashes.regions import Region, find_regions
 from imgdb.hashes.scaled import read_scaled
-from imgdb.hashes.values import ALGORITHMS
+from imgdb.hashes.values import ALGORITHMS, Hashes
 from imgdb.pictures import loader
 from imgdb.pictures.decoding import Decode
+from imgdb.pictures.images import AnyImage, open_image
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.pictures.loader import Picture
 
@@ -56,8 +56,17 @@ class Fingerprint:
     pdq: PdqReading | None = None
 
 
+def hash(image: AnyImage) -> Hashes:
+    """Give the four hashes of a picture: a path, its bytes, a binary file or a PIL image.
+
+    Raises PictureError if it cannot be read, TypeError if it is no picture at all.
+    """
+    with open_image(image) as source:
+        return exact.hash_grey(source.picture().grey)
+
+
 def fingerprint(
-    path: str | bytes | os.PathLike[str],
+    image: AnyImage,
     *,
     decode: Decode = "exact",
     algorithms: Collection[str] = ALGORITHMS,
@@ -65,11 +74,12 @@ def fingerprint(
     regions: bool = False,
     pdq: bool = False,
 ) -> Fingerprint:
-    """Load and hash one file; with `regions` find its regions too (`decode` must be exact then).
+    """Load and hash a picture; with `regions` find its regions too (`decode` must be exact then).
 
-    Raises PictureError, with a reason of `imgdb.pictures.reasons.REASONS`, if it cannot be hashed.
+    Raises PictureError, with a reason of `imgdb.pictures.reasons.REASONS`, if it cannot be hashed,
+    and TypeError for what is no path, bytes, binary file or PIL image.
     """
-    with loader.open_source(path) as source:
+    with open_image(image) as source:
         return fingerprint_source(
             source,
             decode=decode,

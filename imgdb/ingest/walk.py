@@ -241,12 +241,19 @@ def _reason(error: OSError | ValueError) -> PictureError:
     return PictureError("io-error", os.strerror(number or 0))
 
 
-def read_list(*, null: bool = False) -> Iterator[str | None]:
-    """Yield the absolute paths that stdin lists, one a line or each ended by NUL.
+def read_list(file: str, *, null: bool = False) -> Iterator[str | None]:
+    """Yield the absolute paths that a file lists, one a line or each ended by NUL; `-` is stdin.
 
     None means that the writer has not written more so far. Empty lines do not count.
     """
-    fd = sys.stdin.fileno()
+    if file == "-":
+        yield from _read_list(sys.stdin.fileno(), null)
+        return
+    with open(file, "rb", buffering=0) as listing:
+        yield from _read_list(listing.fileno(), null)
+
+
+def _read_list(fd: int, null: bool) -> Iterator[str | None]:
     end = b"\0" if null else b"\n"
     rest = b""
     while True:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 
 from imgdb.hashes.exact import Reading, read_grey
 from imgdb.hashes.values import ALGORITHMS, bit_distance
-from imgdb.paths import path_text
-from imgdb.pictures.loader import load
+from imgdb.pictures.images import AnyImage, open_image
 
 # The default of the four built-in spaces at first; a database may have another one.
 DEFAULT_MAX_DISTANCE = 8
@@ -52,12 +50,13 @@ class Comparison:
     whash_within: bool
 
 
-def read_look(path: str | os.PathLike[str]) -> Look:
+def read_look(image: AnyImage, name: str) -> Look:
     """Read a picture to compare; raises PictureError."""
-    picture = load(path)
+    with open_image(image) as source:
+        picture = source.picture()
     digest = hashlib.sha256(picture.grey.tobytes()).digest()
     return Look(
-        path_text(path),
+        name,
         picture.sha256,
         (picture.width, picture.height, digest),
         read_grey(picture.grey),

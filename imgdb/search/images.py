@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
-from imgdb.hashes.exact import read_grey
-from imgdb.hashes.orientations import WORDS, read_turned_back
 from imgdb.hashes.values import ALGORITHMS, Hashes, from_hex
 from imgdb.paths import path_text
-from imgdb.pictures.loader import open_source
+
+if TYPE_CHECKING:
+    from imgdb.pictures.images import AnyImage
 
 MATCHES = (
     "SELECT * FROM imgdb._matches(space_name => %(space)s, query_ahashes => %(ahash)s,"
@@ -41,16 +41,24 @@ class Query:
     turned: tuple[Hashes, ...] = ()
 
 
-def query_by_file(path: str | os.PathLike[str], *, any_orientation: bool = False) -> Query:
+def query_by_file(
+    image: AnyImage, *, name: str | None = None, any_orientation: bool = False
+) -> Query:
     """Read a picture to look for, in any of its eight orientations if asked; PictureError."""
-    with open_source(path) as source:
+    from imgdb.hashes.exact import read_grey
+    from imgdb.hashes.orientations import read_turned_back
+    from imgdb.pictures.images import open_image
+
+    with open_image(image) as source:
         picture = source.picture()
+    if name is None:
+        name = path_text(image) if isinstance(image, str | os.PathLike) else ""
     if not any_orientation:
         read = read_grey(picture.grey)
-        return Query(path_text(path), read.hashes, picture.sha256, read.flat)
+        return Query(name, read.hashes, picture.sha256, read.flat)
     readings = read_turned_back(picture.grey)
     turned = tuple(reading.hashes for reading in readings)
-    return Query(path_text(path), turned[0], picture.sha256, readings[0].flat, turned)
+    return Query(name, turned[0], picture.sha256, readings[0].flat, turned)
 
 
 def query_by_hex(space: str, hex_digits: str) -> Query:
@@ -104,6 +112,8 @@ def similar(
     have one hash, one of them stands for all. The connection must be outside of a transaction: the
     search runs in one that is read-only.
     """
+    from imgdb.hashes.orientations import WORDS
+
     asked = query.turned or (query.hashes,)
     arguments = {
         **{name: [getattr(hashes, name) for hashes in asked] for name in ALGORITHMS},

@@ -15,7 +15,7 @@ from imgdb.database.connect import read_only
 from imgdb.database.sessions import value
 from imgdb.hashes.regions import ASKED, Region, find_regions
 from imgdb.paths import path_text
-from imgdb.pictures import loader
+from imgdb.pictures.images import AnyImage, open_image
 
 MATCHES = (
     "SELECT * FROM imgdb._region_matches(query_width => %(width)s, query_height => %(height)s,"
@@ -42,11 +42,14 @@ class RegionQuery:
     regions: Sequence[Region]
 
 
-def region_query(path: str | os.PathLike[str]) -> RegionQuery:
+def region_query(image: AnyImage, *, name: str | None = None) -> RegionQuery:
     """Read a picture; raises PictureError."""
-    picture = loader.load(path)
+    with open_image(image) as source:
+        picture = source.picture()
     regions = find_regions(picture.grey, ASKED)
-    return RegionQuery(path_text(path), picture.width, picture.height, picture.sha256, regions)
+    if name is None:
+        name = path_text(image) if isinstance(image, str | os.PathLike) else ""
+    return RegionQuery(name, picture.width, picture.height, picture.sha256, regions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ SMOOTH = VECTORS / "smooth-wide.png"
 
 
 def test_json_has_hex_and_bigint_of_all_four(cli):
-    result = cli("hash", SMOOTH, VECTORS / "white.png")
+    result = cli("hash", SMOOTH, VECTORS / "white.png", "--json")
     assert (result.code, result.stderr) == (0, "")
     smooth, white = json.loads(result.stdout)
     with Image.open(SMOOTH) as image:
@@ -44,7 +44,7 @@ def test_pdq_comes_last_and_only_when_asked_for(cli):
 
 
 def test_csv_and_table_say_the_same(cli):
-    (found,) = json.loads(cli("hash", SMOOTH).stdout)
+    (found,) = json.loads(cli("hash", SMOOTH, "--json").stdout)
     (row,) = csv.DictReader(io.StringIO(cli("hash", SMOOTH, "--format", "csv").stdout))
     table = cli("hash", SMOOTH, "--format", "table").stdout
     for name in ALGORITHMS:
@@ -59,7 +59,7 @@ def test_csv_and_table_say_the_same(cli):
 def test_hostile_names_stay_one_row(cli, tmp_path, name):
     path = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118 - bytes
     shutil.copy(SMOOTH, path)
-    (found,) = json.loads(cli("hash", path).stdout)
+    (found,) = json.loads(cli("hash", path, "--json").stdout)
     (row,) = csv.DictReader(io.StringIO(cli("hash", path, "--format", "csv").stdout))
     assert row["path"] == found["path"]
     assert "\n" not in found["path"] and found["path"].isprintable()
@@ -67,7 +67,8 @@ def test_hostile_names_stay_one_row(cli, tmp_path, name):
 
 
 def test_paths_from_stdin(cli):
-    result = cli("hash", "-", stdin=f"{SMOOTH}\n{VECTORS / 'tiles.png'}\n")
+    listed = f"{SMOOTH}\n{VECTORS / 'tiles.png'}\n"
+    result = cli("hash", "--files-from", "-", "--json", stdin=listed)
     assert [found["path"] for found in json.loads(result.stdout)] == [
         str(SMOOTH),
         str(VECTORS / "tiles.png"),
@@ -76,7 +77,7 @@ def test_paths_from_stdin(cli):
 
 def test_a_failure_is_one_line_and_the_others_are_printed(cli, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
-    result = cli("hash", tmp_path / "text.jpg", SMOOTH, tmp_path / "none.png")
+    result = cli("hash", tmp_path / "text.jpg", SMOOTH, tmp_path / "none.png", "--json")
     assert result.code == 3
     assert [found["path"] for found in json.loads(result.stdout)] == [str(SMOOTH)]
     first, second = result.stderr.splitlines()
@@ -86,6 +87,7 @@ def test_a_failure_is_one_line_and_the_others_are_printed(cli, tmp_path):
 
 def test_when_all_fail_the_machine_formats_stay_valid(cli, tmp_path):
     missing = tmp_path / "none.png"
-    assert (cli("hash", missing).code, cli("hash", missing).stdout) == (1, "[]\n")
+    result = cli("hash", missing, "--json")
+    assert (result.code, result.stdout) == (1, "[]\n")
     assert cli("hash", missing, "--format", "csv").stdout.startswith("path,ahash,")
     assert cli("hash", missing, "--format", "table").stdout == ""

@@ -146,12 +146,14 @@ def test_what_the_command_prints(cli, database, folder):
 
     assert cli("ingest", folder, "-j", "1", dsn=database).code == 0
     nothing = show("bauhaus.jpg")
-    assert (nothing.code, json.loads(nothing.stdout)) == (0, [])
+    columns = {"query", *RegionMatch.__dataclass_fields__}
+    empty = dict.fromkeys(columns) | {"query": "bauhaus.jpg"}
+    assert (nothing.code, json.loads(nothing.stdout)) == (0, [empty])
     assert "no match" in nothing.stderr and "imgdb ingest --regions" in nothing.stderr
 
     assert cli("ingest", folder, "--regions", "-j", "1", dsn=database).code == 0
     found = json.loads(show("bauhaus.jpg").stdout)
-    assert [set(match) for match in found] == [set(RegionMatch.__dataclass_fields__)]
+    assert [set(match) for match in found] == [columns]
     rows = list(csv.DictReader(io.StringIO(show("bauhaus.jpg", form="csv").stdout)))
     assert [(row["relation"], row["votes"]) for row in rows] == [("same", str(found[0]["votes"]))]
 
@@ -165,7 +167,12 @@ def test_what_the_command_prints(cli, database, folder):
     assert len(table) == 2 and "same bytes, missing" in table[1]
     several = show("sunflower.jpg", "bauhaus.jpg", "blank.png", "tiny.png")
     assert several.code == 3
-    assert [Path(match["query"]).stem for match in json.loads(several.stdout)] == ["bauhaus"]
+    found = json.loads(several.stdout)
+    assert {match["query"]: match["path"] is not None for match in found} == {
+        "bauhaus.jpg": True,
+        "blank.png": False,
+        "tiny.png": False,
+    }
     for said in ("sunflower.jpg: ", "blank.png has no regions", "tiny.png has no regions"):
         assert said in several.stderr
 
@@ -175,13 +182,14 @@ def test_a_page_and_the_same_rows(cli, database, folder, tmp_path):
     with Image.open(folder / "sunflower.jpg") as image:
         image.crop((100, 60, 520, 400)).save(tmp_path / "crop.jpg", quality=75)
     assert cli("ingest", folder, "--regions", "-j", "1", dsn=database).code == 0
-    args = ("parts", "crop.jpg", folder / "blank.png")
+    args = ("parts", "crop.jpg", folder / "blank.png", "--json")
     plain = cli(*args, dsn=database, cwd=tmp_path)
     shown = cli(*args, "--show", "--html", "out.html", dsn=database, cwd=tmp_path)
     assert (shown.code, shown.stdout) == (0, plain.stdout)
     assert "kitty" in shown.stderr and "the page is in out.html" in shown.stderr
     page = (tmp_path / "out.html").read_text("utf-8")
-    (found,) = json.loads(plain.stdout)
+    found, blank = json.loads(plain.stdout)
+    assert (blank["query"], blank["path"]) == (str(folder / "blank.png"), None)
     left, top, width, height = (found[f"box_{side}"] for side in ("left", "top", "width", "height"))
     assert page.count('<li class="card match"') == 1
     assert "Pictures that share a part with crop.jpg" in page

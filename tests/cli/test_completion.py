@@ -34,7 +34,7 @@ def test_every_command_is_offered_with_its_help():
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("co", ["compare"]),
+        ("co", ["compare", "collections"]),
         ("space co", ["compact"]),
         ("space ", ["check", "compact", "rebuild", "explain", "stats"]),
         ("query --hash ", HASHES),
@@ -46,7 +46,7 @@ def test_every_command_is_offered_with_its_help():
         ("ingest --hashes phash,w", ["phash,whash"]),
         ("ingest --hashes phash,p", []),
         ("query --form", ["--format"]),
-        ("query --format ", ["table", "json", "csv"]),
+        ("query --format ", ["table", "lines", "json", "csv"]),
         ("space compact --no", ["--no-full"]),
         ("space compact ", [*HASHES, "region"]),
         ("space compact phash ", []),

@@ -94,8 +94,8 @@ def test_values_of_other_types():
     assert "2024-02-29 12:30" in printed([row], columns, Format.table)
 
 
-@pytest.mark.parametrize(("file", "format"), [(Terminal(), "table"), (io.StringIO(), "json")])
-def test_default_is_a_table_on_a_terminal_and_json_elsewhere(file, format):
+@pytest.mark.parametrize(("file", "format"), [(Terminal(), "table"), (io.StringIO(), "lines")])
+def test_default_is_a_table_on_a_terminal_and_lines_elsewhere(file, format):
     assert default_format(file) == format
 
 
@@ -116,5 +116,10 @@ def test_printable_leaves_ordinary_text_alone():
 def test_the_middle_of_a_long_cell_is_left_out(monkeypatch, text, shown):
     monkeypatch.setenv("COLUMNS", "80")
     file = io.StringIO()
-    print_rows([(text, "x" * 58)], ("path", "rest"), Format.table, file, shorten="path")
+    print_rows([(text, "x" * 58)], ("path", "rest"), Format.table, file, paths="path")
+    assert file.getvalue().splitlines()[1].split()[0] == text  # without links all is shown
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    file = io.StringIO()
+    print_rows([(text, "x" * 58)], ("path", "rest"), Format.table, file, paths="path")
     assert file.getvalue().splitlines()[1].split()[0] == shown

@@ -858,7 +858,7 @@ def test_the_command(here, cli):
     assert asked.code == 0 and f"imgdb: {here.plan} proposes to remove 4 files" in asked.stderr
     keeper = Path(read_plan(here.plan).groups[0].keep[0].path).name
     (here.folder / "lake-soft.png").write_text("changed")
-    some = cli("apply", here.plan, "--trash", "bin", dsn=dsn, cwd=here.folder.parent)
+    some = cli("apply", here.plan, "--trash", "bin", "--json", dsn=dsn, cwd=here.folder.parent)
     assert some.code == 3
     rows = json.loads(some.stdout)
     assert {row["outcome"] for row in rows} == {"moved", "refused"}

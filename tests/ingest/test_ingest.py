@@ -207,7 +207,7 @@ def test_a_list_on_stdin(ingest, database, tmp_path, null):
     end = "\0" if null else "\n"
     given = end.join(str(path) for path in [*paths, tmp_path / "folder", tmp_path / "gone"])
     option = ["--null"] if null else []
-    summary = ingest("-", *option, stdin=given, code=3)
+    summary = ingest("--files-from", "-", *option, stdin=given, code=3)
     assert summary["added"] == 5
     assert [failure["kind"] for failure in summary["failures"]] == ["missing"]
     assert stored(database).keys() == spellings(*paths, *below)
@@ -349,7 +349,9 @@ def test_a_path_that_cannot_be_indexed_costs_that_file_only(cli, database, tmp_p
         archive.write(good[0], "a.png")
         archive.write(good[1], secrets.token_hex(3000) + ".png")
     for _ in range(2):
-        result = cli("ingest", tmp_path / "shelf", "--archives", "--jobs", "1", dsn=database)
+        result = cli(
+            "ingest", tmp_path / "shelf", "--archives", "--jobs", "1", "--json", dsn=database
+        )
         summary = json.loads(result.stdout)
         assert result.code == 3
         assert {one["reason"].split(" ")[1] for one in summary["failures"]} == {"path"}

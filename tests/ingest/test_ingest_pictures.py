@@ -31,7 +31,8 @@ def test_every_file_has_its_outcome(cli, database, name):
     folder = folder_with(name)
     paths = {path_text(path): (file, path) for file, path in files(folder, name)}
     result = cli(
-        "ingest", "-", "--null", "--worker-memory", "3G", "--timeout", "300", "--format", "json",
+        "ingest", "--files-from", "-", "--null", "--worker-memory", "3G", "--timeout", "300",
+        "--json",
         stdin=b"\0".join(os.fsencode(path) for _, path in paths.values()),
         dsn=database,
         timeout=1200,

@@ -25,7 +25,7 @@ def load(cli, database, tmp_path):
     def run(*lines, name="hashes.csv", collection="shop"):
         file = tmp_path / name
         file.write_bytes(b"\n".join(x if isinstance(x, bytes) else x.encode() for x in lines))
-        return cli("import", file, "--collection", collection, dsn=database)
+        return cli("import", file, "--collection", collection, "--json", dsn=database)
 
     return run
 
@@ -78,7 +78,8 @@ def test_importing_again_updates_and_keeps_what_was_made_from_a_file(cli, load, 
     assert json.loads(changed.stdout) == {"added": 1, "updated": 1, "unchanged": 0}
     assert dict(images(database, "path", "phash"))["/a"] == 3
     # Pruning and ingest leave alone what has no file.
-    pruned = cli("ingest", tmp_path, "--prune", "--collection", "shop", "--jobs", "1", dsn=database)
+    given = ("--collection", "shop", "--jobs", "1", "--json")
+    pruned = cli("ingest", tmp_path, "--prune", *given, dsn=database)
     assert json.loads(pruned.stdout)["missing"] == 0
 
 

@@ -51,7 +51,7 @@ def test_members(ingest, database, tmp_path, suffix):
 
 def test_without_the_option_archives_are_no_pictures(cli, database, tmp_path):
     pack(tmp_path / "some.zip", {"a.png": png(1)})
-    result = cli("ingest", tmp_path, "--jobs", "1", dsn=database)
+    result = cli("ingest", tmp_path, "--jobs", "1", "--json", dsn=database)
     assert json.loads(result.stdout)["skipped"] == 1
 
 

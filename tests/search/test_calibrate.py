@@ -144,7 +144,7 @@ def test_apply(imgdb, database, folder, tmp_path):
     before = row_versions(database)
     page = tmp_path / "page.html"
     asked = (*FEW, "--apply", "--recall", "20", "--html", page, "--format", "json")
-    applied = imgdb("calibrate", *asked)
+    applied = imgdb("calibrate", *asked, "--json")
     after = json.loads(applied.stdout)
     chosen = {h["hash"]: h["proposal"]["max_distance"] for h in after["hashes"]}
     assert any(value != 8 for value in chosen.values())
@@ -161,7 +161,8 @@ def test_apply(imgdb, database, folder, tmp_path):
     picture(5).crop((0, 0, 60, 45)).save(copy)
     name = next(name for name in HASHES if chosen[name] != 8)
     plain = imgdb("query", copy, "--hash", name, "--format", "json").stdout
-    told = imgdb("query", copy, "--hash", name, "--max-distance", str(chosen[name])).stdout
+    given = ("--max-distance", str(chosen[name]), "--json")
+    told = imgdb("query", copy, "--hash", name, *given).stdout
     assert json.loads(plain) == json.loads(told)
 
 

@@ -76,7 +76,7 @@ def test_the_command_lists_them(cli, database):
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
         rows = [(f"/{number:02}.png", -5, False, "a") for number in range(22)]
         conn.cursor().executemany(ADD, [*rows, ("/near.png", -5 ^ 0b11, False, "a")])
-    result = cli("hubs", "--collection", "a", dsn=database)
+    result = cli("hubs", "--collection", "a", "--json", dsn=database)
     assert (result.code, result.stderr) == (0, "")
     assert json.loads(result.stdout) == [
         {"hash": to_hex(-5), "images": 22, "matches": 22, "path": "/00.png"},

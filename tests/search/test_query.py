@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import psycopg
@@ -15,11 +16,8 @@ from imgdb.cli.options import HashName
 from imgdb.hashes.values import ALGORITHMS, to_hex
 from imgdb.search import images
 
-KEYS = {
-    "path", "distance", "ahash_distance", "dhash_distance", "phash_distance", "whash_distance",
-    "same_bytes", "collection", "image_id", "width", "height", "byte_size", "format",
-    "modified_at", "missing_since",
-}  # fmt: skip
+# The same whatever is asked, and however many pictures.
+KEYS = {"query", *images.Match.__dataclass_fields__}
 
 
 @pytest.fixture
@@ -127,39 +125,43 @@ def test_several_files_name_their_query(cli, filled, folder):
     assert [match["query"] for match in found] == [str(folder / "lake.png")] * 4 + [
         str(folder / "hill.png")
     ]
-    assert all(set(match) == KEYS | {"query"} for match in found)
+    assert all(set(match) == KEYS for match in found)
 
 
 @pytest.mark.parametrize("end", ["\n", "\0", "\r\n"])
 def test_paths_come_from_stdin(cli, filled, folder, end):
     listed = end.join([str(folder / "hill.png"), str(folder / "lake.png"), ""])
-    assert len(matches(cli, "-", stdin=listed, dsn=filled)) == 5
+    assert len(matches(cli, "--files-from", "-", stdin=listed, dsn=filled)) == 5
 
 
 def test_failures_are_a_line_each(cli, filled, folder, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
-    some = cli("query", tmp_path / "text.jpg", folder / "hill.png", "gone.png", dsn=filled)
+    some = cli(
+        "query", tmp_path / "text.jpg", folder / "hill.png", "gone.png", "--json", dsn=filled
+    )
     assert some.code == 3
     assert len(json.loads(some.stdout)) == 1
     assert [line.split(":")[:2] for line in some.stderr.splitlines()] == [
         ["imgdb", f" {tmp_path}/text.jpg"],
         ["imgdb", " gone.png"],
     ]
-    none = cli("query", "gone.png", dsn=filled)
+    none = cli("query", "gone.png", "--json", dsn=filled)
     assert (none.code, json.loads(none.stdout)) == (1, [])
 
 
 def test_no_match_says_so(cli, filled, tmp_path):
     scene(99).save(tmp_path / "unlike.png")
-    result = cli("query", tmp_path / "unlike.png", dsn=filled)
-    assert (result.code, json.loads(result.stdout)) == (0, [])
+    result = cli("query", tmp_path / "unlike.png", "--json", dsn=filled)
+    empty = dict.fromkeys(KEYS) | {"query": f"{tmp_path}/unlike.png"}
+    assert (result.code, json.loads(result.stdout)) == (0, [empty])
     assert result.stderr == f"imgdb: no match for {tmp_path}/unlike.png\n"
 
 
 def test_a_flat_query_is_not_searched_unless_asked(cli, filled, folder, tmp_path):
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
-    result = cli("query", tmp_path / "navy.png", dsn=filled)
-    assert (result.code, json.loads(result.stdout)) == (0, [])
+    result = cli("query", tmp_path / "navy.png", "--json", dsn=filled)
+    empty = dict.fromkeys(KEYS) | {"query": f"{tmp_path}/navy.png"}
+    assert (result.code, json.loads(result.stdout)) == (0, [empty])
     assert "is flat" in result.stderr and len(result.stderr.splitlines()) == 1
     assert names(matches(cli, tmp_path / "navy.png", "--include-flat", dsn=filled)) == ["blank.png"]
 
@@ -192,13 +194,16 @@ def test_a_table_fits_the_screen(cli, filled, folder):
     deep.mkdir()
     scene(1).save(deep / "lake-deep.png")
     add(filled, deep / "lake-deep.png")
-    result = cli(
-        "query", folder / "lake.png", "--format", "table", dsn=filled, env={"COLUMNS": "100"}
-    )
-    lines = result.stdout.splitlines()
+    asked = ("query", folder / "lake.png", "--format", "table")
+    links = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "100"}
+    text = cli(*asked, dsn=filled, env=links).stdout
+    assert f"file://{deep}/lake-deep.png" in text
+    lines = re.sub(r"\x1b\[[\d;]*m|\x1b\]8;.*?\x1b\\", "", text).splitlines()
     assert len(lines) == 6 and all(len(line) <= 100 for line in lines)
     assert lines[0].split()[:5] == ["path", "phash", "ahash", "dhash", "whash"]
     assert any("…" in line and "lake-deep.png" in line for line in lines)
+    # Where no link can be drawn, a path can be copied as it stands.
+    assert f"{deep}/lake-deep.png" in cli(*asked, dsn=filled, env={"COLUMNS": "100"}).stdout
 
 
 def test_query_never_writes(cli, filled, folder):
@@ -227,7 +232,10 @@ def test_rows_without_a_file_are_shown(cli, database, folder):
         )
     (match,) = matches(cli, folder / "lake.png", dsn=database)
     known = {name for name, value in match.items() if value is not None}
-    assert known == {"path", "distance", "phash_distance", "same_bytes", "collection", "image_id"}
+    assert known == {
+        "query", "path", "distance", "phash_distance", "same_bytes", "images", "collection",
+        "image_id",
+    }  # fmt: skip
     assert not match["same_bytes"]
     table = cli("query", folder / "lake.png", "--format", "table", dsn=database).stdout
     assert table.splitlines()[1].split() == ["SKU-1", "0"]
@@ -236,7 +244,7 @@ def test_rows_without_a_file_are_shown(cli, database, folder):
 def test_a_name_that_is_not_utf8_is_spelled_out(cli, filled, folder):
     hostile = os.fsencode(folder) + b"/lake\n\xff.png"
     Path(os.fsdecode(hostile)).write_bytes((folder / "lake.png").read_bytes())
-    found = matches(cli, "-", stdin=hostile + b"\0", dsn=filled)
+    found = matches(cli, "--files-from", "-", stdin=hostile + b"\0", dsn=filled)
     assert {match["query"] for match in found} == {f"{folder}/lake\\n\\xff.png"}
 
 

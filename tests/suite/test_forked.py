@@ -25,7 +25,7 @@ def forks():
         (("--version",), b""),
         (("nosuch",), b""),
         (("hash", "0000.png", "gone.png", "--format", "csv"), b""),
-        (("hash", "-", "--format", "table"), b"0000.png\n0001.png\n"),
+        (("hash", "--files-from", "-", "--format", "table"), b"0000.png\n0001.png\n"),
         (("db", "url"), b""),
     ],
 )

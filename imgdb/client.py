@@ -1,0 +1,125 @@
+"""The database from Python: pictures in, answers out, nothing printed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from imgdb.database.connect import open_database
+from imgdb.errors import UsageError
+from imgdb.hashes.fingerprint import fingerprint
+from imgdb.ingest.options import Options
+from imgdb.ingest.run import ingest
+from imgdb.ingest.store import Batch, Store
+from imgdb.ingest.summary import Summary
+from imgdb.paths import absolute, is_too_long, path_text
+from imgdb.search.images import Match, query_by_file, similar
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from imgdb.pictures.images import AnyImage
+
+IMAGE_ID = (
+    "SELECT i.image_id FROM imgdb.image AS i JOIN imgdb.collection AS c"
+    " ON c.collection_id = i.collection_id WHERE c.name = %s AND i.path = %s"
+)
+
+
+class Database:
+    """A database of pictures: that of a libpq connection string, or what the configuration says.
+
+    `with` closes it. One thread at a time may use it.
+    """
+
+    def __init__(self, dsn: str | None = None) -> None:
+        self._stack = contextlib.ExitStack()
+        self.connection: psycopg.Connection[Any] = self._stack.enter_context(open_database(dsn))
+
+    def query(
+        self,
+        image: AnyImage,
+        *,
+        max_distance: int | None = None,
+        hash: str = "phash",
+        collection: str | None = None,
+        limit: int | None = None,
+        any_orientation: bool = False,
+        include_flat: bool = False,
+    ) -> list[Match]:
+        """List the images that look like a picture, nearest first.
+
+        A flat picture (a solid colour, a blank page) looks like all others, so without
+        `include_flat` only files of the same bytes are found for it. Raises PictureError.
+        """
+        query = query_by_file(image, any_orientation=any_orientation)
+        found = similar(
+            self.connection,
+            query,
+            space=hash,
+            max_distance=max_distance,
+            collection=collection,
+            limit=limit,
+            include_flat=include_flat,
+        )
+        if query.flat and not include_flat:
+            return [match for match in found if match.same_bytes]
+        return found
+
+    def add(self, image: AnyImage, *, id: str | None = None, collection: str = "default") -> int:
+        """Store one picture under a name of yours, and return its image_id.
+
+        A path has its own name; whatever else there is under the name is replaced. Raises
+        PictureError.
+        """
+        if id is not None:
+            name = id
+        elif isinstance(image, str | os.PathLike):
+            name = path_text(absolute(image))
+        else:
+            raise TypeError("a picture without a path needs a name: add(image, id=...)")
+        if not name or "\0" in name or is_too_long(name):
+            raise UsageError(f"not a name for a picture: {name[:40]!a}")
+        made = fingerprint(image)
+        Store(self.connection, collection).store(Batch(images={name: made}))
+        found = self.connection.execute(IMAGE_ID, (collection, name)).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def ingest(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        collection: str = "default",
+        **options: Any,
+    ) -> Summary:
+        """Ingest files and folders as `imgdb ingest` does, with worker processes.
+
+        `options` are those of the command: prune, retry, archives, regions, decode, jobs, timeout.
+        """
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise TypeError("ingest takes a list of paths")
+        named: Sequence[str] = [os.fspath(path) for path in paths]
+        return ingest(self.connection, named, options=Options(collection=collection, **options))
+
+    def close(self) -> None:
+        """Close the connection, and leave the embedded server if it was used."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+# So that it reads as what it does: `imgdb.connect()`.
+connect = Database
