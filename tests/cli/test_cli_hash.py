@@ -30,12 +30,13 @@ def test_json_has_hex_and_bigint_of_all_four(cli):
     assert white["phash_bigint"] == -(1 << 63)
 
 
-def test_pdq_comes_last_and_only_when_asked_for(cli):
-    (plain,) = json.loads(cli("hash", SMOOTH).stdout)
-    (found,) = json.loads(cli("hash", SMOOTH, "--pdq").stdout)
+def test_pdq_comes_last_and_is_made_only_when_asked_for(cli):
+    (plain,) = json.loads(cli("hash", SMOOTH, "--json").stdout)
+    (found,) = json.loads(cli("hash", SMOOTH, "--pdq", "--json").stdout)
     vectors = {v["file"]: v for v in json.loads((VECTORS.parent / "pdq.json").read_text())}
     vector = vectors["tests/data/hashes/smooth-wide.png"]
-    assert list(found) == [*plain, "pdq", "pdq_quality"]
+    assert list(found) == list(plain) and list(plain)[-2:] == ["pdq", "pdq_quality"]
+    assert (plain["pdq"], plain["pdq_quality"]) == (None, None)
     assert (found["pdq"], found["pdq_quality"]) == (vector["pdq"], vector["quality"])
     assert {**plain, "pdq": found["pdq"], "pdq_quality": found["pdq_quality"]} == found
     table = cli("hash", SMOOTH, "--pdq", "--format", "table").stdout
