@@ -45,6 +45,10 @@ class SchemaMismatch(DatabaseFailure):
     """The database has no imgdb schema, or one of another revision than this package needs."""
 
 
+class NotOwner(DatabaseFailure):
+    """A space or a table that belongs to another role, whose rights the user has not."""
+
+
 class UnknownName(DatabaseFailure, UsageError):
     """A space, a collection or an image that the database does not know."""
 

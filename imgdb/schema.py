@@ -48,7 +48,9 @@ __all__ = [
 SCHEMA = "imgdb"
 
 # Revisions write rows into these; a user's own rows there are worth nothing without hashes.
-SEEDED_TABLES = ("alembic_version", "space", "probe", "tracked_column", "collection")
+SEEDED_TABLES = (
+    "alembic_version", "space", "space_state", "probe", "tracked_column", "collection"
+)  # fmt: skip
 
 # Twelve revisions were squashed into the first before anything was released: a database at the last
 # of them is taken for one at the first, and the others lead nowhere.

@@ -66,6 +66,9 @@ space = Table(
     Column("description", Text, nullable=False),
     Column("band_masks", ARRAY(BigInteger), nullable=False),
     Column("default_max_distance", Integer, nullable=False),
+    Column("owner_name", Text, nullable=False),
+    Column("claimed_by", BigInteger),
+    Column("shadow_of", SmallInteger),
 )
 
 collection = Table(

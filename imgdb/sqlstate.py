@@ -10,6 +10,7 @@ from imgdb.errors import (
     ConnectionFailed,
     DatabaseFailure,
     ImgdbError,
+    NotOwner,
     SchemaMismatch,
     UnknownName,
     UsageError,
@@ -29,6 +30,7 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
     "IM010": UsageError,  # kind of relation not supported
     "IM011": UnknownName,  # unknown collection
     "IM012": UsageError,  # bad argument
+    "IM013": NotOwner,  # belongs to another role
     "IM020": SchemaMismatch,  # a schema that imgdb must not be installed in
 }
 
@@ -39,6 +41,7 @@ BROKEN_RULES = {
     "collection_name_key": "there is a collection of that name already",
     "image_collection_id_fkey": "the collection is not there, or holds images still",
     "image_collection_id_path_key": "the collection has that path already",
+    "image_colours_check": "colours are 27 bytes, measured from a file",
     "image_file_check": "what a file says of an image is given as a whole or not at all",
     "image_path_check": "an image needs a path",
     "image_region_box_check": "a region lies inside of its image and has an area",
@@ -46,6 +49,7 @@ BROKEN_RULES = {
     "image_region_recipe_check": "regions are of an image whose file was read",
     "image_sha256_check": "a SHA-256 has 32 bytes",
     "image_size_check": "width, height and frames of an image are at least 1, its size at least 0",
+    "fresh_hashes_hashes_check": "a row of fresh hashes holds 1 to 200 of them",
     "ingest_failure_collection_id_fkey": "the collection is not there, or lists failures still",
     "not_duplicate_image_id_a_fkey": "there is no such image",
     "not_duplicate_image_id_b_fkey": "there is no such image",
@@ -54,9 +58,12 @@ BROKEN_RULES = {
     "probe_space_id_fkey": "there is no such space",
     "space_default_max_distance_check": "a distance is between 0 and 64",
     "space_masks_split_check": "3 to 16 band masks of 1 to 22 bits split all 64, without overlap",
+    "space_shadow_of_fkey": "there is no such space",
+    "space_shadow_of_key": "the space is being rebuilt already",
     "space_name_check": "a space needs a name",
     "space_name_key": "there is a space of that name already",
     "tracked_column_space_id_fkey": "the space is not there, or columns are tracked into it still",
+    "tracked_column_track_key_key": "two tracked columns never share a key",
 }
 
 _OTHER_SCHEMA = "the schema is not the one this imgdb made; see `imgdb db current`"

@@ -1,10 +1,11 @@
-"""Write what changed in functions and views since the last release into the open revision.
+"""Write what changed in functions, views and triggers since the last release into a revision.
 
     python tools/make_revision.py
 
 Compares `sql/` with the revision before the open one, and writes DROP and CREATE into the open
-revision's `.up.sql` and `.down.sql`, around the part between `-- By hand` and `-- End by hand`.
-That part is yours: what happens to tables and rows. The tests of the revisions prove the rest.
+revision's `.up.sql` and `.down.sql`, around the parts between `-- By hand` and `-- End by hand`.
+Those are yours: what happens to tables and rows, before new functions come, and at last. The tests
+of the revisions prove the rest.
 """
 
 import re
@@ -12,36 +13,51 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[1]
 BY_HAND = re.compile(r"^-- By hand.*?^-- End by hand\n", re.MULTILINE | re.DOTALL)
-NO_PART = "-- By hand\n-- End by hand\n"
+NO_PARTS = ["-- By hand\n-- End by hand\n", "-- By hand, at last\n-- End by hand\n"]
 STATEMENT = re.compile(
     r"""(?: --[^\n]*\n | '(?:[^']|'')*' | \$(\w*)\$ .*? \$\1\$
         | BEGIN\ ATOMIC .*? \nEND(?=;) | [^;] )+? ;""",
     re.VERBOSE | re.DOTALL,
 )
-# A routine or a view, and what is said of it: its comment and the rights to it.
-MADE = re.compile(r"CREATE (FUNCTION|PROCEDURE|VIEW)\s+(imgdb\.\w+)")
-SAID = re.compile(
-    r"(?:COMMENT ON|(?:REVOKE|GRANT)\s[^;]*?\sON) (?:FUNCTION|PROCEDURE|VIEW)\s+(imgdb\.\w+)"
+# A routine, a view or a trigger, and what is said of it: its comment and the rights to it.
+MADE = re.compile(
+    r"CREATE (FUNCTION|PROCEDURE|VIEW|TRIGGER)\s+(imgdb\.\w+|\w+\s[^;]*?\bON imgdb\.\w+)"
 )
+SAID = re.compile(
+    r"(?:COMMENT ON|(?:REVOKE|GRANT)\s[^;]*?\sON) (?:FUNCTION|PROCEDURE|VIEW|COLUMN)\s+(imgdb\.\w+)"
+)
+
+# Once at the end, for all objects.
+OF_ALL = re.compile(r"(?:REVOKE|GRANT)\s[^;]*?\sON ALL \w+ IN SCHEMA imgdb[^;]*;")
 
 Objects = dict[str, list[str]]
 
 
 def read(text: str) -> Objects:
-    """Read the statements of each routine and view, in their order: the first one makes it."""
+    """Read the statements of each object, in their order: the first one makes it."""
     objects: Objects = {}
     for match in STATEMENT.finditer(text):
         statement = re.sub(r"\A(\s*--[^\n]*\n)*\s*", "", match[0])
         if made := MADE.match(statement):
-            objects[made[2]] = [statement]
+            objects[name_of(made)] = [statement]
+        elif OF_ALL.match(statement):
+            objects[statement] = [statement]
         elif (said := SAID.match(statement)) and said[1] in objects:
             objects[said[1]].append(statement)
     return objects
 
 
+def name_of(made: re.Match[str]) -> str:
+    """Return what DROP calls an object: a trigger with its table."""
+    return re.sub(r"\s.*\s", " ON ", made[2], flags=re.DOTALL)
+
+
 def is_parsed(statements: list[str]) -> bool:
     """Tell whether the server parses the object when it is made, and notes what it needs."""
-    return MADE.match(statements[0])[1] == "VIEW" or "\nLANGUAGE sql" in statements[0]
+    made = MADE.match(statements[0])
+    return made is not None and (
+        made[1] in ("VIEW", "TRIGGER") or "\nLANGUAGE sql" in statements[0]
+    )
 
 
 def head(statements: list[str]) -> str:
@@ -64,7 +80,9 @@ def difference(old: Objects, new: Objects) -> tuple[str, str]:
     }:
         dropped |= more
     drops = [
-        f"DROP {MADE.match(old[name][0])[1]} {name};" for name in reversed(old) if name in dropped
+        f"DROP {made[1]} {name};"
+        for name in reversed(old)
+        if name in dropped and (made := MADE.match(old[name][0]))
     ]
     creates = []
     for name, statements in new.items():
@@ -78,12 +96,12 @@ def difference(old: Objects, new: Objects) -> tuple[str, str]:
 
 def write(file: Path, old: Objects, new: Objects) -> None:
     """Write the SQL that leads from the old objects to the new ones around what is by hand."""
-    by_hand = BY_HAND.search(file.read_text("utf-8"))
+    before, at_last = BY_HAND.findall(file.read_text("utf-8")) or NO_PARTS
     drops, creates = difference(old, new)
     note = "-- Made by tools/make_revision.py:"
     # CREATE OR REPLACE makes a line of sql/ longer.
-    parts = ["-- noqa: disable=LT05", f"{note} what goes.", drops, ""]
-    parts += [by_hand[0] if by_hand else NO_PART, f"{note} what comes.", creates, ""]
+    parts = ["-- noqa: disable=LT05", f"{note} what goes.", drops, "", before]
+    parts += [f"{note} what comes.", creates, "", at_last]
     file.write_text("\n".join(parts), "utf-8")
 
 

@@ -35,7 +35,7 @@ def explain_command(
 
     Probes are the prefixes that are looked up, candidates are the hashes that are read, and
     matches are the hashes that are near enough. Milliseconds are those of the search alone, as a
-    client sees them: the best of three.
+    client sees them: the best of three. The reason is what both ways would cost by estimate.
     """
     from imgdb.database.connect import open_database
     from imgdb.database.spaces import explain, spaces
@@ -51,12 +51,14 @@ def explain_command(
                 continue
             radius = space.default_max_distance if max_distance is None else max_distance
             found, milliseconds = explain(conn, space.name, value, radius)
-            rows.append((space.name, radius, *astuple(found), round(milliseconds, 2)))
+            *counts, reason = astuple(found)
+            rows.append((space.name, radius, *counts, round(milliseconds, 2), reason))
     print_rows(rows, EXPLAINED, format)
 
 
 EXPLAINED = (
-    "space", "max_distance", "strategy", "probes", "candidates", "matches", "milliseconds"
+    "space", "max_distance", "strategy", "probes", "candidates", "matches", "milliseconds",
+    "reason",
 )  # fmt: skip
 
 

@@ -31,6 +31,10 @@ def check_command(
     max_distance: Annotated[
         int, typer.Option(metavar="BITS", min=0, max=64, help="The distance of these searches.")
     ] = 8,
+    mend: Annotated[
+        bool,
+        typer.Option("--mend", help="Put missing triggers and index missing hashes first."),
+    ] = False,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
@@ -38,26 +42,43 @@ def check_command(
 
     Hashes of the space are searched for twice: by the prefix buckets, and by reading every hash. A
     mismatch is a difference between both answers. A hash of a tracked column is missing if its
-    buckets lack it. Exit code 1 if anything is wrong.
+    space lacks it. Triggers and tables that are not as they should be are told one by one. Exit
+    code 1 if anything is wrong, 3 if a space belongs to another role and cannot be checked.
     """
     from imgdb.database.connect import open_database
-    from imgdb.database.spaces import check, spaces
+    from imgdb.database.spaces import catch_up, check, spaces, tracking_problems
+    from imgdb.errors import NotOwner
 
     rows = []
     damaged = []
+    unchecked = False
     with open_database(dsn) as conn:
         for name in [space] if space else [known.name for known in spaces(conn)]:
-            found = check(conn, name, samples=samples, max_distance=max_distance)
+            try:
+                if mend and (count := catch_up(conn, name)):
+                    typer.echo(f"imgdb: indexed {count} missing hashes in {name}", err=True)
+                found = check(conn, name, samples=samples, max_distance=max_distance)
+            except NotOwner as error:
+                unchecked = True
+                typer.echo(f"imgdb: space {name} is not checked: {error}", err=True)
+                continue
             rows.append((name, *astuple(found), found.sound))
             if not found.sound:
                 damaged.append(name)
+        problems = tracking_problems(conn)
     print_rows(rows, ("space", "sampled", "mismatches", "missing", "sound"), format)
+    for problem in problems:
+        typer.echo(f"imgdb: {problem.relation} {problem.problem}", err=True)
     for name in damaged:
         typer.echo(
-            f"imgdb: space {name} is damaged: mend it with imgdb space rebuild {name}", err=True
+            f"imgdb: space {name} is damaged: mend it with imgdb space check --mend {name}, or "
+            f"imgdb space rebuild {name}",
+            err=True,
         )
-    if damaged:
+    if damaged or problems:
         raise typer.Exit(1)
+    if unchecked:
+        raise typer.Exit(3)
 
 
 def rebuild_command(
@@ -68,7 +89,8 @@ def rebuild_command(
 ) -> None:
     """Make a space anew from its tracked columns.
 
-    Writers to the tables of these columns wait meanwhile.
+    The bands become those that suit its size. Searches and writers go on; writers wait twice for a
+    moment, while the triggers change.
     """
     from imgdb.database.connect import open_database
     from imgdb.database.spaces import rebuild
@@ -78,7 +100,7 @@ def rebuild_command(
     typer.echo(f"imgdb: space {space} rebuilt in {seconds:.1f} s", err=True)
 
 
-STORED = ("space", "hashes", "bucket rows", "fragmentation", "size", "bytes per hash")
+STORED = ("space", "hashes", "fresh", "bucket rows", "fragmentation", "size", "bytes per hash")
 
 
 def stats_command(
@@ -102,6 +124,7 @@ def stats_command(
         (
             one.name,
             one.distinct_hashes,
+            one.fresh_hashes,
             one.bucket_rows,
             one.fragmentation,
             byte_count(one.bytes),

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import psycopg
@@ -29,6 +30,9 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 # libpq's variables that say where a server is; PGUSER or PGPASSWORD alone do not.
 LIBPQ_PLACES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE")
+
+# What others may have put on a path must not decide what a statement means.
+SAFE_PATH = "-c search_path=pg_catalog,pg_temp"
 
 # Seconds until a host that says nothing counts as one that does not answer.
 CONNECT_TIMEOUT = 10
@@ -101,8 +105,16 @@ def connect(place: Place, *, autocommit: bool = True) -> psycopg.Connection[Tupl
         conninfo = make_conninfo(
             place.conninfo, **{k: settings[k] for k in settings.keys() - given}
         )
+        options = str(given.get("options") or os.environ.get("PGOPTIONS", ""))
         # Nothing is prepared by itself: a pooler may hand each transaction to another session.
-        conn = psycopg.connect(conninfo, autocommit=autocommit, prepare_threshold=None)
+        connect_to = partial(psycopg.connect, autocommit=autocommit, prepare_threshold=None)
+        try:
+            conn = connect_to(make_conninfo(conninfo, options=f"{options} {SAFE_PATH}".strip()))
+        except psycopg.OperationalError as error:
+            # PgBouncer, unless it was told of it.
+            if "unsupported startup parameter" not in str(error):
+                raise
+            conn = connect_to(conninfo)
     except psycopg.Error as error:
         raise connection_failed(error, place.source) from error
     if conn.info.server_version < OLDEST_SERVER * 10000:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +12,25 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.database.sessions import value
+from imgdb.errors import NotOwner
+from imgdb.sqlstate import translate
 
-SPACES = "SELECT name, description, default_max_distance FROM imgdb.space ORDER BY space_id"
+# A shadow is what a rebuild fills: it is no space yet.
+SPACES = (
+    "SELECT name, description, default_max_distance FROM imgdb.space"
+    " WHERE shadow_of IS NULL ORDER BY name"
+)
 STATISTICS = "SELECT * FROM imgdb.space_statistics(%(space)s)"
 FULLEST = "SELECT * FROM imgdb.fullest_buckets(%(space)s, bucket_limit => %(limit)s)"
-REBUILD = "SELECT imgdb.rebuild(%(space)s)"
+REBUILD = "CALL imgdb.rebuild(%(space)s)"
+PROBLEMS = "SELECT * FROM imgdb.tracking_problems()"
+TRACKED = (
+    "SELECT DISTINCT t.table_id::oid FROM imgdb.tracked_column AS t"
+    " JOIN imgdb.space AS s ON s.space_id = t.space_id WHERE s.name = %(space)s"
+)
+CATCH_UP = "SELECT imgdb.catch_up(%s::oid::regclass)"
+DROP_STALE = "SELECT imgdb.drop_stale(%s)"
 CHECK = (
     "SELECT c.sampled, c.mismatches,"
     " (SELECT count(DISTINCT hash) FROM imgdb.missing_hashes(%(space)s)) AS missing"
@@ -42,9 +58,13 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class SpaceStatistics:
-    """How a space is stored; `fragmentation` is bucket rows per row needed, 1 is compact."""
+    """How a space is stored; `fragmentation` is bucket rows per row needed, 1 is compact.
+
+    `fresh_hashes` are those that no flush has put into buckets yet.
+    """
 
     distinct_hashes: int
+    fresh_hashes: int
     bucket_rows: int
     buckets: int
     fragmentation: float
@@ -80,13 +100,22 @@ class Explanation:
     probes: int
     candidates: int
     matches: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A table or space that is not as what is tracked asks for."""
+
+    relation: str
+    problem: str
 
 
 Connection = psycopg.Connection[Any]
 
 
 def spaces(conn: Connection) -> list[Space]:
-    """List the spaces, the built-in ones first."""
+    """List the spaces by name."""
     with conn.cursor(row_factory=class_row(Space)) as cursor:
         return cursor.execute(SPACES).fetchall()
 
@@ -106,17 +135,59 @@ def fullest_buckets(conn: Connection, space: str, limit: int = 10) -> list[Bucke
 
 
 def check(conn: Connection, space: str, *, samples: int = 100, max_distance: int = 8) -> Check:
-    """Compare `within` with `scan` on samples of a space, and look for hashes that it lacks."""
+    """Compare `within` with `scan` on samples of a space, and look for hashes that it lacks.
+
+    Raises NotOwner if the space's tables belong to another role.
+    """
     arguments = {"space": space, "samples": samples, "max_distance": max_distance}
     # One snapshot: rows that others write at the same time must not look like a mismatch.
-    with read_only(conn), conn.cursor(row_factory=class_row(Check)) as cursor:
+    with _owners_only(), read_only(conn), conn.cursor(row_factory=class_row(Check)) as cursor:
         found = cursor.execute(CHECK, arguments).fetchone()
     assert found is not None
     return found
 
 
+def tracking_problems(conn: Connection) -> list[Problem]:
+    """List where triggers, tables and spaces differ from what is tracked; reads no table."""
+    with conn.cursor(row_factory=class_row(Problem)) as cursor:
+        return cursor.execute(PROBLEMS).fetchall()
+
+
+def catch_up(conn: Connection, space: str) -> int:
+    """Mend the triggers of a space's tables and index what is missing; return how many hashes.
+
+    Raises NotOwner if the space or a table belongs to another role.
+    """
+    with _owners_only():
+        tables = conn.execute(TRACKED, {"space": space}).fetchall()
+        return sum(value(conn, CATCH_UP, oid) for (oid,) in tables)
+
+
+def drop_stale(conn: Connection, space: str) -> int:
+    """Remove from a space what no row holds any more; return how many hashes.
+
+    Raises NotOwner as `catch_up` does.
+    """
+    with _owners_only():
+        return int(value(conn, DROP_STALE, space))
+
+
+@contextlib.contextmanager
+def _owners_only() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        translated = translate(error)
+        if isinstance(translated, NotOwner):
+            raise translated from error
+        raise
+
+
 def rebuild(conn: Connection, space: str) -> float:
-    """Make a space anew from its tracked columns; return the seconds. Their writers wait."""
+    """Make a space anew from its tracked columns; return the seconds. Searches and writers go on.
+
+    The connection must be in autocommit mode and outside of a transaction.
+    """
     return _timed(conn, REBUILD, {"space": space})
 
 

@@ -43,6 +43,7 @@ class SpaceContent:
     name: str
     default_max_distance: int
     distinct_hashes: int
+    fresh_hashes: int
     bucket_rows: int
     buckets: int
     fragmentation: float
@@ -96,6 +97,7 @@ def _space_content(
         name=name,
         default_max_distance=defaults[name],
         distinct_hashes=found.distinct_hashes,
+        fresh_hashes=found.fresh_hashes,
         bucket_rows=found.bucket_rows,
         buckets=found.buckets,
         fragmentation=round(found.fragmentation, 2),

@@ -1,5 +1,8 @@
 -- noqa: disable=LT05
 -- Made by tools/make_revision.py: what goes.
+DROP FUNCTION imgdb.revoke_access;
+DROP FUNCTION imgdb.grant_access;
+DROP FUNCTION imgdb._rights;
 DROP FUNCTION imgdb._compatible_since;
 DROP FUNCTION imgdb._revision;
 DROP FUNCTION imgdb._fill;
@@ -13,20 +16,236 @@ DROP FUNCTION imgdb._remove_collection;
 DROP FUNCTION imgdb._rename_collection;
 DROP FUNCTION imgdb._collections;
 DROP FUNCTION imgdb._exported_images;
+DROP VIEW imgdb.space_health;
+DROP FUNCTION imgdb.space_statistics;
+DROP FUNCTION imgdb._bucket_bytes;
+DROP FUNCTION imgdb.drop_stale;
+DROP FUNCTION imgdb._drop_if_stale;
+DROP FUNCTION imgdb._put_back;
+DROP FUNCTION imgdb._remove_hashes;
+DROP PROCEDURE imgdb.rebuild;
+DROP FUNCTION imgdb._end_rebuild;
+DROP FUNCTION imgdb._fill_shadow;
+DROP FUNCTION imgdb._begin_rebuild;
+DROP FUNCTION imgdb._use_shadow;
+DROP FUNCTION imgdb._make_shadow;
+DROP FUNCTION imgdb._masks_for;
 DROP PROCEDURE imgdb.compact;
-DROP FUNCTION imgdb._indexed_hashes;
-DROP FUNCTION imgdb._hash_parts_query;
-DROP FUNCTION imgdb._index_hashes;
+DROP FUNCTION imgdb._flush_next;
+DROP FUNCTION imgdb._merge_next;
+DROP FUNCTION imgdb._spaces_to_compact;
+DROP FUNCTION imgdb._end_care;
+DROP FUNCTION imgdb._begin_care;
+DROP FUNCTION imgdb._count_anew;
+DROP FUNCTION imgdb._flush_all;
+DROP FUNCTION imgdb._merge;
+DROP FUNCTION imgdb._check_care;
+DROP FUNCTION imgdb._may_maintain;
+DROP FUNCTION imgdb.tracking_problems;
+DROP FUNCTION imgdb.explain;
+DROP FUNCTION imgdb._pairs_query;
+DROP FUNCTION imgdb._pair_masks;
+DROP FUNCTION imgdb._held_among;
+DROP FUNCTION imgdb._nearest_hashes;
+DROP FUNCTION imgdb.catch_up;
+DROP FUNCTION imgdb._column_query;
+DROP FUNCTION imgdb._forget_tracked;
+DROP FUNCTION imgdb._index_source;
+DROP FUNCTION imgdb._count_added;
+DROP FUNCTION imgdb._add_band;
+DROP FUNCTION imgdb._lock_claimed;
+DROP FUNCTION imgdb._note_tracked;
+DROP FUNCTION imgdb._sync_triggers;
+DROP FUNCTION imgdb._append_triggers;
+DROP FUNCTION imgdb._wanted_keys;
+DROP FUNCTION imgdb._table_family;
+DROP FUNCTION imgdb._indexed_between;
+DROP FUNCTION imgdb._ordered_parts_query;
+DROP FUNCTION imgdb._source_query;
+DROP FUNCTION imgdb._check_column;
+DROP FUNCTION imgdb._hold_table;
+DROP FUNCTION imgdb._check_member;
+DROP FUNCTION imgdb._ancestors;
+DROP FUNCTION imgdb._new_hashes_query;
+DROP FUNCTION imgdb._append;
+DROP FUNCTION imgdb._load;
+DROP FUNCTION imgdb._flush;
+DROP FUNCTION imgdb._lock_space;
+DROP FUNCTION imgdb._is_distributed;
+DROP FUNCTION imgdb._fold_hashes;
+DROP FUNCTION imgdb._indexed_among;
+DROP FUNCTION imgdb._count_in;
+DROP FUNCTION imgdb._add_rows;
+DROP FUNCTION imgdb._check_claim;
+DROP FUNCTION imgdb._release_space;
+DROP FUNCTION imgdb._claim_space;
+DROP FUNCTION imgdb._check_query;
+DROP TRIGGER space_refuse_masks ON imgdb.space;
+DROP FUNCTION imgdb._refuse_masks;
+DROP TRIGGER space_end ON imgdb.space;
+DROP FUNCTION imgdb._end_space;
+DROP TRIGGER space_begin ON imgdb.space;
+DROP FUNCTION imgdb._begin_space;
+DROP FUNCTION imgdb._scan_from;
+DROP FUNCTION imgdb._cost;
+DROP VIEW imgdb.own_space;
+DROP FUNCTION imgdb._may_keep;
 DROP FUNCTION imgdb.same_colours;
 DROP FUNCTION imgdb.colour_difference;
 DROP FUNCTION imgdb._is_flat;
 
 -- By hand
+DO $do$
+DECLARE
+    v_trigger record;
+BEGIN
+    FOR v_trigger IN
+        SELECT t.tgname, format('%I.%I', n.nspname, c.relname) AS table_name
+        FROM pg_trigger AS t
+        INNER JOIN pg_class AS c ON c.oid = t.tgrelid
+        INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE t.tgfoid = 'imgdb._append_hashes()'::regprocedure
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_trigger.tgname, v_trigger.table_name);
+    END LOOP;
+END
+$do$;
+
+DROP TABLE imgdb.probe;
+DROP TABLE imgdb.space_state;
+CREATE TEMPORARY TABLE new_bucket ON COMMIT DROP AS TABLE imgdb.prefix_bucket;
+DROP TABLE imgdb.prefix_bucket;
+CREATE TEMPORARY TABLE new_tracked ON COMMIT DROP AS TABLE imgdb.tracked_column;
+DROP TABLE imgdb.tracked_column;
+DELETE FROM pg_temp.new_tracked AS t
+USING imgdb.space AS s
+WHERE t.space_id = s.space_id AND s.shadow_of IS NOT NULL;
+DELETE FROM imgdb.space AS s
+WHERE s.shadow_of IS NOT NULL;
+ALTER TABLE imgdb.space DROP COLUMN owner_name;
+ALTER TABLE imgdb.space DROP COLUMN claimed_by;
+ALTER TABLE imgdb.space DROP COLUMN shadow_of;
+
+COMMENT ON COLUMN imgdb.space.space_id IS 'Identity.';
+COMMENT ON COLUMN imgdb.space.name IS 'What the functions call it by.';
+COMMENT ON COLUMN imgdb.space.description IS 'What the hashes are and where they come from.';
+COMMENT ON COLUMN imgdb.space.band_masks IS
+'One mask per band. Changing them rebuilds the space.';
+COMMENT ON COLUMN imgdb.space.default_max_distance IS
+'The largest distance that counts as alike where nobody says otherwise, 0 to 64.';
+
+CREATE TABLE imgdb.probe (
+    space_id smallint NOT NULL,
+    radius smallint NOT NULL,
+    band smallint NOT NULL,
+    band_mask bigint NOT NULL,
+    flip_masks bigint[] NOT NULL,
+    CONSTRAINT probe_pkey PRIMARY KEY (space_id, radius, band),
+    CONSTRAINT probe_space_id_fkey FOREIGN KEY (space_id)
+    REFERENCES imgdb.space (space_id) ON DELETE CASCADE
+);
+
+COMMENT ON TABLE imgdb.probe IS
+'The prefixes that a search looks up: (query_hash & band_mask) XOR each flip mask.';
+
+COMMENT ON COLUMN imgdb.probe.space_id IS 'The space whose bands these are.';
+
+COMMENT ON COLUMN imgdb.probe.radius IS 'The largest distance that these probes find.';
+
+COMMENT ON COLUMN imgdb.probe.band IS 'Position of the band in band_masks, from 0.';
+
+COMMENT ON COLUMN imgdb.probe.band_mask IS 'The bits of the band.';
+
+COMMENT ON COLUMN imgdb.probe.flip_masks IS
+'Every mask of at most t bits of the band, t being the threshold of the band at this radius.';
+
+CREATE TABLE imgdb.prefix_bucket ( -- noqa: PRS
+    space_id smallint NOT NULL,
+    prefix bigint NOT NULL,
+    hashes bigint[] NOT NULL,
+    -- 200 hashes stay inside a page, are never TOASTed and can be kept PLAIN, which a search reads
+    -- without copying.
+    CONSTRAINT prefix_bucket_hashes_check CHECK (cardinality(hashes) BETWEEN 1 AND 200)
+);
+
+ALTER TABLE imgdb.prefix_bucket ALTER COLUMN hashes SET STORAGE PLAIN; -- noqa: PRS
+
+ALTER TABLE imgdb.prefix_bucket ALTER COLUMN hashes SET STATISTICS 0; -- noqa: PRS
+
+ALTER TABLE imgdb.prefix_bucket REPLICA IDENTITY FULL;
+
+CREATE INDEX prefix_bucket_space_id_prefix_idx ON imgdb.prefix_bucket (space_id, prefix);
+
+COMMENT ON TABLE imgdb.prefix_bucket IS
+'All hashes of a space that share a prefix, in rows of at most 200; compact merges the rows.';
+
+COMMENT ON COLUMN imgdb.prefix_bucket.space_id IS 'The space whose hashes these are.';
+
+COMMENT ON COLUMN imgdb.prefix_bucket.prefix IS
+'The bits that the hashes share in one band, all other bits zero: hash & band_mask.';
+
+COMMENT ON COLUMN imgdb.prefix_bucket.hashes IS
+'The whole hashes. Doubles and hashes that no row holds any more stay until the next compact.';
+
+COMMENT ON INDEX imgdb.prefix_bucket_space_id_prefix_idx IS 'What every search reads.';
+
+CREATE TABLE imgdb.tracked_column (
+    table_id regclass NOT NULL,
+    column_name name NOT NULL,
+    space_id smallint NOT NULL,
+    CONSTRAINT tracked_column_pkey PRIMARY KEY (table_id, column_name),
+    CONSTRAINT tracked_column_space_id_fkey FOREIGN KEY (space_id)
+    REFERENCES imgdb.space (space_id)
+);
+
+CREATE INDEX tracked_column_space_id_idx ON imgdb.tracked_column (space_id);
+
+COMMENT ON TABLE imgdb.tracked_column IS
+'Which table columns feed which space; track and untrack keep it.';
+
+COMMENT ON COLUMN imgdb.tracked_column.table_id IS
+'The table; compact forgets it if it is dropped.';
+
+COMMENT ON COLUMN imgdb.tracked_column.column_name IS 'Its bigint column of hashes.';
+
 COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are filed in.';
+
+COMMENT ON INDEX imgdb.tracked_column_space_id_idx IS 'The columns of a space, for compact.';
+
+INSERT INTO imgdb.prefix_bucket (space_id, prefix, hashes)
+SELECT b.space_id, b.prefix, b.hashes FROM pg_temp.new_bucket AS b;
+
+INSERT INTO imgdb.prefix_bucket (space_id, prefix, hashes)
+SELECT f.space_id, h.hash & m.band_mask, ARRAY[h.hash]
+FROM imgdb.fresh_hashes AS f
+INNER JOIN imgdb.space AS s ON f.space_id = s.space_id
+CROSS JOIN unnest(s.band_masks) AS m (band_mask)
+CROSS JOIN unnest(f.hashes) AS h (hash);
+
+DROP TABLE imgdb.fresh_hashes;
+DROP SEQUENCE imgdb._part_sequence;
+
+INSERT INTO imgdb.tracked_column (table_id, column_name, space_id)
+SELECT t.table_id, t.column_name, t.space_id FROM pg_temp.new_tracked AS t;
+
 ALTER TABLE imgdb.image DROP COLUMN colours;
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.
+CREATE OR REPLACE FUNCTION imgdb.from_hex(hex text)
+RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+BEGIN
+    IF hex !~ '^[0-9A-Fa-f]{16}$' THEN
+        RAISE EXCEPTION '"%" is not a hash', left(hex, 40) USING
+            ERRCODE = 'IM003',
+            HINT = 'A hash is 16 hex digits, as imagehash prints it.';
+    END IF;
+    RETURN ('x' || hex)::bit(64)::bigint;
+END
+$$;
+
 CREATE FUNCTION imgdb._is_flat(average bigint, difference bigint, perceptual bigint, wavelet bigint)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -48,6 +267,134 @@ COMMENT ON FUNCTION imgdb._is_flat(bigint, bigint, bigint, bigint) IS
 'Whether hashes are those of a picture without structure: with a phash all within 4 bits of a '
 'solid colour''s, else equal to them.';
 
+CREATE OR REPLACE FUNCTION imgdb._masks_split(masks bigint[])
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+BEGIN
+    IF array_ndims(masks) = 1 AND array_lower(masks, 1) = 1 AND cardinality(masks) BETWEEN 3 AND 16
+    AND (
+        SELECT
+            sum(bit_count(mask::bit(64))) = 64 AND bit_or(mask) = -1 AND count(*) = count(mask)
+            AND min(bit_count(mask::bit(64))) >= 1 AND max(bit_count(mask::bit(64))) <= 22
+        FROM unnest(masks) AS listed (mask)
+    ) THEN
+        RETURN true;
+    END IF;
+    RAISE EXCEPTION 'the band masks do not split 64 bits' USING
+        ERRCODE = 'IM006',
+        CONSTRAINT = 'space_masks_split_check',
+        HINT = 'Give 3 to 16 masks of 1 to 22 bits each that neither overlap nor leave a bit out.';
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._prepare_probes(for_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT band_masks FROM imgdb.space WHERE space_id = for_space_id);
+    v_bands integer := cardinality(v_masks);
+BEGIN
+    DELETE FROM imgdb.probe WHERE space_id = for_space_id;
+    INSERT INTO imgdb.probe (space_id, radius, band, band_mask, flip_masks)
+    WITH RECURSIVE bit AS (
+        SELECT b.ordinal - 1 AS band, b.mask, 1::bigint << shift AS bit
+        FROM unnest(v_masks) WITH ORDINALITY AS b (mask, ordinal), generate_series(0, 63) AS shift
+        WHERE b.mask & (1::bigint << shift) <> 0
+    ),
+    threshold AS (
+        SELECT
+            radius,
+            band,
+            radius / v_bands - (band > radius % v_bands)::integer AS flips
+        FROM generate_series(0, 12) AS radius, generate_series(0, v_bands - 1) AS band
+    ),
+    -- Bits are added in ascending order (as unsigned numbers), so each mask is made once.
+    flip AS (
+        SELECT DISTINCT band, mask AS band_mask, 0::bigint AS flip_mask, 0 AS flips, 0::bit(64) AS last
+        FROM bit
+        UNION ALL
+        SELECT f.band, f.band_mask, f.flip_mask | b.bit, f.flips + 1, b.bit::bit(64)
+        FROM flip AS f
+        JOIN bit AS b ON b.band = f.band AND b.bit::bit(64) > f.last
+        WHERE f.flips < (SELECT max(t.flips) FROM threshold AS t)
+    )
+    SELECT for_space_id, t.radius, t.band, f.band_mask, array_agg(f.flip_mask ORDER BY f.flip_mask)
+    FROM threshold AS t
+    JOIN flip AS f ON f.band = t.band AND f.flips <= t.flips
+    GROUP BY t.radius, t.band, f.band_mask;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._prepare_probes(smallint) IS
+'Makes the probes of a space from its band masks, for every radius up to 12.';
+
+CREATE OR REPLACE FUNCTION imgdb._space_id(space_name text)
+RETURNS smallint
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_space_id smallint := (SELECT s.space_id FROM imgdb.space AS s WHERE s.name = space_name);
+BEGIN
+    IF v_space_id IS NULL THEN
+        RAISE EXCEPTION 'there is no space "%"', space_name USING
+            ERRCODE = 'IM001',
+            HINT = 'SELECT name FROM imgdb.space lists the spaces; imgdb.create_space makes one.';
+    END IF;
+    RETURN v_space_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._check_distance(max_distance integer)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+BEGIN
+    IF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 THEN
+        RAISE EXCEPTION 'max_distance is %, not between 0 and 64',
+            coalesce(max_distance::text, 'NULL') USING
+            ERRCODE = 'IM002',
+            HINT = 'It counts the differing bits of two 64-bit hashes; 8 is a usual choice.';
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb.create_space(space_name text, space_description text)
+RETURNS smallint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_space_id smallint;
+BEGIN
+    INSERT INTO imgdb.space (name, description) VALUES (space_name, coalesce(space_description, ''))
+    ON CONFLICT ON CONSTRAINT space_name_key DO NOTHING
+    RETURNING space_id INTO v_space_id;
+    IF v_space_id IS NULL THEN
+        RAISE EXCEPTION 'there is a space "%" already', space_name USING
+            ERRCODE = 'IM008',
+            HINT = 'Use it, or choose another name.';
+    END IF;
+    PERFORM imgdb._prepare_probes(v_space_id);
+    RETURN v_space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.create_space(text, text) IS
+'Makes a space and its probes, and returns its space_id; error IM008 if the name is taken.';
+
+CREATE FUNCTION imgdb._hold_off_compact(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1768777572, of_space_id);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._hold_off_compact(smallint) IS
+'Waits for the batch of a compact at work in a space, and lets no other begin until commit.';
+
 CREATE FUNCTION imgdb._hold_off_compact_together(of_space_id smallint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -59,6 +406,83 @@ $$;
 
 COMMENT ON FUNCTION imgdb._hold_off_compact_together(smallint) IS
 'Like _hold_off_compact, but does not wait for others who do this.';
+
+CREATE OR REPLACE FUNCTION imgdb.drop_space(space_name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_tracked text;
+BEGIN
+    PERFORM imgdb._forget_dropped();
+    -- Holds off a track into this space until this transaction ends.
+    PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR UPDATE;
+    SELECT string_agg(format('%s.%I', t.table_id, t.column_name), ', ' ORDER BY t.table_id, t.column_name)
+    INTO v_tracked
+    FROM imgdb.tracked_column AS t
+    WHERE t.space_id = v_space_id;
+    IF v_tracked IS NOT NULL THEN
+        RAISE EXCEPTION 'space "%" is fed by %', space_name, v_tracked USING
+            ERRCODE = 'IM007',
+            HINT = 'imgdb.untrack these columns first.';
+    END IF;
+    PERFORM imgdb._hold_off_compact(v_space_id);
+    DELETE FROM imgdb.prefix_bucket WHERE space_id = v_space_id;
+    DELETE FROM imgdb.space WHERE space_id = v_space_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb.set_default_max_distance(space_name text, max_distance integer)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_before integer;
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    -- Locked, so that what is returned is what this call replaced.
+    SELECT s.default_max_distance
+    INTO v_before
+    FROM imgdb.space AS s
+    WHERE s.space_id = v_space_id
+    FOR UPDATE;
+    UPDATE imgdb.space AS s
+    SET default_max_distance = max_distance
+    WHERE s.space_id = v_space_id AND s.default_max_distance <> max_distance;
+    RETURN v_before;
+END
+$$;
+
+CREATE FUNCTION imgdb._append_buckets(
+    for_space_id smallint,
+    new_prefixes bigint[],
+    new_hashes bigint[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    INSERT INTO imgdb.prefix_bucket (space_id, prefix, hashes)
+    SELECT for_space_id, numbered.prefix, array_agg(numbered.hash ORDER BY numbered.hash)
+    FROM (
+        SELECT
+            entry.prefix,
+            entry.hash,
+            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1) / 200 AS part
+        FROM (
+            SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
+            FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
+            ORDER BY given.prefix, given.hash
+        ) AS entry
+    ) AS numbered
+    GROUP BY numbered.prefix, numbered.part;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._append_buckets(smallint, bigint[], bigint[]) IS
+'Appends pairs of prefix and hash as bucket rows, grouped by prefix, at most 200 hashes a row.';
 
 CREATE FUNCTION imgdb._file_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
 RETURNS void
@@ -130,10 +554,103 @@ BEGIN
 END
 $$;
 
+REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
+
 COMMENT ON FUNCTION imgdb._append_hashes() IS
 'Trigger (space_id, column, masks): files the hashes that a statement brought into the column.';
 
-CREATE OR REPLACE FUNCTION imgdb._backfill(relation regclass, hash_column name, for_space_id smallint)
+CREATE FUNCTION imgdb._table_tree(relation regclass)
+RETURNS SETOF regclass
+LANGUAGE plpgsql STABLE ROWS 2
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE tree AS (
+        SELECT relation::oid AS table_id
+        UNION
+        SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits AS i ON i.inhparent = tree.table_id
+    )
+    SELECT c.oid::regclass
+    FROM tree JOIN pg_catalog.pg_class AS c ON c.oid = tree.table_id
+    WHERE c.relkind IN ('r', 'p')
+    ORDER BY c.oid;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._table_tree(regclass) IS
+'The table itself, its partitions and the tables that inherit from it.';
+
+CREATE FUNCTION imgdb._trigger_name(event text, for_space_id smallint, hash_column text)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+-- PostgreSQL would cut a long name off, and two columns could come to share a trigger.
+RETURN format(
+    'imgdb_%s_%s_%s', event, for_space_id,
+    CASE WHEN octet_length(hash_column) > 40 THEN md5(hash_column) ELSE hash_column END
+);
+
+COMMENT ON FUNCTION imgdb._trigger_name(text, smallint, text) IS
+'What the trigger of a tracked column is called.';
+
+CREATE FUNCTION imgdb._drop_append_triggers(
+    relation regclass, hash_column name, for_space_id smallint
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_trigger record;
+BEGIN
+    FOR v_trigger IN
+        SELECT t.tgname, tree.member
+        FROM imgdb._table_tree(relation) AS tree (member)
+        JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = tree.member
+        WHERE
+            t.tgname IN (
+                imgdb._trigger_name('insert', for_space_id, hash_column),
+                imgdb._trigger_name('update', for_space_id, hash_column)
+            )
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_trigger.tgname, v_trigger.member);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._drop_append_triggers(regclass, name, smallint) IS
+'Removes the triggers of a tracked column.';
+
+CREATE FUNCTION imgdb._put_append_triggers(
+    relation regclass, hash_column name, for_space_id smallint
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
+    v_member regclass;
+BEGIN
+    FOR v_member IN SELECT * FROM imgdb._table_tree(relation) LOOP
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %I AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION imgdb._append_hashes(%L, %L, %L)',
+            imgdb._trigger_name('insert', for_space_id, hash_column),
+            v_member, for_space_id, hash_column, v_masks
+        );
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER %I AFTER UPDATE ON %s '
+            'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION imgdb._append_hashes(%L, %L, %L)',
+            imgdb._trigger_name('update', for_space_id, hash_column),
+            v_member, for_space_id, hash_column, v_masks
+        );
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._put_append_triggers(regclass, name, smallint) IS
+'Puts the append triggers on a column, or makes them anew.';
+
+CREATE FUNCTION imgdb._backfill(relation regclass, hash_column name, for_space_id smallint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET row_security = off
@@ -240,6 +757,77 @@ $$;
 COMMENT ON FUNCTION imgdb.untrack(regclass, name) IS
 'Stops filing the hashes of a column. Those that no other column holds go with the next compact.';
 
+CREATE OR REPLACE FUNCTION imgdb._forget_dropped()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    DELETE FROM imgdb.tracked_column AS t
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = t.table_id);
+END
+$$;
+
+CREATE FUNCTION imgdb._sources(of_space_id smallint)
+RETURNS TABLE (relation regclass, hash_column name)
+LANGUAGE plpgsql STABLE ROWS 1
+AS $$
+DECLARE
+    v_lost text := (
+        SELECT string_agg(format('%s.%I', t.table_id, t.column_name), ', ' ORDER BY t.table_id)
+        FROM imgdb.tracked_column AS t
+        JOIN pg_catalog.pg_class AS c ON c.oid = t.table_id
+        WHERE
+            t.space_id = of_space_id
+            AND NOT EXISTS (
+                SELECT FROM pg_catalog.pg_attribute AS a
+                WHERE
+                    a.attrelid = t.table_id AND a.attname = t.column_name AND NOT a.attisdropped
+                    AND a.atttypid = 'pg_catalog.int8'::regtype
+            )
+    );
+BEGIN
+    IF v_lost IS NOT NULL THEN
+        RAISE EXCEPTION 'imgdb tracks %, dropped, renamed or no bigint any more', v_lost USING
+            ERRCODE = 'IM004',
+            HINT = 'imgdb.untrack that column, then imgdb.track the one that holds the hashes now.';
+    END IF;
+    -- A dropped table is no source, whether or not it is forgotten yet.
+    RETURN QUERY
+    SELECT t.table_id, t.column_name
+    FROM imgdb.tracked_column AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.table_id
+    WHERE t.space_id = of_space_id
+    ORDER BY t.table_id, t.column_name;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._sources(smallint) IS
+'The columns that feed a space, less those whose table is dropped.';
+
+CREATE FUNCTION imgdb._tracked_hashes(of_space_id smallint)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET row_security = off
+AS $$
+DECLARE
+    v_source record;
+    v_part bigint[];
+    v_hashes bigint[];
+BEGIN
+    FOR v_source IN SELECT * FROM imgdb._sources(of_space_id) LOOP
+        FOR v_part IN EXECUTE imgdb._hash_parts_query(
+            format('SELECT %I, false FROM %s', v_source.hash_column, v_source.relation)
+        ) LOOP
+            v_hashes := v_hashes || v_part;
+        END LOOP;
+    END LOOP;
+    RETURN v_hashes;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._tracked_hashes(smallint) IS
+'All hashes that the tracked columns of a space hold, each once per column; NULL if none.';
+
 CREATE FUNCTION imgdb._filed_hashes(of_space_id smallint, of_band integer)
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
@@ -266,6 +854,344 @@ $$;
 COMMENT ON FUNCTION imgdb._filed_hashes(smallint, integer) IS
 'The distinct hashes in the buckets of one band, sorted; NULL if none. Every band holds them all.';
 
+CREATE FUNCTION imgdb._held(of_space_id smallint, doubtful_hashes bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET row_security = off
+AS $$
+DECLARE
+    v_source record;
+    v_found bigint[];
+    v_held bigint[];
+BEGIN
+    FOR v_source IN SELECT * FROM imgdb._sources(of_space_id) LOOP
+        EXECUTE format(
+            'SELECT array_agg(DISTINCT t.%1$I) FROM %2$s AS t WHERE t.%1$I = ANY ($1)',
+            v_source.hash_column, v_source.relation
+        ) INTO v_found USING doubtful_hashes;
+        v_held := v_held || v_found;
+    END LOOP;
+    RETURN v_held;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._held(smallint, bigint[]) IS
+'Those of the hashes that a tracked column of the space holds.';
+
+CREATE OR REPLACE FUNCTION imgdb.scan(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 100000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    -- Every hash stands in every band, so one band is enough to read.
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
+    RETURN QUERY
+    SELECT DISTINCT ON (entry.hash) entry.hash, imgdb.distance(entry.hash, query_hash)
+    FROM (
+        SELECT bucket.prefix, unnest(bucket.hashes) AS hash
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix & v_mask = bucket.prefix
+    ) AS entry
+    WHERE
+        entry.hash & v_mask = entry.prefix
+        AND imgdb.distance(entry.hash, query_hash) <= max_distance
+    ORDER BY entry.hash;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb.within(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint;
+    v_probes bigint[];
+BEGIN
+    SELECT min(probe.space_id), array_agg((query_hash & probe.band_mask) # probe.flip_mask)
+    INTO v_space_id, v_probes
+    FROM (
+        SELECT p.space_id, p.band_mask, unnest(p.flip_masks) AS flip_mask
+        FROM imgdb.probe AS p
+        WHERE
+            p.space_id = (SELECT s.space_id FROM imgdb.space AS s WHERE s.name = space_name)
+            AND p.radius = max_distance
+    ) AS probe;
+    IF v_probes IS NULL THEN
+        RETURN QUERY SELECT * FROM imgdb.scan(space_name, query_hash, max_distance);
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT DISTINCT ON (candidate.hash) candidate.hash, imgdb.distance(candidate.hash, query_hash)
+    FROM (
+        SELECT unnest(bucket.hashes) AS hash
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix = ANY (v_probes)
+    ) AS candidate
+    WHERE imgdb.distance(candidate.hash, query_hash) <= max_distance
+    ORDER BY candidate.hash;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.within(text, bigint, integer) IS
+'All hashes of a space within max_distance of query_hash, by prefix buckets up to distance 12.';
+
+CREATE OR REPLACE FUNCTION imgdb.within_any(
+    space_name text,
+    query_hashes bigint[],
+    max_distance integer
+)
+RETURNS TABLE (query_hash bigint, hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 100 COST 100000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_queries bigint[] := (
+        SELECT array_agg(DISTINCT q.query)
+        FROM unnest(query_hashes) AS q (query)
+        WHERE q.query IS NOT NULL
+    );
+    v_probe_count integer;
+    v_part integer;
+    -- Arrays in a record stay as they are; as variables they would be copied at every use.
+    v_probe record;
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    SELECT sum(cardinality(p.flip_masks))
+    INTO v_probe_count
+    FROM imgdb.probe AS p
+    WHERE p.space_id = v_space_id AND p.radius = max_distance;
+    IF v_probe_count IS NULL THEN
+        RETURN QUERY
+        SELECT q.query, found.hash, found.distance
+        FROM unnest(v_queries) AS q (query)
+        CROSS JOIN imgdb.scan(space_name, q.query, max_distance) AS found;
+        RETURN;
+    END IF;
+    -- In parts of about half a million probes, which keeps the memory small.
+    v_part := greatest(500000 / v_probe_count, 1);
+    FOR v_first IN 1..coalesce(cardinality(v_queries), 0) BY v_part LOOP
+        -- In the order of the index, so that each of its pages is fetched once.
+        SELECT
+            array_agg(probe.prefix) AS prefixes,
+            array_agg(probe.query) AS queries,
+            count(*) < 50000 AS few
+        INTO v_probe
+        FROM (
+            SELECT (q.query & p.band_mask) # flip_mask AS prefix, q.query
+            FROM unnest(v_queries[v_first:v_first + v_part - 1]) AS q (query)
+            CROSS JOIN imgdb.probe AS p
+            CROSS JOIN unnest(p.flip_masks) AS flip_mask
+            WHERE p.space_id = v_space_id AND p.radius = max_distance
+            ORDER BY 1
+        ) AS probe;
+        -- A loop is never run in parallel, which would send each worker the arrays as text.
+        FOR query_hash, hash, distance IN
+            SELECT DISTINCT ON (candidate.query, candidate.hash)
+                candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
+            FROM (
+                SELECT asked.query, unnest(asked.hashes) AS hash
+                FROM (
+                    SELECT
+                        bucket.hashes,
+                        unnest(v_probe.queries[
+                            -- Behind the last probe of a smaller prefix.
+                            CASE
+                                WHEN bucket.prefix = -9223372036854775808 THEN 1
+                                ELSE width_bucket(bucket.prefix - 1, v_probe.prefixes) + 1
+                            END:
+                            width_bucket(bucket.prefix, v_probe.prefixes)
+                        ]) AS query
+                    FROM (
+                        -- One of the two is never run: which, is seen before it starts.
+                        SELECT b.prefix, b.hashes
+                        FROM imgdb.prefix_bucket AS b
+                        WHERE
+                            v_probe.few
+                            AND b.space_id = v_space_id
+                            -- Seeing how many these are, PostgreSQL would leave the index alone.
+                            AND b.prefix = ANY ((SELECT v_probe.prefixes)::bigint[])
+                        UNION ALL
+                        SELECT b.prefix, b.hashes
+                        FROM imgdb.prefix_bucket AS b
+                        WHERE
+                            NOT v_probe.few
+                            AND b.space_id = v_space_id
+                            AND v_probe.prefixes[width_bucket(b.prefix, v_probe.prefixes)]
+                            = b.prefix
+                    ) AS bucket
+                ) AS asked
+            ) AS candidate
+            WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
+            ORDER BY candidate.query, candidate.hash
+        LOOP
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb.nearest(
+    space_name text,
+    query_hash bigint,
+    match_limit integer,
+    max_distance integer DEFAULT 64
+)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_radius integer;
+    v_hashes bigint[];
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    IF match_limit IS NULL OR match_limit < 1 THEN
+        RAISE EXCEPTION 'match_limit is %, not 1 or more', coalesce(match_limit::text, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'Say how many of the nearest hashes you want.';
+    END IF;
+    FOREACH v_radius IN ARRAY ARRAY[3, 7, 11, 64] LOOP
+        IF v_radius = 64 THEN
+            SELECT max(near.distance)
+            INTO v_radius
+            FROM (
+                SELECT DISTINCT ON (measured.distance, measured.hash) measured.distance
+                FROM (
+                    SELECT entry.hash, imgdb.distance(entry.hash, query_hash) AS distance
+                    FROM (
+                        SELECT unnest(bucket.hashes) AS hash
+                        FROM imgdb.prefix_bucket AS bucket
+                        WHERE bucket.space_id = v_space_id
+                        LIMIT 1000 + 30 * match_limit::bigint
+                    ) AS entry
+                ) AS measured
+                ORDER BY measured.distance, measured.hash
+                LIMIT match_limit
+            ) AS near
+            HAVING count(*) = match_limit;
+        END IF;
+        v_radius := least(v_radius, max_distance);
+        SELECT array_agg(found.hash ORDER BY found.distance, found.hash)
+        INTO v_hashes
+        FROM imgdb.within(space_name, query_hash, v_radius) AS found;
+        EXIT WHEN v_radius = max_distance OR cardinality(v_hashes) >= match_limit;
+    END LOOP;
+    RETURN QUERY
+    SELECT found.hash, imgdb.distance(found.hash, query_hash)
+    FROM unnest(v_hashes[:match_limit]) WITH ORDINALITY AS found (hash, place)
+    ORDER BY found.place;
+END
+$$;
+
+CREATE FUNCTION imgdb._pair_masks(max_distance integer, hash_count bigint)
+RETURNS TABLE (group_mask bigint, skipped_masks bigint[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 100
+AS $$
+DECLARE
+    v_equal integer;
+    v_bands integer;
+    v_masks bigint[];
+BEGIN
+    -- The unit is one hash sorted into its group, which costs about six comparisons.
+    SELECT e.equal
+    INTO v_equal
+    FROM (
+        SELECT
+            listed.equal,
+            -- Number of ways to choose e of (max_distance + e) bands.
+            (
+                SELECT coalesce(exp(sum(ln((max_distance + i)::double precision / i))), 1)
+                FROM generate_series(1, listed.equal) AS i
+            ) AS choices,
+            64.0::double precision * listed.equal / (max_distance + listed.equal) AS bits
+        FROM generate_series(0, 5) AS listed (equal)
+        WHERE max_distance + listed.equal BETWEEN 1 AND 64
+    ) AS e
+    ORDER BY e.choices * (1 + hash_count / 12.0 / 2 ^ e.bits)
+    LIMIT 1;
+    v_bands := max_distance + v_equal;
+    -- Neighbours in the 8x8 grid are alike in real pictures: rows are turned against each other
+    -- before the bits are dealt out, so that they fall into different bands.
+    SELECT array_agg(band.mask ORDER BY band.number)
+    INTO v_masks
+    FROM (
+        SELECT
+            (8 * (i / 8) + (i % 8 + 3 * (i / 8)) % 8) % v_bands AS number,
+            bit_or(1::bigint << i) AS mask
+        FROM generate_series(0, 63) AS i
+        GROUP BY 1
+    ) AS band;
+    RETURN QUERY
+    WITH RECURSIVE choice AS (
+        SELECT 0 AS equal, 0 AS last, 0::bigint AS chosen, '{}'::bigint[] AS skipped
+        UNION ALL
+        SELECT
+            c.equal + 1,
+            next.band,
+            c.chosen | v_masks[next.band],
+            c.skipped || v_masks[c.last + 1:next.band - 1]
+        FROM choice AS c
+        CROSS JOIN LATERAL generate_series(c.last + 1, v_bands) AS next (band)
+        WHERE c.equal < v_equal
+    )
+    SELECT c.chosen, c.skipped FROM choice AS c WHERE c.equal = v_equal;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pair_masks(integer, bigint) IS
+'Masks by which pairs groups hashes, and the masks of bands before its last that each leaves out.';
+
+CREATE OR REPLACE FUNCTION imgdb._pairs_among(among_hashes bigint[], max_distance integer)
+RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_group_mask bigint;
+    v_skipped_masks bigint[];
+BEGIN
+    IF max_distance = 0 OR among_hashes IS NULL THEN
+        RETURN;
+    END IF;
+    FOR v_group_mask, v_skipped_masks IN
+        SELECT m.group_mask, m.skipped_masks
+        FROM imgdb._pair_masks(max_distance, cardinality(among_hashes)) AS m
+    LOOP
+        -- A pair that agrees in more bands than it must stands in several groups: it is given by
+        -- the choice of the first bands, so a band left out before the last must differ.
+        RETURN QUERY
+        SELECT pair.hash_a, pair.hash_b, imgdb.distance(pair.hash_a, pair.hash_b)
+        FROM (
+            SELECT first.hash_a, unnest(first.hashes) AS hash_b
+            FROM (
+                SELECT unnest(together.hashes) AS hash_a, together.hashes
+                FROM (
+                    SELECT array_agg(one.hash ORDER BY one.hash) AS hashes
+                    FROM (SELECT unnest(among_hashes) AS hash) AS one
+                    GROUP BY one.hash & v_group_mask
+                    HAVING count(*) > 1
+                ) AS together
+            ) AS first
+        ) AS pair
+        WHERE
+            pair.hash_a < pair.hash_b
+            AND imgdb.distance(pair.hash_a, pair.hash_b) <= max_distance
+            AND NOT EXISTS (
+                SELECT FROM unnest(v_skipped_masks) AS skipped (mask)
+                WHERE (pair.hash_a # pair.hash_b) & skipped.mask = 0
+            );
+    END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb.pairs(space_name text, max_distance integer)
 RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
@@ -278,6 +1204,47 @@ BEGIN
     SELECT * FROM imgdb._pairs_among(imgdb._filed_hashes(v_space_id, 0), max_distance);
 END
 $$;
+
+CREATE FUNCTION imgdb.explain(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (strategy text, probes integer, candidates bigint, matches bigint)
+LANGUAGE plpgsql STABLE ROWS 1
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_probes bigint[];
+    v_strategy text := 'prefix buckets';
+    v_candidates bigint;
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    SELECT array_agg((query_hash & p.band_mask) # flip_mask)
+    INTO v_probes
+    FROM imgdb.probe AS p
+    CROSS JOIN unnest(p.flip_masks) AS flip_mask
+    WHERE p.space_id = v_space_id AND p.radius = max_distance;
+    IF v_probes IS NULL THEN
+        v_strategy := 'scan';
+        SELECT coalesce(sum(cardinality(bucket.hashes)), 0)
+        INTO v_candidates
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE
+            bucket.space_id = v_space_id
+            AND bucket.prefix & v_mask = bucket.prefix;
+    ELSE
+        SELECT coalesce(sum(cardinality(bucket.hashes)), 0)
+        INTO v_candidates
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix = ANY (v_probes);
+    END IF;
+    RETURN QUERY
+    SELECT v_strategy, coalesce(cardinality(v_probes), 0), v_candidates, count(*)
+    FROM imgdb.within(space_name, query_hash, max_distance);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.explain(text, bigint, integer) IS
+'What within does for a query: its strategy (prefix buckets or scan), probes, candidates, matches.';
 
 CREATE OR REPLACE FUNCTION imgdb.check_space(space_name text, sample_count integer, max_distance integer)
 RETURNS TABLE (sampled integer, mismatches bigint)
@@ -358,6 +1325,45 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION imgdb.missing_hashes(text) IS
+'Hashes that a tracked column holds and a band (from 0) lacks: none, or imgdb.rebuild is due.';
+
+CREATE FUNCTION imgdb._compact_prefixes(
+    of_space_id smallint,
+    old_prefixes bigint[],
+    stale_hashes bigint[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_prefixes bigint[];
+    v_hashes bigint[];
+    v_dropped bigint[];
+BEGIN
+    WITH gone AS (
+        DELETE FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = of_space_id AND bucket.prefix = ANY (old_prefixes)
+        RETURNING bucket.prefix, bucket.hashes
+    )
+    SELECT array_agg(entry.prefix), array_agg(entry.hash)
+    INTO v_prefixes, v_hashes
+    FROM (SELECT gone.prefix, unnest(gone.hashes) AS hash FROM gone) AS entry;
+    v_dropped := imgdb._difference(stale_hashes, imgdb._held(of_space_id, stale_hashes));
+    IF v_dropped IS NOT NULL THEN
+        SELECT array_agg(entry.prefix), array_agg(entry.hash)
+        INTO v_prefixes, v_hashes
+        FROM unnest(v_prefixes, v_hashes) AS entry (prefix, hash)
+        LEFT JOIN unnest(v_dropped) AS dropped (hash) ON dropped.hash = entry.hash
+        WHERE dropped.hash IS NULL;
+    END IF;
+    PERFORM imgdb._append_buckets(of_space_id, v_prefixes, v_hashes);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._compact_prefixes(smallint, bigint[], bigint[]) IS
+'Merges the rows of each prefix; drops doubles, and those of the stale hashes that nothing holds.';
+
 CREATE PROCEDURE imgdb.compact(space_name text)
 LANGUAGE plpgsql
 AS $$
@@ -436,6 +1442,50 @@ COMMENT ON PROCEDURE imgdb.compact (text) IS
 'Merges the bucket rows of each prefix of a space, drops doubles and hashes that no tracked column '
 'holds any more. Commits in batches: CALL it outside a transaction. VACUUM gives the space back.';
 
+CREATE FUNCTION imgdb.rebuild(space_name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_source record;
+BEGIN
+    PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR NO KEY UPDATE;
+    PERFORM imgdb._hold_off_compact(v_space_id);
+    FOR v_source IN SELECT * FROM imgdb._sources(v_space_id) LOOP
+        PERFORM imgdb._put_append_triggers(v_source.relation, v_source.hash_column, v_space_id);
+    END LOOP;
+    PERFORM imgdb._prepare_probes(v_space_id);
+    DELETE FROM imgdb.prefix_bucket AS bucket WHERE bucket.space_id = v_space_id;
+    FOR v_source IN SELECT * FROM imgdb._sources(v_space_id) LOOP
+        PERFORM imgdb._backfill(v_source.relation, v_source.hash_column, v_space_id);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.rebuild(text) IS
+'Makes probes, triggers and buckets of a space anew from its tracked columns, in one transaction.';
+
+CREATE FUNCTION imgdb._rebuild_for_masks()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb.rebuild(new.name);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._rebuild_for_masks() IS
+'Trigger: a space whose band masks change gets probes and buckets to match.';
+
+CREATE TRIGGER space_rebuild_for_masks
+AFTER UPDATE OF band_masks ON imgdb.space
+FOR EACH ROW
+WHEN (new.band_masks IS DISTINCT FROM old.band_masks)
+EXECUTE FUNCTION imgdb._rebuild_for_masks();
+
 CREATE OR REPLACE FUNCTION imgdb._bucket_rows(of_space_id smallint)
 RETURNS TABLE (row_count bigint, needed_count bigint, bucket_count bigint)
 LANGUAGE plpgsql STABLE ROWS 1 COST 100000
@@ -457,7 +1507,28 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.space_statistics(space_name text)
+CREATE OR REPLACE FUNCTION imgdb._fragmented_spaces(
+    least_rows bigint, least_fragmentation double precision
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT s.name
+    FROM imgdb.space AS s
+    CROSS JOIN LATERAL imgdb._bucket_rows(s.space_id) AS filled
+    WHERE
+        filled.row_count >= least_rows
+        AND filled.row_count >= least_fragmentation * filled.needed_count
+    ORDER BY s.space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._fragmented_spaces(bigint, double precision) IS
+'The spaces of at least so many bucket rows, and so many for each that is needed.';
+
+CREATE FUNCTION imgdb.space_statistics(space_name text)
 RETURNS TABLE (
     distinct_hashes bigint,
     bucket_rows bigint,
@@ -486,6 +1557,27 @@ BEGIN
             )
         )::bigint
     FROM imgdb._bucket_rows(v_space_id) AS filled;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.space_statistics(text) IS
+'Distinct hashes, bucket rows, buckets, fragmentation (rows per row needed; 1 is compact) and '
+'bytes of a space: its share, by rows, of the table and index that all spaces share.';
+
+CREATE OR REPLACE FUNCTION imgdb.fullest_buckets(space_name text, bucket_limit integer)
+RETURNS TABLE (bucket_prefix bigint, hash_count bigint)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000000
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+BEGIN
+    RETURN QUERY
+    SELECT b.prefix, sum(cardinality(b.hashes) ORDER BY b.prefix)
+    FROM imgdb.prefix_bucket AS b
+    WHERE b.space_id = v_space_id
+    GROUP BY b.prefix
+    ORDER BY 2 DESC, 1
+    LIMIT bucket_limit;
 END
 $$;
 
@@ -567,6 +1659,97 @@ $$;
 
 COMMENT ON FUNCTION imgdb._collection_id(text) IS
 'The identity of a collection; error IM011 if there is none of that name.';
+
+CREATE OR REPLACE FUNCTION imgdb._known_members(
+    for_collection_id integer,
+    archive_path text,
+    size bigint,
+    modified timestamptz,
+    needed_region_recipe text
+)
+RETURNS TABLE (images bigint, failed_paths text[], failed_reasons text[], failed_details text[])
+LANGUAGE plpgsql STABLE ROWS 1
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- 0 is the character after the slash.
+    v_start text COLLATE "C" := archive_path || '!/';
+    v_end text COLLATE "C" := archive_path || '!0';
+BEGIN
+    RETURN QUERY
+    SELECT
+        (
+            SELECT count(*)
+            FROM imgdb.image AS i
+            WHERE
+                i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                AND i.missing_since IS NULL
+        ),
+        array_remove(array_agg(f.path ORDER BY f.path), NULL),
+        array_remove(array_agg(f.reason ORDER BY f.path), NULL),
+        array_remove(array_agg(f.detail ORDER BY f.path), NULL)
+    FROM imgdb.archive AS a
+    LEFT JOIN imgdb.ingest_failure AS f
+        ON f.collection_id = for_collection_id AND f.path > v_start AND f.path < v_end
+    WHERE
+        a.collection_id = for_collection_id AND a.path = archive_path
+        AND a.byte_size = size AND a.modified_at = modified
+        AND (
+            needed_region_recipe IS NULL
+            OR NOT EXISTS (
+                SELECT FROM imgdb.image AS i
+                WHERE
+                    i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                    AND i.missing_since IS NULL
+                    AND i.region_recipe IS DISTINCT FROM needed_region_recipe
+            )
+        )
+    GROUP BY a.path;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._store_archives(
+    for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    INSERT INTO imgdb.archive (collection_id, path, byte_size, modified_at)
+    SELECT for_collection_id, given.path, given.byte_size, given.modified_at
+    FROM unnest(paths, sizes, times) AS given (path, byte_size, modified_at)
+    ORDER BY given.path COLLATE "C"
+    ON CONFLICT ON CONSTRAINT archive_pkey DO UPDATE SET
+        byte_size = excluded.byte_size,
+        modified_at = excluded.modified_at,
+        read_at = excluded.read_at;
+    DELETE FROM imgdb.ingest_failure AS f
+    WHERE f.collection_id = for_collection_id AND f.path = ANY (paths);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._image_column(space_name text)
+RETURNS name
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_column name := (
+        SELECT t.column_name
+        FROM imgdb.tracked_column AS t
+        WHERE t.space_id = v_space_id AND t.table_id = 'imgdb.image'::regclass
+    );
+BEGIN
+    IF v_column IS NULL THEN
+        RAISE EXCEPTION 'space "%" has no column of imgdb.image', space_name USING
+            ERRCODE = 'IM009',
+            HINT = 'Images are in ahash, dhash, phash and whash; join imgdb.within with your table.';
+    END IF;
+    RETURN v_column;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION imgdb._found_images(
     space_name text,
@@ -660,6 +1843,176 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION imgdb.similar_images(
+    space_name text,
+    query_hash bigint,
+    max_distance integer,
+    collection_name text DEFAULT NULL,
+    match_limit integer DEFAULT NULL,
+    include_flat boolean DEFAULT FALSE
+)
+RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT f.image_id, f.collection, f.path, f.distance
+    FROM imgdb._found_images(
+        space_name, ARRAY[query_hash], NULL, max_distance, collection_name, match_limit, NULL,
+        include_flat
+    ) AS f
+    ORDER BY f.distance, f.path, f.image_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._matches(
+    space_name text,
+    query_ahashes bigint[],
+    query_dhashes bigint[],
+    query_phashes bigint[],
+    query_whashes bigint[],
+    query_orientations text[],
+    query_sha256 bytea,
+    max_distance integer,
+    collection_name text,
+    match_limit integer,
+    flood_limit integer,
+    include_flat boolean
+)
+RETURNS TABLE (
+    path text,
+    distance integer,
+    ahash_distance integer,
+    dhash_distance integer,
+    phash_distance integer,
+    whash_distance integer,
+    orientation text,
+    same_bytes boolean,
+    images bigint,
+    collection text,
+    image_id bigint,
+    width integer,
+    height integer,
+    byte_size bigint,
+    format text,
+    modified_at timestamptz,
+    missing_since timestamptz
+)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+AS $$
+DECLARE
+    v_max_distance integer := coalesce(
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+    );
+    v_query_hashes bigint[] := CASE space_name
+        WHEN 'ahash' THEN query_ahashes
+        WHEN 'dhash' THEN query_dhashes
+        WHEN 'phash' THEN query_phashes
+        WHEN 'whash' THEN query_whashes
+    END;
+BEGIN
+    RETURN QUERY
+    SELECT
+        f.path,
+        f.distance,
+        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
+        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
+        imgdb.distance(i.phash, query_phashes[f.query_number]),
+        imgdb.distance(i.whash, query_whashes[f.query_number]),
+        query_orientations[f.query_number],
+        f.same_bytes,
+        f.images,
+        f.collection,
+        f.image_id,
+        i.width,
+        i.height,
+        i.byte_size,
+        i.format,
+        i.modified_at,
+        i.missing_since
+    FROM imgdb._found_images(
+        space_name, v_query_hashes, query_sha256, v_max_distance, collection_name, match_limit,
+        flood_limit, include_flat
+    ) AS f
+    JOIN imgdb.image AS i ON i.image_id = f.image_id
+    ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._statistics()
+RETURNS TABLE (
+    images bigint,
+    flat bigint,
+    missing bigint,
+    failures bigint,
+    failures_by_reason jsonb,
+    collections jsonb,
+    tables jsonb
+)
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT
+        (SELECT count(*) FROM imgdb.image),
+        (SELECT count(*) FROM imgdb.image AS i WHERE i.flat),
+        (SELECT count(*) FROM imgdb.image AS i WHERE i.missing_since IS NOT NULL),
+        (SELECT count(*) FROM imgdb.ingest_failure),
+        (
+            SELECT coalesce(jsonb_object_agg(f.reason, f.reason_count), '{}')
+            FROM (
+                SELECT
+                    g.reason,
+                    count(*) AS reason_count
+                FROM imgdb.ingest_failure AS g
+                GROUP BY g.reason
+            ) AS f
+        ),
+        (
+            SELECT
+                coalesce(
+                    jsonb_agg(
+                        jsonb_build_object('name', c.name, 'images', c.image_count)
+                        ORDER BY c.name
+                    ),
+                    '[]'
+                )
+            FROM (
+                SELECT
+                    d.name,
+                    (
+                        SELECT count(*)
+                        FROM imgdb.image AS i
+                        WHERE i.collection_id = d.collection_id
+                    ) AS image_count
+                FROM imgdb.collection AS d
+            ) AS c
+        ),
+        (
+            SELECT
+                jsonb_agg(
+                    jsonb_build_object(
+                        'name', k.relname,
+                        'bytes', pg_table_size(k.oid),
+                        'indexes', (
+                            SELECT
+                                coalesce(
+                                    jsonb_object_agg(n.relname, pg_relation_size(n.oid)), '{}'
+                                )
+                            FROM pg_catalog.pg_index AS x
+                            JOIN pg_catalog.pg_class AS n ON n.oid = x.indexrelid
+                            WHERE x.indrelid = k.oid
+                        )
+                    )
+                    ORDER BY pg_total_relation_size(k.oid) DESC, k.relname
+                )
+            FROM pg_catalog.pg_class AS k
+            WHERE k.relnamespace = 'imgdb'::regnamespace AND k.relkind IN ('r', 'p')
+        );
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb._failures(collection_name text, reason_class text)
 RETURNS TABLE (path text, reason text, detail text, collection text, failed_at timestamptz)
 LANGUAGE plpgsql STABLE ROWS 100
@@ -701,6 +2054,20 @@ $$;
 
 COMMENT ON FUNCTION imgdb._exported_images(text) IS
 'What is known of the images of a collection, or of all: what imgdb export writes.';
+
+CREATE OR REPLACE FUNCTION imgdb._make_collection(collection_name text)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    -- Not one that is there already: each attempt would burn a number of the identity.
+    IF NOT EXISTS (SELECT FROM imgdb.collection AS c WHERE c.name = collection_name) THEN
+        INSERT INTO imgdb.collection (name) VALUES (collection_name)
+        ON CONFLICT ON CONSTRAINT collection_name_key DO NOTHING;
+    END IF;
+    RETURN imgdb._collection_id(collection_name);
+END
+$$;
 
 CREATE FUNCTION imgdb._compare_files(
     for_collection_id integer,
@@ -848,6 +2215,185 @@ COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
 'Files the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
 'the same are written again only if rewrite says so.';
 
+CREATE OR REPLACE FUNCTION imgdb._stage_regions()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    -- Asked first, because IF NOT EXISTS would tell the client about it each time.
+    IF to_regclass('pg_temp.fresh_region') IS NULL THEN
+        CREATE TEMPORARY TABLE fresh_region (
+            path text COLLATE "C" NOT NULL,
+            -- Left, top, width and height of the first region, of the second, ...
+            boxes integer[] NOT NULL,
+            hashes bigint[] NOT NULL
+        ) ON COMMIT DELETE ROWS;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._store_regions(for_collection_id integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    DELETE FROM imgdb.image_region AS r
+    USING pg_temp.fresh_region AS n
+    JOIN imgdb.image AS i ON i.collection_id = for_collection_id AND i.path = n.path
+    WHERE r.image_id = i.image_id;
+    INSERT INTO imgdb.image_region (
+        image_id, region, box_left, box_top, box_width, box_height, region_hash
+    )
+    SELECT
+        i.image_id, found.region, n.boxes[4 * found.region - 3], n.boxes[4 * found.region - 2],
+        n.boxes[4 * found.region - 1], n.boxes[4 * found.region], found.region_hash
+    FROM pg_temp.fresh_region AS n
+    JOIN imgdb.image AS i ON i.collection_id = for_collection_id AND i.path = n.path
+    CROSS JOIN LATERAL unnest(n.hashes) WITH ORDINALITY AS found (region_hash, region)
+    ORDER BY i.image_id, found.region;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._store_failures(
+    for_collection_id integer,
+    paths text[],
+    reasons text[],
+    details text[],
+    sizes bigint[],
+    times timestamptz[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    UPDATE imgdb.image AS i
+    SET missing_since = now()
+    FROM unnest(paths) AS given (path)
+    WHERE
+        i.collection_id = for_collection_id AND i.path = given.path AND i.missing_since IS NULL;
+    INSERT INTO imgdb.ingest_failure AS f (
+        collection_id, path, reason, detail, byte_size, modified_at
+    )
+    SELECT
+        for_collection_id, given.path, given.reason, given.detail, given.byte_size,
+        given.modified_at
+    FROM unnest(paths, reasons, details, sizes, times)
+        AS given (path, reason, detail, byte_size, modified_at)
+    ORDER BY given.path COLLATE "C"
+    ON CONFLICT ON CONSTRAINT ingest_failure_pkey DO UPDATE SET
+        reason = excluded.reason,
+        detail = excluded.detail,
+        byte_size = excluded.byte_size,
+        modified_at = excluded.modified_at,
+        failed_at = excluded.failed_at
+    WHERE
+        (f.reason, f.detail, f.byte_size, f.modified_at)
+        IS DISTINCT FROM
+        (excluded.reason, excluded.detail, excluded.byte_size, excluded.modified_at);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._known_below(
+    for_collection_id integer, prefix_path text, after_path text, page_size integer
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 900
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    -- 0 is the character after the slash.
+    v_end text COLLATE "C" := substr(prefix_path, 1, length(prefix_path) - 1) || '0';
+BEGIN
+    RETURN QUERY
+    (
+        SELECT i.path
+        FROM imgdb.image AS i
+        WHERE
+            i.collection_id = for_collection_id AND i.path > after_path AND i.path < v_end
+            AND i.missing_since IS NULL AND i.sha256 IS NOT NULL
+        ORDER BY i.path
+        LIMIT page_size
+    )
+    UNION
+    (
+        SELECT f.path
+        FROM imgdb.ingest_failure AS f
+        WHERE f.collection_id = for_collection_id AND f.path > after_path AND f.path < v_end
+        ORDER BY f.path
+        LIMIT page_size
+    )
+    ORDER BY 1
+    LIMIT page_size;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._mark_missing(for_collection_id integer, paths text[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    UPDATE imgdb.image AS i
+    SET missing_since = now()
+    FROM unnest(paths) AS given (path)
+    WHERE
+        i.collection_id = for_collection_id AND i.path = given.path
+        AND i.missing_since IS NULL AND i.sha256 IS NOT NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    DELETE FROM imgdb.ingest_failure AS f
+    WHERE f.collection_id = for_collection_id AND f.path = ANY (paths);
+    RETURN v_count;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._mark_found(for_collection_id integer, paths text[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    UPDATE imgdb.image AS i
+    SET missing_since = NULL
+    FROM unnest(paths) AS given (path)
+    WHERE
+        i.collection_id = for_collection_id AND i.path = given.path
+        AND i.missing_since IS NOT NULL;
+    DELETE FROM imgdb.ingest_failure AS f
+    WHERE f.collection_id = for_collection_id AND f.path = ANY (paths);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._note_file(of_path text, of_sha256 bytea, modified timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    UPDATE imgdb.image AS i
+    SET
+        missing_since = CASE WHEN modified IS NULL THEN coalesce(i.missing_since, now()) END,
+        modified_at = coalesce(modified, i.modified_at)
+    FROM imgdb.collection AS c
+    WHERE
+        i.collection_id = c.collection_id
+        AND i.path = of_path
+        AND i.sha256 IS NOT NULL
+        AND (modified IS NULL OR i.sha256 = of_sha256)
+        AND (
+            (i.missing_since IS NULL) = (modified IS NULL)
+            OR i.modified_at <> modified
+        );
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
 CREATE FUNCTION imgdb._outdated_images(
     for_collection_id integer,
     old_recipe text,
@@ -921,6 +2467,40 @@ $$;
 
 COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text, text[], timestamptz) IS
 'How many images of each collection are outdated; error IM011 for an unknown collection.';
+
+CREATE OR REPLACE FUNCTION imgdb._stage_import()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    CREATE TEMPORARY TABLE fresh_hash (
+        line bigint NOT NULL,
+        path text COLLATE "C" NOT NULL,
+        ahash bigint,
+        dhash bigint,
+        phash bigint,
+        whash bigint
+    ) ON COMMIT DROP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._repeated_imports(line_limit integer)
+RETURNS TABLE (line bigint, first_line bigint, line_count bigint)
+LANGUAGE plpgsql STABLE ROWS 20
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT numbered.line, numbered.first_line, count(*) OVER ()
+    FROM (
+        SELECT n.line, min(n.line) OVER (PARTITION BY n.path) AS first_line
+        FROM pg_temp.fresh_hash AS n
+    ) AS numbered
+    WHERE numbered.line > numbered.first_line
+    ORDER BY numbered.line
+    LIMIT line_limit;
+END
+$$;
 
 CREATE FUNCTION imgdb._any_stored(for_collection_id integer)
 RETURNS boolean
@@ -1269,6 +2849,30 @@ COMMENT ON FUNCTION imgdb._empty_buckets() IS
 'Gives imgdb.prefix_bucket new files for its first rows, as _begin_first_import does for images; '
 'false if it is not empty, in use or not this role''s.';
 
+CREATE OR REPLACE FUNCTION imgdb._different_from(image_ids bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN (
+        SELECT array_agg(other.image_id)
+        FROM (
+            SELECT pair.image_id
+            FROM (
+                SELECT d.image_id_b AS image_id FROM imgdb.not_duplicate AS d
+                WHERE d.image_id_a = ANY (image_ids)
+                UNION ALL
+                SELECT d.image_id_a FROM imgdb.not_duplicate AS d
+                WHERE d.image_id_b = ANY (image_ids)
+            ) AS pair
+            WHERE pair.image_id <> ALL (image_ids)
+            GROUP BY pair.image_id
+            HAVING count(*) = cardinality(image_ids)
+        ) AS other
+    );
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb._images_at(paths text[], collection_name text)
 RETURNS TABLE (path text, image_id bigint, collection text, is_file boolean)
 LANGUAGE plpgsql STABLE ROWS 2
@@ -1283,6 +2887,44 @@ BEGIN
     JOIN imgdb.image AS i ON i.collection_id = c.collection_id
     WHERE i.path = ANY (paths) AND (collection_name IS NULL OR c.name = collection_name)
     ORDER BY i.image_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._mark_different(image_ids_a bigint[], image_ids_b bigint[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b)
+    SELECT DISTINCT least(pair.a, pair.b), greatest(pair.a, pair.b)
+    FROM unnest(image_ids_a, image_ids_b) AS pair (a, b)
+    ORDER BY 1, 2
+    ON CONFLICT ON CONSTRAINT not_duplicate_pkey DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._unmark_different(image_ids_a bigint[], image_ids_b bigint[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    DELETE FROM imgdb.not_duplicate AS d
+    USING unnest(image_ids_a, image_ids_b) AS pair (a, b)
+    WHERE
+        d.image_id_a = least(pair.a, pair.b)
+        AND (
+            d.image_id_b = greatest(pair.a, pair.b)
+            OR pair.b IS NULL
+        )
+        OR d.image_id_b = pair.a AND pair.b IS NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
 END
 $$;
 
@@ -1304,6 +2946,155 @@ BEGIN
     JOIN imgdb.collection AS cb ON cb.collection_id = b.collection_id
     WHERE collection_name IS NULL OR collection_name IN (ca.name, cb.name)
     ORDER BY d.marked_at, d.image_id_a, d.image_id_b;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._connected_images(
+    of_images bigint[],
+    of_hashes bigint[],
+    of_sides integer[],
+    of_folders integer[],
+    max_distance integer,
+    linked_a bigint[],
+    linked_b bigint[],
+    different_a bigint[],
+    different_b bigint[]
+)
+RETURNS TABLE (image_id bigint, first_image_id bigint)
+LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_apart boolean := of_sides IS NOT NULL OR of_folders IS NOT NULL;
+    v_lone bigint[] := different_a || different_b
+        || CASE WHEN v_apart THEN linked_a || linked_b END;
+    -- One entry per image, in step.
+    v_images bigint[];
+    v_hashes bigint[];
+    v_sides integer[];
+    v_folders integer[];
+    v_nodes integer[];
+    -- One entry per node: its parent in a forest whose trees are the groups (union-find).
+    v_parents integer[];
+    v_a integer;
+    v_b integer;
+BEGIN
+    SELECT
+        array_agg(n.image_id), array_agg(n.hash), array_agg(n.side), array_agg(n.folder),
+        array_agg(n.node)
+    INTO v_images, v_hashes, v_sides, v_folders, v_nodes
+    FROM (
+        SELECT
+            i.image_id, i.hash, i.side, i.folder,
+            dense_rank() OVER (
+                ORDER BY
+                    i.hash, i.side, i.folder, lone.image_id,
+                    CASE WHEN i.hash IS NULL THEN i.image_id END
+            ) AS node
+        FROM unnest(of_images, of_hashes, of_sides, of_folders) AS i (image_id, hash, side, folder)
+        LEFT JOIN (SELECT DISTINCT unnest(v_lone)) AS lone (image_id) ON lone.image_id = i.image_id
+    ) AS n;
+    SELECT array_agg(n.node ORDER BY n.node)
+    INTO v_parents
+    FROM generate_series(1, (SELECT max(n.node) FROM unnest(v_nodes) AS n (node))) AS n (node);
+    FOR v_a, v_b IN
+        WITH image AS MATERIALIZED (
+            SELECT i.image_id, i.hash, i.side, i.folder, i.node
+            FROM unnest(v_images, v_hashes, v_sides, v_folders, v_nodes)
+                AS i (image_id, hash, side, folder, node)
+        ),
+        -- Of many folders with near hashes, comparing the first three of each hash and side with
+        -- all others is enough: two folders always have a neighbour in common among three.
+        node AS MATERIALIZED (
+            SELECT
+                one.*,
+                CASE
+                    WHEN one.image_id IS NULL THEN row_number() OVER (
+                        PARTITION BY one.hash, one.side, one.image_id IS NULL ORDER BY one.folder
+                    )
+                    ELSE 0
+                END AS place
+            FROM (
+                SELECT DISTINCT ON (i.node) i.node, i.hash, i.side, i.folder, lone.image_id
+                FROM image AS i
+                LEFT JOIN (SELECT DISTINCT unnest(v_lone)) AS lone (image_id)
+                    ON lone.image_id = i.image_id
+                WHERE i.hash IS NOT NULL
+                ORDER BY i.node
+            ) AS one
+        ),
+        pair AS (
+            SELECT p.hash_a, p.hash_b
+            FROM imgdb._pairs_among(
+                (SELECT array_agg(DISTINCT h.hash) FROM unnest(v_hashes) AS h (hash)
+                    WHERE h.hash IS NOT NULL),
+                max_distance
+            ) AS p
+        ),
+        near AS (
+            SELECT p.hash_a, p.hash_b, -1 AS beyond FROM pair AS p
+            UNION ALL
+            -- The other way round, for nodes beyond the first three on the first side.
+            SELECT p.hash_b, p.hash_a, 3 FROM pair AS p WHERE of_folders IS NOT NULL
+            UNION ALL
+            SELECT n.hash, n.hash, -1 FROM node AS n GROUP BY n.hash HAVING count(*) > 1
+        )
+        SELECT a.node, b.node
+        FROM near
+        JOIN node AS a ON a.hash = near.hash_a AND a.place <= 3
+        JOIN node AS b ON b.hash = near.hash_b AND b.node <> a.node AND b.place > near.beyond
+        WHERE
+            (a.side IS NULL OR a.side <> b.side)
+            AND (a.folder IS NULL OR a.folder <> b.folder)
+            AND NOT EXISTS (
+                SELECT FROM unnest(different_a, different_b) AS d (image_id_a, image_id_b)
+                WHERE
+                    d.image_id_a = least(a.image_id, b.image_id)
+                    AND d.image_id_b = greatest(a.image_id, b.image_id)
+            )
+        UNION ALL
+        SELECT a.node, b.node
+        FROM unnest(linked_a, linked_b) AS linked (image_id_a, image_id_b)
+        JOIN image AS a ON a.image_id = linked.image_id_a
+        JOIN image AS b ON b.image_id = linked.image_id_b AND b.node <> a.node
+        WHERE
+            (a.side IS NULL OR a.side <> b.side)
+            AND (a.folder IS NULL OR a.folder <> b.folder)
+            AND NOT EXISTS (
+                SELECT FROM unnest(different_a, different_b) AS d (image_id_a, image_id_b)
+                WHERE
+                    d.image_id_a = least(a.image_id, b.image_id)
+                    AND d.image_id_b = greatest(a.image_id, b.image_id)
+            )
+    LOOP
+        -- Each step to the parent also shortens the way (path halving).
+        WHILE v_parents[v_a] <> v_a LOOP
+            v_parents[v_a] := v_parents[v_parents[v_a]];
+            v_a := v_parents[v_a];
+        END LOOP;
+        WHILE v_parents[v_b] <> v_b LOOP
+            v_parents[v_b] := v_parents[v_parents[v_b]];
+            v_b := v_parents[v_b];
+        END LOOP;
+        v_parents[greatest(v_a, v_b)] := least(v_a, v_b);
+    END LOOP;
+    -- A parent has a smaller number than its child, so it knows its root by the time it is asked.
+    FOR v_a IN 1..coalesce(cardinality(v_parents), 0) LOOP
+        v_parents[v_a] := v_parents[v_parents[v_a]];
+    END LOOP;
+    RETURN QUERY
+    SELECT member.image_id, member.first_image_id
+    FROM (
+        SELECT
+            m.image_id,
+            min(m.image_id) OVER tree AS first_image_id,
+            -- The images of one node are neighbours only where nothing sets them apart.
+            CASE WHEN v_apart THEN min(m.node) OVER tree ELSE min(m.image_id) OVER tree END AS least,
+            CASE WHEN v_apart THEN max(m.node) OVER tree ELSE max(m.image_id) OVER tree END AS most
+        FROM unnest(v_images, v_nodes) AS m (image_id, node)
+        WINDOW tree AS (PARTITION BY v_parents[m.node])
+    ) AS member
+    WHERE member.least < member.most;
 END
 $$;
 
@@ -1349,6 +3140,29 @@ BEGIN
     JOIN unnest(v_images, v_hashes) AS first (image_id, hash)
         ON first.image_id = member.first_image_id
     ORDER BY 1, 4, 3;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._duplicate_key(space_name text, tier_name text)
+RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    v_column name := imgdb._image_column(space_name);
+BEGIN
+    CASE tier_name
+        WHEN 'same-bytes' THEN
+            RETURN 'CASE WHEN i.sha256 IS NOT NULL THEN dense_rank() OVER (ORDER BY i.sha256) END';
+        WHEN 'same-picture' THEN
+            RETURN 'CASE WHEN NOT i.flat AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
+                'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
+        WHEN 'near' THEN
+            RETURN format('CASE WHEN NOT i.flat THEN i.%I END', v_column);
+        ELSE
+            RAISE EXCEPTION 'there is no tier "%"', tier_name USING
+                ERRCODE = 'IM012',
+                HINT = 'Tiers are same-bytes, same-picture and near.';
+    END CASE;
 END
 $$;
 
@@ -1413,6 +3227,105 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
 ) IS
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
 'the bytes are), and their side and folder where these matter.';
+
+CREATE OR REPLACE FUNCTION imgdb._same_bytes_pairs(
+    of_images bigint[],
+    of_hashes bigint[],
+    of_sides integer[],
+    of_folders integer[],
+    marked_images bigint[]
+)
+RETURNS TABLE (image_id_a bigint, image_id_b bigint)
+LANGUAGE plpgsql STABLE ROWS 900
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH candidate AS MATERIALIZED (
+        SELECT c.image_id, c.side, c.folder, i.sha256, c.hash, m.image_id IS NOT NULL AS marked
+        FROM unnest(of_images, of_hashes, of_sides, of_folders) AS c (image_id, hash, side, folder)
+        JOIN imgdb.image AS i ON i.image_id = c.image_id
+        LEFT JOIN (SELECT DISTINCT unnest(marked_images)) AS m (image_id)
+            ON m.image_id = c.image_id
+        WHERE i.sha256 IS NOT NULL
+    ),
+    file AS MATERIALIZED (
+        SELECT c.image_id, c.side, c.folder, c.sha256, c.marked
+        FROM candidate AS c
+        JOIN (
+            SELECT k.sha256
+            FROM candidate AS k
+            GROUP BY k.sha256
+            HAVING
+                count(*) > 1
+                AND (min(k.hash) <> max(k.hash) OR count(k.hash) < count(*))
+        ) AS unlike ON unlike.sha256 = c.sha256
+    ),
+    numbered AS (
+        SELECT
+            f.image_id, f.sha256, f.marked,
+            dense_rank() OVER (PARTITION BY f.sha256, f.side, f.marked ORDER BY f.folder) AS place,
+            row_number() OVER (
+                PARTITION BY f.sha256, f.side, f.marked, f.folder ORDER BY f.image_id
+            ) AS place_in_folder
+        FROM file AS f
+    )
+    SELECT few.image_id, f.image_id
+    FROM numbered AS few
+    JOIN file AS f ON f.sha256 = few.sha256 AND f.image_id <> few.image_id
+    WHERE few.marked OR few.place <= 3 AND few.place_in_folder = 1;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._different_pairs()
+RETURNS TABLE (image_id_a bigint, image_id_b bigint)
+LANGUAGE plpgsql STABLE ROWS 100
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH alias AS MATERIALIZED (
+        SELECT marked.image_id, other.image_id AS alias_id
+        FROM (
+            SELECT d.image_id_a AS image_id FROM imgdb.not_duplicate AS d
+            UNION
+            SELECT d.image_id_b FROM imgdb.not_duplicate AS d
+        ) AS marked
+        JOIN imgdb.image AS i ON i.image_id = marked.image_id
+        CROSS JOIN imgdb.collection AS c
+        JOIN imgdb.image AS other ON other.collection_id = c.collection_id AND other.path = i.path
+        WHERE
+            other.image_id = i.image_id
+            OR (i.sha256 IS NOT NULL AND other.sha256 IS NOT NULL)
+    )
+    SELECT DISTINCT least(a.alias_id, b.alias_id), greatest(a.alias_id, b.alias_id)
+    FROM imgdb.not_duplicate AS d
+    JOIN alias AS a ON a.image_id = d.image_id_a
+    JOIN alias AS b ON b.image_id = d.image_id_b AND b.alias_id <> a.alias_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._keep_order(
+    keep_rule text, pixels bigint, of_bytes bigint, modified timestamptz, of_path text
+)
+RETURNS double precision
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+AS $$
+BEGIN
+    CASE keep_rule
+        WHEN 'most-pixels' THEN RETURN -pixels;
+        WHEN 'most-bytes' THEN RETURN -of_bytes;
+        WHEN 'newest' THEN RETURN -extract(epoch FROM modified);
+        WHEN 'oldest' THEN RETURN extract(epoch FROM modified);
+        WHEN 'shortest-path' THEN RETURN length(of_path);
+        ELSE
+            RAISE EXCEPTION 'there is no rule "%" for what to keep', keep_rule USING
+                ERRCODE = 'IM012',
+                HINT = 'Rules are most-pixels, most-bytes, newest, oldest and shortest-path.';
+    END CASE;
+END
+$$;
 
 CREATE FUNCTION imgdb._duplicates(
     space_name text,
@@ -2213,3 +4126,12 @@ BEGIN
         draw_size, draw_seed, collection_name;
 END
 $$;
+
+-- By hand, at last
+GRANT EXECUTE ON ALL ROUTINES IN SCHEMA imgdb TO public;
+REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
+
+SELECT imgdb._prepare_probes(s.space_id) FROM imgdb.space AS s;
+SELECT imgdb._put_append_triggers(t.table_id, t.column_name, t.space_id)
+FROM imgdb.tracked_column AS t;
+-- End by hand

@@ -18,15 +18,243 @@ DROP FUNCTION imgdb._compare_files;
 DROP FUNCTION imgdb._exported_images;
 DROP FUNCTION imgdb._take_hashes;
 DROP FUNCTION imgdb._begin_merge;
+DROP FUNCTION imgdb.space_statistics;
+DROP TRIGGER space_rebuild_for_masks ON imgdb.space;
+DROP FUNCTION imgdb._rebuild_for_masks;
+DROP FUNCTION imgdb.rebuild;
 DROP PROCEDURE imgdb.compact;
+DROP FUNCTION imgdb._compact_prefixes;
+DROP FUNCTION imgdb.explain;
+DROP FUNCTION imgdb._pair_masks;
+DROP FUNCTION imgdb._held;
 DROP FUNCTION imgdb._filed_hashes;
+DROP FUNCTION imgdb._tracked_hashes;
+DROP FUNCTION imgdb._sources;
+DROP FUNCTION imgdb._backfill;
+DROP FUNCTION imgdb._put_append_triggers;
+DROP FUNCTION imgdb._drop_append_triggers;
+DROP FUNCTION imgdb._trigger_name;
+DROP FUNCTION imgdb._table_tree;
 DROP FUNCTION imgdb._hash_parts_query;
 DROP FUNCTION imgdb._file_hashes;
+DROP FUNCTION imgdb._append_buckets;
 DROP FUNCTION imgdb._hold_off_compact_together;
+DROP FUNCTION imgdb._hold_off_compact;
 DROP FUNCTION imgdb._is_flat;
 
 -- By hand
+DO $do$
+DECLARE
+    v_trigger record;
+BEGIN
+    FOR v_trigger IN
+        SELECT t.tgname, format('%I.%I', n.nspname, c.relname) AS table_name
+        FROM pg_trigger AS t
+        INNER JOIN pg_class AS c ON c.oid = t.tgrelid
+        INNER JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE t.tgfoid = 'imgdb._append_hashes()'::regprocedure
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_trigger.tgname, v_trigger.table_name);
+    END LOOP;
+END
+$do$;
+
+ALTER TABLE imgdb.space ADD COLUMN owner_name text NOT NULL DEFAULT current_user;
+ALTER TABLE imgdb.space ADD COLUMN claimed_by bigint;
+ALTER TABLE imgdb.space ADD COLUMN shadow_of smallint;
+ALTER TABLE imgdb.space ADD CONSTRAINT space_shadow_of_key UNIQUE (shadow_of);
+ALTER TABLE imgdb.space ADD CONSTRAINT space_shadow_of_fkey FOREIGN KEY (shadow_of)
+REFERENCES imgdb.space (space_id) ON DELETE CASCADE;
+
+COMMENT ON COLUMN imgdb.space.space_id IS 'Identity; a rebuild gives a space another one.';
+COMMENT ON COLUMN imgdb.space.name IS 'What the functions call it by.';
+COMMENT ON COLUMN imgdb.space.description IS 'What the hashes are and where they come from.';
+COMMENT ON COLUMN imgdb.space.band_masks IS 'One mask per band; imgdb.rebuild changes them.';
+COMMENT ON COLUMN imgdb.space.default_max_distance IS
+'The largest distance that counts as alike where nobody says otherwise, 0 to 64.';
+COMMENT ON COLUMN imgdb.space.owner_name IS
+'The role that tracks columns into the space and looks after it, as all of its members may.';
+COMMENT ON COLUMN imgdb.space.claimed_by IS
+'The transaction in which the owner changes the space just now; NULL at all other times.';
+COMMENT ON COLUMN imgdb.space.shadow_of IS
+'The space that this one will replace when its rebuild is done; NULL for all others.';
+
+DROP TABLE imgdb.probe;
+CREATE TEMPORARY TABLE old_bucket ON COMMIT DROP AS TABLE imgdb.prefix_bucket;
+DROP TABLE imgdb.prefix_bucket;
+CREATE TEMPORARY TABLE old_tracked ON COMMIT DROP AS TABLE imgdb.tracked_column;
+DROP TABLE imgdb.tracked_column;
+
+CREATE TABLE imgdb.probe (
+    space_id smallint NOT NULL,
+    from_distance smallint NOT NULL,
+    band_mask bigint NOT NULL,
+    flip_masks bigint[] NOT NULL,
+    CONSTRAINT probe_pkey PRIMARY KEY (space_id, from_distance),
+    CONSTRAINT probe_space_id_fkey FOREIGN KEY (space_id)
+    REFERENCES imgdb.space (space_id) ON DELETE CASCADE
+);
+
+ALTER TABLE imgdb.probe ALTER COLUMN flip_masks SET STORAGE EXTERNAL; -- noqa: PRS
+
+COMMENT ON TABLE imgdb.probe IS
+'The prefixes that a search looks up, level by level: (query_hash & band_mask) XOR each flip mask.';
+
+COMMENT ON COLUMN imgdb.probe.space_id IS 'The space whose bands these are.';
+
+COMMENT ON COLUMN imgdb.probe.from_distance IS
+'The level: searches of this distance and above need it. Levels 0 to r find all within r.';
+
+COMMENT ON COLUMN imgdb.probe.band_mask IS 'The bits of the band.';
+
+COMMENT ON COLUMN imgdb.probe.flip_masks IS
+'Every mask of exactly t bits of the band, t being the level divided by the number of bands.';
+
+CREATE TABLE imgdb.prefix_bucket ( -- noqa: PRS
+    space_id smallint NOT NULL,
+    prefix bigint NOT NULL,
+    part bigint NOT NULL,
+    hashes bigint[] NOT NULL,
+    CONSTRAINT prefix_bucket_pkey PRIMARY KEY (space_id, prefix, part),
+    -- 200 hashes stay inside a page, are never TOASTed and can be kept PLAIN, which a search reads
+    -- without copying.
+    CONSTRAINT prefix_bucket_hashes_check CHECK (cardinality(hashes) BETWEEN 1 AND 200)
+)
+-- A flush adds to a row in place where its page has room: no new index entry, nothing to vacuum.
+WITH (fillfactor = 70);
+
+ALTER TABLE imgdb.prefix_bucket ALTER COLUMN hashes SET STORAGE PLAIN; -- noqa: PRS
+
+ALTER TABLE imgdb.prefix_bucket ALTER COLUMN hashes SET STATISTICS 0; -- noqa: PRS
+
+COMMENT ON TABLE imgdb.prefix_bucket IS
+'All hashes of a space that share a prefix, in rows of at most 200.';
+
+COMMENT ON COLUMN imgdb.prefix_bucket.space_id IS 'The space whose hashes these are.';
+
+COMMENT ON COLUMN imgdb.prefix_bucket.prefix IS
+'The bits that the hashes share in one band, all other bits zero: hash & band_mask.';
+
+COMMENT ON COLUMN imgdb.prefix_bucket.part IS
+'Tells rows of one prefix apart: later ones have greater numbers.';
+
+COMMENT ON COLUMN imgdb.prefix_bucket.hashes IS
+'The whole hashes. Those that no row holds any more stay until imgdb.drop_stale.';
+
+CREATE SEQUENCE imgdb._part_sequence INCREMENT BY 1000000;
+
+COMMENT ON SEQUENCE imgdb._part_sequence IS 'Numbers for prefix_bucket.part, a million for a load.';
+
+CREATE TABLE imgdb.fresh_hashes (
+    space_id smallint NOT NULL,
+    hashes bigint[] NOT NULL,
+    CONSTRAINT fresh_hashes_hashes_check CHECK (cardinality(hashes) BETWEEN 1 AND 200)
+);
+
+ALTER TABLE imgdb.fresh_hashes ALTER COLUMN hashes SET STORAGE PLAIN; -- noqa: PRS
+
+ALTER TABLE imgdb.fresh_hashes ALTER COLUMN hashes SET STATISTICS 0; -- noqa: PRS
+
+COMMENT ON TABLE imgdb.fresh_hashes IS
+'Hashes that writers appended and that are not in the buckets yet; every search reads them, too.';
+
+COMMENT ON COLUMN imgdb.fresh_hashes.space_id IS 'The space whose hashes these are.';
+
+COMMENT ON COLUMN imgdb.fresh_hashes.hashes IS 'What one statement brought, at most 200 a row.';
+
+CREATE TABLE imgdb.space_state (
+    space_id smallint NOT NULL,
+    hash_count bigint NOT NULL DEFAULT 0,
+    scan_from smallint NOT NULL DEFAULT 0,
+    flushed_by xid8,
+    flushed_at timestamptz,
+    merged_at timestamptz,
+    CONSTRAINT space_state_pkey PRIMARY KEY (space_id)
+)
+WITH (fillfactor = 50);
+
+COMMENT ON TABLE imgdb.space_state IS 'What is known of the buckets of a space, kept by flushes.';
+
+COMMENT ON COLUMN imgdb.space_state.space_id IS 'The space.';
+
+COMMENT ON COLUMN imgdb.space_state.hash_count IS
+'How many hashes are in the buckets, nearly: compact counts anew.';
+
+COMMENT ON COLUMN imgdb.space_state.scan_from IS
+'The smallest distance at which reading every hash costs less than looking up probes.';
+
+COMMENT ON COLUMN imgdb.space_state.flushed_by IS
+'The transaction that flushed last: one transaction flushes once.';
+
+COMMENT ON COLUMN imgdb.space_state.flushed_at IS 'When the last flush was.';
+
+COMMENT ON COLUMN imgdb.space_state.merged_at IS 'When the last compact was done.';
+
+CREATE TABLE imgdb.tracked_column (
+    track_key uuid NOT NULL DEFAULT gen_random_uuid(),
+    table_id regclass NOT NULL,
+    -- A dump carries the name of the table and this number as it was: where the two are not one
+    -- table, the rows come from a dump, and the column is known by its name only.
+    table_number oid NOT NULL,
+    column_name name NOT NULL,
+    column_number smallint NOT NULL,
+    space_id smallint NOT NULL,
+    CONSTRAINT tracked_column_pkey PRIMARY KEY (table_id, column_name, space_id),
+    CONSTRAINT tracked_column_track_key_key UNIQUE (track_key),
+    CONSTRAINT tracked_column_space_id_fkey FOREIGN KEY (space_id)
+    REFERENCES imgdb.space (space_id)
+);
+
+CREATE INDEX tracked_column_space_id_idx ON imgdb.tracked_column (space_id);
+
+COMMENT ON TABLE imgdb.tracked_column IS
+'Which table columns feed which space; track and untrack keep it. All triggers follow from it.';
+
+COMMENT ON COLUMN imgdb.tracked_column.track_key IS
+'What the triggers know the row by: no other database has it.';
+
+COMMENT ON COLUMN imgdb.tracked_column.table_id IS 'The table.';
+
+COMMENT ON COLUMN imgdb.tracked_column.table_number IS
+'The number of the table when it was tracked.';
+
+COMMENT ON COLUMN imgdb.tracked_column.column_name IS 'Its bigint column of hashes.';
+
+COMMENT ON COLUMN imgdb.tracked_column.column_number IS
+'The number of the column when it was tracked: another column of its name is not tracked.';
+
 COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes are indexed in.';
+
+COMMENT ON INDEX imgdb.tracked_column_space_id_idx IS 'The columns of a space.';
+
+INSERT INTO imgdb.prefix_bucket (space_id, prefix, part, hashes)
+SELECT
+    b.space_id,
+    b.prefix,
+    row_number() OVER (PARTITION BY b.space_id, b.prefix ORDER BY b.hashes),
+    b.hashes
+FROM pg_temp.old_bucket AS b;
+
+INSERT INTO imgdb.tracked_column (table_id, table_number, column_name, column_number, space_id)
+SELECT t.table_id, t.table_id, t.column_name, a.attnum, t.space_id
+FROM pg_temp.old_tracked AS t
+INNER JOIN pg_attribute AS a ON t.table_id = a.attrelid AND t.column_name = a.attname
+WHERE NOT a.attisdropped;
+
+-- A space that one role's tables feed is that role's.
+UPDATE imgdb.space AS s
+SET owner_name = t.owner_name
+FROM (
+    SELECT
+        c.space_id,
+        min(pg_get_userbyid(r.relowner)::text) AS owner_name
+    FROM imgdb.tracked_column AS c
+    INNER JOIN pg_class AS r ON c.table_id = r.oid
+    GROUP BY c.space_id
+    HAVING count(DISTINCT r.relowner) = 1
+) AS t
+WHERE s.space_id = t.space_id;
+
 ALTER TABLE imgdb.image ADD COLUMN colours bytea;
 ALTER TABLE imgdb.image ADD CONSTRAINT image_colours_check CHECK (
     colours IS NULL OR (sha256 IS NOT NULL AND octet_length(colours) = 27)
@@ -37,6 +265,21 @@ COMMENT ON COLUMN imgdb.image.colours IS
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.
+CREATE OR REPLACE FUNCTION imgdb.from_hex(hex text)
+RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF hex !~ '^[0-9A-Fa-f]{16}$' THEN
+        RAISE EXCEPTION '"%" is not a hash', left(hex, 40) USING
+            ERRCODE = 'IM003',
+            HINT = 'A hash is 16 hex digits, as imagehash prints it.';
+    END IF;
+    RETURN ('x' || hex)::bit(64)::bigint;
+END
+$$;
+
 CREATE FUNCTION imgdb._is_flat(average bigint, difference bigint, perceptual bigint, wavelet bigint)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -63,6 +306,7 @@ COMMENT ON FUNCTION imgdb._is_flat(bigint, bigint, bigint, bigint) IS
 CREATE FUNCTION imgdb.colour_difference(a bytea, b bytea)
 RETURNS double precision
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_most double precision := 0;
@@ -116,40 +360,837 @@ COMMENT ON FUNCTION imgdb.same_colours(bytea, bytea) IS
 'Whether the colours of two images (image.colours) are the same, as far as edits leave them: their '
 'colour_difference is at most 3.5. NULL if those of one are not known.';
 
-CREATE FUNCTION imgdb._index_hashes(for_space_id smallint, masks bigint[], new_hashes bigint[])
-RETURNS void
-LANGUAGE plpgsql VOLATILE
+CREATE OR REPLACE FUNCTION imgdb._masks_split(masks bigint[])
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_prefixes bigint[];
-    v_hashes bigint[];
 BEGIN
-    SELECT array_agg(given.hash & band.mask), array_agg(given.hash)
-    INTO v_prefixes, v_hashes
-    FROM unnest(new_hashes) AS given (hash), unnest(masks) AS band (mask);
-    PERFORM imgdb._append_buckets(for_space_id, v_prefixes, v_hashes);
+    IF array_ndims(masks) = 1 AND array_lower(masks, 1) = 1 AND cardinality(masks) BETWEEN 3 AND 16
+    AND (
+        SELECT
+            sum(bit_count(mask::bit(64))) = 64 AND bit_or(mask) = -1 AND count(*) = count(mask)
+            AND min(bit_count(mask::bit(64))) >= 1 AND max(bit_count(mask::bit(64))) <= 22
+        FROM unnest(masks) AS listed (mask)
+    ) THEN
+        RETURN true;
+    END IF;
+    RAISE EXCEPTION 'the band masks do not split 64 bits' USING
+        ERRCODE = 'IM006',
+        CONSTRAINT = 'space_masks_split_check',
+        HINT = 'Give 3 to 16 masks of 1 to 22 bits each that neither overlap nor leave a bit out.';
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._index_hashes(smallint, bigint[], bigint[]) IS
-'Indexes hashes in a space: puts each into one bucket per band, the masks being its bands.';
-
-CREATE FUNCTION imgdb._hash_parts_query(source_query text)
-RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN format(
-    'SELECT array_agg(numbered.hash ORDER BY numbered.hash) '
-    'FROM (SELECT fresh.hash, (row_number() OVER (ORDER BY fresh.hash) - 1) / 1000000 AS part '
-    'FROM (SELECT DISTINCT ON (source.hash) source.hash, source.indexed '
-    'FROM (%s) AS source (hash, indexed) WHERE source.hash IS NOT NULL '
-    'ORDER BY source.hash, source.indexed DESC) AS fresh '
-    'WHERE NOT fresh.indexed) AS numbered '
-    'GROUP BY numbered.part',
-    source_query
+CREATE FUNCTION imgdb._may_keep(of_owner text)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT FROM pg_catalog.pg_roles AS r
+    WHERE r.rolname = of_owner AND pg_has_role(current_user, r.oid, 'USAGE')
 );
 
-COMMENT ON FUNCTION imgdb._hash_parts_query(text) IS
-'SQL that gives the distinct hashes of (hash, indexed) rows as arrays, less the indexed ones.';
+COMMENT ON FUNCTION imgdb._may_keep(text) IS
+'Whether the current user has the rights of that role; false if there is no such role.';
+
+CREATE VIEW imgdb.own_space AS
+SELECT
+    s.space_id,
+    s.name,
+    s.description,
+    s.default_max_distance,
+    s.owner_name,
+    s.claimed_by
+FROM imgdb.space AS s
+WHERE imgdb._may_keep(s.owner_name)
+WITH CASCADED CHECK OPTION;
+
+COMMENT ON VIEW imgdb.own_space IS
+'The spaces that the current user may look after. What is written here is written to imgdb.space.';
+
+COMMENT ON COLUMN imgdb.own_space.space_id IS 'Identity.';
+
+COMMENT ON COLUMN imgdb.own_space.name IS 'What the functions call it by.';
+
+COMMENT ON COLUMN imgdb.own_space.description IS 'What the hashes are and where they come from.';
+
+COMMENT ON COLUMN imgdb.own_space.default_max_distance IS 'As in imgdb.space.';
+
+COMMENT ON COLUMN imgdb.own_space.owner_name IS 'The current user, or a role that it is a member of.';
+
+COMMENT ON COLUMN imgdb.own_space.claimed_by IS 'The transaction that changes the space just now.';
+
+CREATE OR REPLACE FUNCTION imgdb._prepare_probes(for_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
+    v_bands integer := cardinality(v_masks);
+    v_bits bigint[];
+    v_level record;
+    v_alike smallint := (
+        SELECT min(s.space_id)
+        FROM imgdb.space AS s
+        WHERE
+            s.band_masks = v_masks
+            AND EXISTS (SELECT FROM imgdb.probe AS p WHERE p.space_id = s.space_id)
+    );
+BEGIN
+    IF v_alike IS NOT NULL THEN
+        INSERT INTO imgdb.probe (space_id, from_distance, band_mask, flip_masks)
+        SELECT for_space_id, p.from_distance, p.band_mask, p.flip_masks
+        FROM imgdb.probe AS p
+        WHERE p.space_id = v_alike;
+        RETURN;
+    END IF;
+    FOR v_band IN 0..v_bands - 1 LOOP
+        SELECT array_agg(1::bigint << shift ORDER BY shift)
+        INTO v_bits
+        FROM generate_series(0, 63) AS shift
+        WHERE v_masks[v_band + 1] & (1::bigint << shift) <> 0;
+        SELECT ARRAY[0]::bigint[] AS flips, ARRAY[0] AS last INTO v_level;
+        FOR v_flip_count IN 0..64 LOOP
+            INSERT INTO imgdb.probe (space_id, from_distance, band_mask, flip_masks)
+            VALUES (
+                for_space_id, v_flip_count * v_bands + v_band, v_masks[v_band + 1],
+                coalesce(v_level.flips, '{}')
+            );
+            -- 8,000 probes cost more than most scans.
+            EXIT WHEN (v_flip_count + 1) * v_bands + v_band > 64
+                OR cardinality(v_level.flips) * (cardinality(v_bits) - v_flip_count)
+                > 8000 * (v_flip_count + 1);
+            -- One more bit, behind the last: so each mask is made once.
+            SELECT
+                array_agg(f.flip | v_bits[b.place] ORDER BY b.place, f.flip) AS flips,
+                array_agg(b.place ORDER BY b.place, f.flip) AS last
+            INTO v_level
+            FROM unnest(v_level.flips, v_level.last) AS f (flip, last)
+            JOIN generate_series(1, cardinality(v_bits)) AS b (place) ON b.place > f.last;
+        END LOOP;
+    END LOOP;
+    -- A level counts only with all before it.
+    DELETE FROM imgdb.probe AS p
+    WHERE
+        p.space_id = for_space_id
+        AND p.from_distance > (
+            SELECT min(q.from_distance)
+            FROM imgdb.probe AS q
+            WHERE
+                q.space_id = for_space_id
+                AND NOT EXISTS (
+                    SELECT FROM imgdb.probe AS n
+                    WHERE n.space_id = for_space_id AND n.from_distance = q.from_distance + 1
+                )
+        );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._prepare_probes(smallint) IS
+'Makes the probes of a space from its band masks: all levels of at most 8,000 prefixes.';
+
+CREATE FUNCTION imgdb._cost(of_space_id smallint, of_distance integer, of_count bigint)
+RETURNS TABLE (probe_cost double precision, scan_cost double precision)
+LANGUAGE plpgsql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT
+        -- Levels that are not prepared cost more than anything.
+        CASE
+            WHEN count(*) <= of_distance THEN 'infinity'::double precision
+            ELSE coalesce(sum(cardinality(p.flip_masks) * (1.75 + 0.09 * of_count / b.prefixes)), 0)
+        END,
+        0.09 * of_count + 0.15 * (
+            SELECT sum(least(of_count, n.prefixes) + of_count / 200.0)
+            FROM imgdb.space AS s
+            CROSS JOIN unnest(s.band_masks) AS u (mask)
+            CROSS JOIN LATERAL (SELECT 2 ^ bit_count(u.mask::bit(64))) AS n (prefixes)
+            WHERE s.space_id = of_space_id
+        )
+    FROM imgdb.probe AS p
+    CROSS JOIN LATERAL (SELECT 2 ^ bit_count(p.band_mask::bit(64))) AS b (prefixes)
+    WHERE p.space_id = of_space_id AND p.from_distance <= of_distance;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._cost(smallint, integer, bigint) IS
+'What a search costs in a space of so many hashes, in microseconds: by probes, and by a scan.';
+
+CREATE FUNCTION imgdb._scan_from(of_space_id smallint, of_count bigint)
+RETURNS smallint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT min(d.distance)
+        FROM generate_series(0, 65) AS d (distance)
+        CROSS JOIN LATERAL imgdb._cost(of_space_id, d.distance, of_count) AS c
+        WHERE c.probe_cost >= c.scan_cost
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._scan_from(smallint, bigint) IS
+'The smallest distance at which a scan costs less than probes in a space of so many hashes.';
+
+CREATE FUNCTION imgdb._begin_space()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb._prepare_probes(new.space_id);
+    INSERT INTO imgdb.space_state (space_id) VALUES (new.space_id);
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._begin_space() IS 'Trigger: gives a new space its probes and its state.';
+
+CREATE TRIGGER space_begin
+AFTER INSERT ON imgdb.space
+FOR EACH ROW
+EXECUTE FUNCTION imgdb._begin_space();
+
+CREATE FUNCTION imgdb._end_space()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- The lock: no flush is at work, and none begins.
+    DELETE FROM imgdb.space_state AS s WHERE s.space_id = old.space_id;
+    DELETE FROM imgdb.fresh_hashes AS f WHERE f.space_id = old.space_id;
+    DELETE FROM imgdb.prefix_bucket AS b WHERE b.space_id = old.space_id;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._end_space() IS 'Trigger: removes the hashes of a space that is dropped.';
+
+CREATE TRIGGER space_end
+AFTER DELETE ON imgdb.space
+FOR EACH ROW
+EXECUTE FUNCTION imgdb._end_space();
+
+CREATE FUNCTION imgdb._refuse_masks()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'the bands of a space are those of its buckets' USING
+        ERRCODE = 'IM012',
+        HINT = 'CALL imgdb.rebuild(space_name, new_masks) makes the buckets anew.';
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._refuse_masks() IS 'Trigger: band masks change by imgdb.rebuild only.';
+
+CREATE TRIGGER space_refuse_masks
+BEFORE UPDATE OF band_masks ON imgdb.space
+FOR EACH ROW
+WHEN (new.band_masks IS DISTINCT FROM old.band_masks)
+EXECUTE FUNCTION imgdb._refuse_masks();
+
+CREATE OR REPLACE FUNCTION imgdb._forget_dropped()
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM imgdb.tracked_column AS t
+    WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = t.table_id);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._space_id(space_name text)
+RETURNS smallint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint := (SELECT s.space_id FROM imgdb.space AS s WHERE s.name = space_name);
+BEGIN
+    IF v_space_id IS NULL THEN
+        RAISE EXCEPTION 'there is no space "%"', space_name USING
+            ERRCODE = 'IM001',
+            HINT = 'SELECT name FROM imgdb.space lists the spaces; imgdb.create_space makes one.';
+    END IF;
+    RETURN v_space_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._check_distance(max_distance integer)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 THEN
+        RAISE EXCEPTION 'max_distance is %, not between 0 and 64',
+            coalesce(max_distance::text, 'NULL') USING
+            ERRCODE = 'IM002',
+            HINT = 'It counts the differing bits of two 64-bit hashes; 8 is a usual choice.';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION imgdb._check_query(query_hash bigint)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF query_hash IS NULL THEN
+        RAISE EXCEPTION 'query_hash is NULL' USING
+            ERRCODE = 'IM012',
+            HINT = 'Give the hash to search for, a bigint; imgdb.from_hex turns hex digits into one.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_query(bigint) IS 'Error IM012 if a query is NULL.';
+
+CREATE FUNCTION imgdb._claim_space(space_name text)
+RETURNS smallint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint;
+BEGIN
+    UPDATE imgdb.own_space AS s
+    SET claimed_by = pg_current_xact_id()::text::bigint
+    WHERE s.name = space_name
+    RETURNING s.space_id INTO v_space_id;
+    IF v_space_id IS NULL THEN
+        v_space_id := imgdb._space_id(space_name);
+        RAISE EXCEPTION 'space "%" belongs to %', space_name,
+            (SELECT s.owner_name FROM imgdb.space AS s WHERE s.space_id = v_space_id) USING
+            ERRCODE = 'IM013',
+            HINT = 'Log in as that role or as a member of it.';
+    END IF;
+    RETURN v_space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._claim_space(text) IS
+'Locks a space of the current user''s for changes by this transaction; error IM013 if it is another''s.';
+
+CREATE FUNCTION imgdb._release_space(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE imgdb.own_space AS s SET claimed_by = NULL WHERE s.space_id = of_space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._release_space(smallint) IS
+'Ends the claim. The lock stays until the transaction ends.';
+
+CREATE FUNCTION imgdb._check_claim(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM imgdb.space AS s
+        WHERE s.space_id = of_space_id AND s.claimed_by = pg_current_xact_id_if_assigned()::text::bigint
+    ) THEN
+        RAISE EXCEPTION 'space % is not claimed by this transaction', of_space_id USING
+            ERRCODE = 'IM013',
+            HINT = 'This is a step of imgdb''s own functions: call track, untrack, rebuild or catch_up.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_claim(smallint) IS
+'Error IM013 unless this transaction claimed the space, which only its owner can.';
+
+CREATE OR REPLACE FUNCTION imgdb.create_space(space_name text, space_description text)
+RETURNS smallint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint;
+BEGIN
+    IF space_name IS NULL THEN
+        RAISE EXCEPTION 'space_name is NULL' USING
+            ERRCODE = 'IM012',
+            HINT = 'Give the space a name.';
+    END IF;
+    BEGIN
+        INSERT INTO imgdb.own_space (name, description)
+        VALUES (space_name, coalesce(space_description, ''))
+        RETURNING space_id INTO v_space_id;
+    EXCEPTION
+        WHEN unique_violation THEN
+            RAISE EXCEPTION 'there is a space "%" already', space_name USING
+                ERRCODE = 'IM008',
+                HINT = 'Use it, or choose another name.';
+    END;
+    RETURN v_space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.create_space(text, text) IS
+'Makes a space that belongs to the current user, and returns its space_id; error IM008 if the name '
+'is taken.';
+
+CREATE OR REPLACE FUNCTION imgdb.drop_space(space_name text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Holds off a track into this space until this transaction ends.
+    v_space_id smallint := imgdb._claim_space(space_name);
+    v_tracked text;
+BEGIN
+    PERFORM imgdb._forget_dropped();
+    SELECT string_agg(format('%s.%I', t.table_id, t.column_name), ', ' ORDER BY t.table_id, t.column_name)
+    INTO v_tracked
+    FROM imgdb.tracked_column AS t
+    WHERE t.space_id = v_space_id;
+    IF v_tracked IS NOT NULL THEN
+        RAISE EXCEPTION 'space "%" is fed by %', space_name, v_tracked USING
+            ERRCODE = 'IM007',
+            HINT = 'imgdb.untrack these columns first.';
+    END IF;
+    DELETE FROM imgdb.own_space AS s WHERE s.space_id = v_space_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb.set_default_max_distance(space_name text, max_distance integer)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Locked, so that what is returned is what this call replaced.
+    v_space_id smallint := imgdb._claim_space(space_name);
+    v_before integer;
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    SELECT s.default_max_distance
+    INTO v_before
+    FROM imgdb.space AS s
+    WHERE s.space_id = v_space_id;
+    UPDATE imgdb.own_space AS s
+    SET default_max_distance = max_distance, claimed_by = NULL
+    WHERE s.space_id = v_space_id;
+    RETURN v_before;
+END
+$$;
+
+CREATE FUNCTION imgdb._add_rows(
+    for_space_id smallint,
+    new_prefixes bigint[],
+    new_hashes bigint[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_part bigint := nextval('imgdb._part_sequence');
+BEGIN
+    INSERT INTO imgdb.prefix_bucket (space_id, prefix, part, hashes)
+    SELECT
+        for_space_id,
+        numbered.prefix,
+        v_part + numbered.part,
+        array_agg(numbered.hash ORDER BY numbered.hash)
+    FROM (
+        SELECT
+            entry.prefix,
+            entry.hash,
+            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1) / 200 AS part
+        FROM (
+            SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
+            FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
+            ORDER BY given.prefix, given.hash
+        ) AS entry
+    ) AS numbered
+    GROUP BY numbered.prefix, numbered.part;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._add_rows(smallint, bigint[], bigint[]) IS
+'Adds pairs of prefix and hash as new bucket rows, grouped by prefix, at most 200 hashes a row.';
+
+CREATE FUNCTION imgdb._count_in(of_space_id smallint, more_hashes bigint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_before bigint := (SELECT s.hash_count FROM imgdb.space_state AS s WHERE s.space_id = of_space_id);
+    v_after bigint := greatest(v_before + more_hashes, 0);
+BEGIN
+    UPDATE imgdb.space_state AS s
+    SET
+        hash_count = v_after,
+        -- Looked at anew for each eighth more: it changes slowly.
+        scan_from = CASE
+            WHEN floor(6 * ln(v_before + 1.0)) = floor(6 * ln(v_after + 1.0)) THEN s.scan_from
+            ELSE imgdb._scan_from(of_space_id, v_after)
+        END,
+        flushed_by = pg_current_xact_id(),
+        flushed_at = now()
+    WHERE s.space_id = of_space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._count_in(smallint, bigint) IS
+'Notes that the buckets of a space hold so many hashes more, and which searches then scan.';
+
+CREATE FUNCTION imgdb._indexed_among(of_space_id smallint, of_mask bigint, sorted_hashes bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- Arrays in a record stay as they are; as variables they would be copied at every use.
+    v_asked record;
+    v_found bigint[];
+BEGIN
+    SELECT sorted_hashes AS hashes, array_agg(DISTINCT h.hash & of_mask) AS prefixes
+    INTO v_asked
+    FROM unnest(sorted_hashes) AS h (hash);
+    SELECT array_agg(DISTINCT entry.hash)
+    INTO v_found
+    FROM (
+        SELECT b.prefix, unnest(b.hashes) AS hash
+        FROM imgdb.prefix_bucket AS b
+        WHERE b.space_id = of_space_id AND b.prefix = ANY ((SELECT v_asked.prefixes)::bigint[])
+    ) AS entry
+    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
+    WHERE
+        entry.hash & of_mask = entry.prefix
+        AND v_asked.hashes[width_bucket(entry.hash, v_asked.hashes)] = entry.hash;
+    RETURN v_found;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._indexed_among(smallint, bigint, bigint[]) IS
+'Those of the sorted hashes that the buckets of a band hold, sorted; NULL if none.';
+
+CREATE FUNCTION imgdb._fold_hashes(for_space_id smallint, new_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
+    v_part bigint := nextval('imgdb._part_sequence');
+    v_asked record;
+    v_last record;
+    v_entry record;
+BEGIN
+    SELECT array_agg(DISTINCT h.hash & band.mask) AS prefixes
+    INTO v_asked
+    FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask);
+    -- The last row of each prefix, and how full it is.
+    SELECT
+        array_agg(l.prefix ORDER BY l.prefix) AS prefixes,
+        array_agg(l.part ORDER BY l.prefix) AS parts,
+        array_agg(l.filled ORDER BY l.prefix) AS filled
+    INTO v_last
+    FROM (
+        SELECT DISTINCT ON (b.prefix) b.prefix, b.part, cardinality(b.hashes) AS filled
+        FROM imgdb.prefix_bucket AS b
+        WHERE b.space_id = for_space_id AND b.prefix = ANY ((SELECT v_asked.prefixes)::bigint[])
+        ORDER BY b.prefix, b.part DESC
+    ) AS l;
+    -- Entries that have room there, and those that make new rows.
+    SELECT
+        array_agg(e.prefix ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS prefixes,
+        array_agg(e.hash ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS hashes,
+        array_agg(e.part ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS parts,
+        array_agg(e.prefix ORDER BY e.prefix, e.hash) FILTER (WHERE NOT e.has_room) AS new_prefixes,
+        array_agg(e.hash ORDER BY e.prefix, e.hash) FILTER (WHERE NOT e.has_room) AS new_hashes
+    INTO v_entry
+    FROM (
+        SELECT
+            n.prefix,
+            n.hash,
+            v_last.parts[n.place] AS part,
+            coalesce(
+                v_last.prefixes[n.place] = n.prefix AND v_last.filled[n.place] + n.count <= 200, false
+            ) AS has_room
+        FROM (
+            SELECT
+                d.prefix,
+                d.hash,
+                count(*) OVER (PARTITION BY d.prefix) AS count,
+                coalesce(width_bucket(d.prefix, v_last.prefixes), 0) AS place
+            FROM (
+                SELECT DISTINCT h.hash & band.mask AS prefix, h.hash
+                FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask)
+            ) AS d
+        ) AS n
+    ) AS e;
+    IF v_entry.prefixes IS NOT NULL THEN
+        UPDATE imgdb.prefix_bucket AS b
+        SET hashes = b.hashes || v_entry.hashes[
+            -- Behind the last entry of a smaller prefix.
+            CASE
+                WHEN b.prefix = -9223372036854775808 THEN 1
+                ELSE width_bucket(b.prefix - 1, v_entry.prefixes) + 1
+            END:
+            width_bucket(b.prefix, v_entry.prefixes)
+        ]
+        WHERE
+            b.space_id = for_space_id
+            AND b.prefix = ANY ((SELECT v_entry.prefixes)::bigint[])
+            AND b.part = v_entry.parts[width_bucket(b.prefix, v_entry.prefixes)];
+    END IF;
+    IF v_entry.new_prefixes IS NOT NULL THEN
+        PERFORM imgdb._add_rows(for_space_id, v_entry.new_prefixes, v_entry.new_hashes);
+    END IF;
+    PERFORM imgdb._count_in(for_space_id, cardinality(new_hashes));
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._fold_hashes(smallint, bigint[]) IS
+'Puts hashes that the buckets of a space lack into them: into the last row of each prefix, or a new '
+'one where that is full. The caller holds the lock of the space.';
+
+CREATE FUNCTION imgdb._is_distributed()
+RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_found boolean := false;
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_dist_partition '
+        'WHERE logicalrelid = ''imgdb.prefix_bucket''::regclass)' INTO v_found;
+    END IF;
+    RETURN v_found;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._is_distributed() IS 'Whether the buckets are on several nodes (Citus).';
+
+CREATE FUNCTION imgdb._lock_space(of_space_id smallint, to_wait boolean)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_wait THEN
+        PERFORM FROM imgdb.space_state AS s WHERE s.space_id = of_space_id FOR UPDATE;
+    ELSE
+        PERFORM FROM imgdb.space_state AS s WHERE s.space_id = of_space_id FOR UPDATE SKIP LOCKED;
+    END IF;
+    RETURN FOUND;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._lock_space(smallint, boolean) IS
+'Holds others off from the buckets of a space; false if one is at work there, or there are none.';
+
+CREATE FUNCTION imgdb._flush(of_space_id smallint, most_hashes integer, to_wait boolean)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_masks bigint[];
+    v_distributed boolean;
+    v_rows tid[];
+    v_hashes bigint[];
+    v_known bigint[];
+BEGIN
+    IF NOT imgdb._lock_space(of_space_id, to_wait) THEN
+        RETURN 0;
+    END IF;
+    -- Twice in a transaction would leave versions of rows that nothing can prune before it ends.
+    SELECT s.band_masks
+    INTO v_masks
+    FROM imgdb.space AS s
+    JOIN imgdb.space_state AS st ON st.space_id = s.space_id
+    WHERE s.space_id = of_space_id AND st.flushed_by IS DISTINCT FROM pg_current_xact_id();
+    IF v_masks IS NULL THEN
+        RETURN 0;
+    END IF;
+    SELECT array_agg(f.place)
+    INTO v_rows
+    FROM (
+        SELECT g.ctid AS place, sum(cardinality(g.hashes)) OVER (ORDER BY g.ctid) AS running
+        FROM imgdb.fresh_hashes AS g
+        WHERE g.space_id = of_space_id
+    ) AS f
+    WHERE f.running <= greatest(most_hashes, 200);
+    SELECT array_agg(DISTINCT entry.hash)
+    INTO v_hashes
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.ctid = ANY (v_rows)
+    ) AS entry;
+    IF v_hashes IS NULL THEN
+        RETURN 0;
+    END IF;
+    v_known := imgdb._indexed_among(of_space_id, v_masks[1], v_hashes);
+    v_distributed := imgdb._is_distributed();
+    IF v_distributed THEN
+        FOR v_band IN 2..cardinality(v_masks) LOOP
+            EXIT WHEN v_known IS NULL;
+            v_known := imgdb._indexed_among(of_space_id, v_masks[v_band], v_known);
+        END LOOP;
+        DELETE FROM imgdb.fresh_hashes AS f WHERE f.ctid = ANY (v_rows) AND f.hashes <@ v_known;
+    ELSE
+        DELETE FROM imgdb.fresh_hashes AS f WHERE f.ctid = ANY (v_rows);
+    END IF;
+    v_hashes := imgdb._difference(v_hashes, v_known);
+    IF v_hashes IS NULL THEN
+        -- Nothing was written: this transaction may flush again.
+        RETURN cardinality(v_rows);
+    END IF;
+    PERFORM imgdb._fold_hashes(of_space_id, v_hashes);
+    RETURN cardinality(v_rows);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._flush(smallint, integer, boolean) IS
+'Folds about so many fresh hashes of a space into its buckets; returns how many rows it took. '
+'0 if somebody else writes the buckets and to_wait is false.';
+
+CREATE FUNCTION imgdb._load(for_space_id smallint, new_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
+    v_hash_count bigint := (
+        SELECT s.hash_count FROM imgdb.space_state AS s WHERE s.space_id = for_space_id
+    );
+    v_widest integer := (SELECT max(bit_count(mask::bit(64))) FROM unnest(v_masks) AS u (mask));
+    v_prefixes bigint[];
+    v_hashes bigint[];
+BEGIN
+    SELECT array_agg(DISTINCT h.hash) INTO v_hashes FROM unnest(new_hashes) AS h (hash);
+    v_hashes := imgdb._difference(
+        v_hashes, imgdb._indexed_among(for_space_id, v_masks[1], v_hashes)
+    );
+    IF v_hashes IS NULL THEN
+        RETURN;
+    END IF;
+    IF cardinality(v_hashes) > least(v_hash_count, 4 * 2 ^ v_widest) THEN
+        SELECT array_agg(given.hash & band.mask), array_agg(given.hash)
+        INTO v_prefixes, new_hashes
+        FROM unnest(v_hashes) AS given (hash), unnest(v_masks) AS band (mask);
+        PERFORM imgdb._add_rows(for_space_id, v_prefixes, new_hashes);
+        PERFORM imgdb._count_in(for_space_id, cardinality(v_hashes));
+    ELSE
+        PERFORM imgdb._fold_hashes(for_space_id, v_hashes);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._load(smallint, bigint[]) IS
+'Puts many hashes into the buckets of a space at once. The caller holds the lock of the space.';
+
+CREATE FUNCTION imgdb._append(for_space_id smallint, new_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count integer := cardinality(new_hashes);
+    v_may_flush boolean := current_setting('transaction_isolation') LIKE 'read %';
+BEGIN
+    IF v_may_flush AND v_count >= 10000 AND NOT imgdb._is_distributed()
+    AND imgdb._lock_space(for_space_id, false) THEN
+        PERFORM imgdb._load(for_space_id, new_hashes);
+        RETURN;
+    END IF;
+    INSERT INTO imgdb.fresh_hashes (space_id, hashes)
+    SELECT for_space_id, new_hashes[first:first + 199]
+    FROM generate_series(1, v_count, 200) AS first;
+    IF v_may_flush AND random() * 200 < v_count AND (
+        SELECT count(*) > 500 OR sum(cardinality(f.hashes)) > 1000
+        FROM imgdb.fresh_hashes AS f
+        WHERE f.space_id = for_space_id
+    ) THEN
+        PERFORM imgdb._flush(for_space_id, greatest(2000, 2 * v_count), false);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._append(smallint, bigint[]) IS
+'Makes hashes searchable in a space: puts them into its fresh level, or many into its buckets.';
+
+CREATE FUNCTION imgdb._new_hashes_query(columns name[], space_ids smallint[], for_update boolean)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    -- What an old row held is searchable already.
+    WHEN for_update THEN (
+        SELECT string_agg(
+            format(
+                'SELECT %s::smallint, array_agg(n.hash) '
+                'FROM (SELECT d.hash, (row_number() OVER () - 1) / 1000000 AS part '
+                'FROM (SELECT DISTINCT ON (r.hash) r.hash, r.old '
+                'FROM (SELECT %2$I, false FROM new_rows UNION ALL SELECT %2$I, true FROM old_rows) '
+                'AS r (hash, old) WHERE r.hash IS NOT NULL '
+                'ORDER BY r.hash, r.old DESC) AS d WHERE NOT d.old) AS n GROUP BY n.part',
+                c.space_id, c.name
+            ),
+            ' UNION ALL '
+        )
+        FROM unnest(columns, space_ids) AS c (name, space_id)
+    )
+    ELSE (
+        SELECT format(
+            'SELECT v.space_id, v.hashes FROM (SELECT %s FROM '
+            '(SELECT %s, (row_number() OVER () - 1) / 1000000 AS part FROM new_rows) AS n '
+            'GROUP BY n.part) AS a CROSS JOIN LATERAL (VALUES %s) AS v (space_id, hashes) '
+            'WHERE v.hashes IS NOT NULL',
+            string_agg(
+                format('array_agg(n.c%1$s) FILTER (WHERE n.c%1$s IS NOT NULL) AS a%1$s', c.place), ', '
+            ),
+            string_agg(format('%I AS c%s', c.name, c.place), ', '),
+            string_agg(format('(%s::smallint, a.a%s)', c.space_id, c.place), ', ')
+        )
+        FROM unnest(columns, space_ids) WITH ORDINALITY AS c (name, space_id, place)
+    )
+END;
+
+COMMENT ON FUNCTION imgdb._new_hashes_query(name[], smallint[], boolean) IS
+'SQL that gives the hashes that a statement brought into columns: (space_id, hashes), in parts.';
+
+CREATE FUNCTION imgdb._ancestors(relation oid)
+RETURNS oid[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(
+        WITH RECURSIVE up AS (
+            SELECT relation AS table_id
+            UNION
+            SELECT i.inhparent FROM up JOIN pg_inherits AS i ON i.inhrelid = up.table_id
+        )
+        SELECT up.table_id FROM up
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._ancestors(oid) IS
+'The table itself, those that it is a partition of, and those that it inherits from.';
 
 CREATE OR REPLACE FUNCTION imgdb._append_hashes()
 RETURNS trigger
@@ -157,113 +1198,581 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_space_id smallint := tg_argv[0];
-    v_column name := tg_argv[1];
-    v_masks bigint[] := tg_argv[2];
-    v_source text := format('SELECT %I, false FROM new_rows', v_column);
+    v_tracked record;
+    v_space_id smallint;
     v_hashes bigint[];
 BEGIN
-    -- Another type would bring casts of its own, which must not run with the definer's rights.
-    IF NOT EXISTS (
-        SELECT FROM pg_attribute AS a
-        WHERE
-            a.attrelid = tg_relid AND a.attname = v_column AND NOT a.attisdropped
-            AND a.atttypid = 'pg_catalog.int8'::regtype
-    ) THEN
-        RAISE EXCEPTION 'imgdb tracks column "%" of %: dropped, renamed or no bigint any more',
-            v_column, tg_relid::regclass USING
+    SELECT
+        array_agg(t.column_name ORDER BY t.track_key) FILTER (WHERE t.track_key IS NOT NULL)
+        AS columns,
+        array_agg(t.space_id ORDER BY t.track_key) FILTER (WHERE t.track_key IS NOT NULL)
+        AS space_ids,
+        count(*) AS wanted,
+        count(t.track_key) AS known,
+        -- Another type would bring casts of its own, which must not run with the definer's rights.
+        min(t.column_name::text) FILTER (WHERE t.track_key IS NOT NULL AND a.attnum IS NULL) AS lost
+    INTO v_tracked
+    FROM unnest(tg_argv[0:]) AS k (track_key)
+    LEFT JOIN imgdb.tracked_column AS t ON
+        t.track_key = k.track_key::uuid
+        AND (
+            t.table_id = tg_relid
+            OR t.table_id = ANY (imgdb._ancestors(tg_relid))
+            OR tg_relid = ANY (imgdb._ancestors(t.table_id))
+        )
+    LEFT JOIN pg_attribute AS a ON
+        a.attrelid = tg_relid AND a.attname = t.column_name AND NOT a.attisdropped
+        AND a.atttypid = 'int8'::regtype
+        AND (a.attnum = t.column_number OR t.table_id <> tg_relid OR t.table_number <> tg_relid);
+    IF v_tracked.known < v_tracked.wanted AND current_setting('transaction_isolation') NOT LIKE 'read %'
+    THEN
+        RAISE EXCEPTION 'columns of % were tracked after this transaction began', tg_relid::regclass USING
+            ERRCODE = '40001',
+            HINT = 'Run the transaction again.';
+    ELSIF v_tracked.known = 0 THEN
+        RAISE EXCEPTION '% has triggers of imgdb, but is not tracked in this database',
+            tg_relid::regclass USING
+            ERRCODE = 'IM009',
+            HINT = 'It came here by a dump, or left its parent: imgdb.catch_up removes the triggers, '
+            'imgdb.track tracks it.';
+    ELSIF v_tracked.lost IS NOT NULL THEN
+        RAISE EXCEPTION 'imgdb tracks column "%" of %: dropped, renamed, exchanged or no bigint any more',
+            v_tracked.lost, tg_relid::regclass USING
             ERRCODE = 'IM004',
             HINT = 'imgdb.untrack that column, then imgdb.track the one that holds the hashes now.';
     END IF;
-    IF tg_op = 'UPDATE' THEN
-        -- What an old row held is in its buckets already.
-        v_source := v_source || format(' UNION ALL SELECT %I, true FROM old_rows', v_column);
-    END IF;
-    FOR v_hashes IN EXECUTE imgdb._hash_parts_query(v_source) LOOP
-        PERFORM imgdb._index_hashes(v_space_id, v_masks, v_hashes);
+    FOR v_space_id, v_hashes IN
+        EXECUTE imgdb._new_hashes_query(v_tracked.columns, v_tracked.space_ids, tg_op = 'UPDATE')
+    LOOP
+        PERFORM imgdb._append(v_space_id, v_hashes);
     END LOOP;
     RETURN NULL;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._append_hashes() IS
-'Trigger (space_id, column, masks): indexes the hashes that a statement brought into the column.';
+'Trigger (track_key, ...): makes the hashes that a statement brought into tracked columns searchable.';
 
-CREATE OR REPLACE FUNCTION imgdb._backfill(relation regclass, hash_column name, for_space_id smallint)
+CREATE FUNCTION imgdb._check_member(relation regclass, of_relation regclass)
 RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table record;
+BEGIN
+    SELECT
+        c.relkind,
+        c.relpersistence,
+        pg_get_userbyid(c.relowner) AS owner_name,
+        pg_has_role(current_user, c.relowner, 'USAGE') AS is_own,
+        me.rolsuper
+        AND NOT coalesce(owner.rolsuper, false)
+        AND c.relowner <> (
+            SELECT n.nspowner FROM pg_namespace AS n WHERE n.nspname = 'imgdb'
+        ) AS is_foreign
+    INTO v_table
+    FROM pg_class AS c
+    JOIN pg_roles AS me ON me.rolname = current_user
+    LEFT JOIN pg_roles AS owner ON owner.oid = c.relowner
+    WHERE c.oid = relation;
+    -- Nobody else can read a temporary table, so a care by another session could not tell what it
+    -- holds.
+    IF v_table IS NULL OR v_table.relkind NOT IN ('r', 'p') OR v_table.relpersistence = 't' THEN
+        RAISE EXCEPTION '% is not a table that can be tracked',
+            coalesce(CASE WHEN relation = of_relation THEN '' ELSE of_relation::text || ': ' END
+            || relation::text, 'NULL') USING
+            ERRCODE = 'IM010',
+            HINT = 'Ordinary and partitioned tables can be; views, foreign and temporary tables cannot.';
+    ELSIF v_table.is_foreign THEN
+        RAISE EXCEPTION '% belongs to %, whose code a superuser must not run', relation,
+            v_table.owner_name USING
+            ERRCODE = 'IM013',
+            HINT = 'Log in as that role (SET ROLE is not enough), or give the table to the owner of '
+            'schema imgdb.';
+    ELSIF NOT v_table.is_own THEN
+        RAISE EXCEPTION '% belongs to %', relation, v_table.owner_name USING
+            ERRCODE = 'IM013',
+            HINT = 'Log in as that role or as a member of it.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_member(regclass, regclass) IS
+'Error IM010 unless a table can be tracked, IM013 unless the current user may and should read it.';
+
+CREATE FUNCTION imgdb._hold_table(relation regclass)
+RETURNS text
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_name text;
+BEGIN
+    LOOP
+        -- Before the lock, since waiting for another's table is of no use; and after it.
+        PERFORM imgdb._check_member(relation, relation);
+        SELECT format('%I.%I', n.nspname, c.relname)
+        INTO v_name
+        FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE c.oid = relation;
+        EXECUTE format('LOCK TABLE %s IN ACCESS SHARE MODE', v_name);
+        -- Renamed or replaced while the lock was waited for: what is locked is another table.
+        EXIT WHEN to_regclass(v_name) = relation;
+    END LOOP;
+    PERFORM imgdb._check_member(tree.member, relation)
+    FROM (
+        WITH RECURSIVE down AS (
+            SELECT relation::oid AS table_id
+            UNION
+            SELECT i.inhrelid FROM down JOIN pg_inherits AS i ON i.inhparent = down.table_id
+        )
+        SELECT down.table_id::regclass FROM down
+    ) AS tree (member);
+    RETURN v_name;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._hold_table(regclass) IS
+'Locks a table of the current user''s against being replaced, with all below it, checks that it is '
+'what was tracked, and returns its name for dynamic SQL.';
+
+CREATE FUNCTION imgdb._check_column(relation regclass, hash_column name)
+RETURNS smallint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_column record;
+BEGIN
+    SELECT a.attnum, a.atttypid, a.attgenerated, y.typtype
+    INTO v_column
+    FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = a.atttypid
+    WHERE
+        a.attrelid = relation AND a.attname = hash_column
+        AND a.attnum > 0 AND NOT a.attisdropped;
+    IF v_column.atttypid = 'int8'::regtype AND v_column.attgenerated <> 'v' THEN
+        RETURN v_column.attnum;
+    END IF;
+    RAISE EXCEPTION '%', CASE
+        WHEN hash_column IS NULL THEN 'hash_column is NULL'
+        WHEN v_column.attgenerated = 'v' THEN
+            format('column "%s" of %s is virtual, so that no trigger sees it', hash_column, relation)
+        WHEN v_column.typtype = 'd' THEN
+            format('column "%s" of %s is of a domain, not of bigint itself', hash_column, relation)
+        ELSE format('%s has no bigint column "%s"', relation, hash_column)
+    END USING
+        ERRCODE = 'IM004',
+        HINT = 'Hashes are stored as bigint; imgdb.from_hex turns hex digits into one.';
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_column(regclass, name) IS
+'The number of a column of hashes; error IM004 if it is none.';
+
+CREATE FUNCTION imgdb._source_query(of_space_id smallint)
+RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_tracked record;
+    v_query text := 'SELECT NULL::bigint WHERE false';
+BEGIN
+    FOR v_tracked IN
+        SELECT t.table_id, t.table_number, t.column_name, t.column_number
+        FROM imgdb.tracked_column AS t
+        -- A dropped table is no source, whether or not it is forgotten yet.
+        JOIN pg_class AS c ON c.oid = t.table_id
+        WHERE t.space_id = of_space_id
+        ORDER BY t.table_id, t.column_name
+    LOOP
+        v_query := v_query || format(
+            ' UNION ALL SELECT t.%I FROM %s AS t',
+            v_tracked.column_name, imgdb._hold_table(v_tracked.table_id)
+        );
+        IF imgdb._check_column(v_tracked.table_id, v_tracked.column_name) <> v_tracked.column_number
+        AND v_tracked.table_id = v_tracked.table_number THEN
+            RAISE EXCEPTION 'column "%" of % is another one than was tracked',
+                v_tracked.column_name, v_tracked.table_id USING
+                ERRCODE = 'IM004',
+                HINT = 'imgdb.untrack it, then imgdb.track the one that holds the hashes now.';
+        END IF;
+    END LOOP;
+    RETURN v_query;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._source_query(smallint) IS
+'SQL that reads all tracked columns of a space, whose tables are held from here on.';
+
+CREATE FUNCTION imgdb._ordered_parts_query(source_query text, of_mask bigint)
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN format(
+    'SELECT array_agg(n.hash ORDER BY n.hash & %1$s, n.hash) FROM ('
+    'SELECT d.hash, (row_number() OVER (ORDER BY d.hash & %1$s, d.hash) - 1) / 100000 AS part '
+    'FROM (SELECT DISTINCT ON (s.hash & %1$s, s.hash) s.hash FROM (%2$s) AS s (hash) '
+    'WHERE s.hash IS NOT NULL ORDER BY s.hash & %1$s, s.hash) AS d) AS n '
+    'GROUP BY n.part ORDER BY n.part',
+    format('(%s)::bigint', of_mask), source_query
+);
+
+COMMENT ON FUNCTION imgdb._ordered_parts_query(text, bigint) IS
+'SQL that gives the distinct hashes of a query in arrays of 100,000, by prefix, then by hash.';
+
+CREATE FUNCTION imgdb._indexed_between(
+    of_space_id smallint,
+    of_mask bigint,
+    after_hash bigint,
+    to_hash bigint
+)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT array_agg(found.hash ORDER BY found.prefix, found.hash)
+        FROM (
+            SELECT DISTINCT ON (entry.prefix, entry.hash) entry.prefix, entry.hash
+            FROM (
+                SELECT b.prefix, unnest(b.hashes) AS hash
+                FROM imgdb.prefix_bucket AS b
+                WHERE
+                    b.space_id = of_space_id
+                    AND b.prefix >= coalesce(after_hash & of_mask, -9223372036854775808)
+                    AND b.prefix <= coalesce(to_hash & of_mask, 9223372036854775807)
+                    AND b.prefix & of_mask = b.prefix
+            ) AS entry
+            WHERE
+                -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
+                entry.hash & of_mask = entry.prefix
+                AND (
+                    after_hash IS NULL OR entry.prefix > after_hash & of_mask
+                    OR entry.hash > after_hash
+                )
+                AND (to_hash IS NULL OR entry.prefix < to_hash & of_mask OR entry.hash <= to_hash)
+            ORDER BY entry.prefix, entry.hash
+            LIMIT 200000
+        ) AS found
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._indexed_between(smallint, bigint, bigint, bigint) IS
+'The first 200,000 hashes in the buckets of a band that come after one hash and not after another, '
+'by prefix, then by hash; NULL stands for either end, and for none found.';
+
+CREATE FUNCTION imgdb._table_family(relation regclass)
+RETURNS SETOF regclass
+LANGUAGE plpgsql STABLE ROWS 2
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE tree AS (
+        SELECT a.table_id FROM unnest(imgdb._ancestors(relation)) AS a (table_id)
+        UNION
+        SELECT i.inhrelid FROM tree JOIN pg_inherits AS i ON i.inhparent = tree.table_id
+    )
+    SELECT c.oid::regclass
+    FROM tree JOIN pg_class AS c ON c.oid = tree.table_id
+    ORDER BY c.oid;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._table_family(regclass) IS
+'The table itself, its ancestors, and the partitions and heirs of all of them.';
+
+CREATE FUNCTION imgdb._wanted_keys(relation regclass)
+RETURNS text[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT t.track_key::text
+        FROM imgdb.tracked_column AS t
+        WHERE
+            (
+                t.table_id = ANY (imgdb._ancestors(relation))
+                OR relation = ANY (imgdb._ancestors(t.table_id))
+            )
+            -- A parent may lack a column of its heir, and then cannot write it.
+            AND (
+                t.table_id = relation
+                OR EXISTS (
+                    SELECT FROM pg_attribute AS a
+                    WHERE a.attrelid = relation AND a.attname = t.column_name AND NOT a.attisdropped
+                )
+            )
+        ORDER BY t.track_key
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._wanted_keys(regclass) IS
+'The arguments that the triggers of a table must have; none: no triggers.';
+
+CREATE FUNCTION imgdb._append_triggers()
+RETURNS TABLE (on_table regclass, trigger_name name, event text, track_keys text[], is_on boolean)
+LANGUAGE plpgsql STABLE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT
+        t.tgrelid::regclass,
+        t.tgname,
+        CASE WHEN t.tgtype & 4 <> 0 THEN 'insert' ELSE 'update' END,
+        -- Each argument ends with a zero byte.
+        string_to_array(left(encode(t.tgargs, 'escape'), -4), '\000'),
+        t.tgenabled = 'A'
+    FROM pg_trigger AS t
+    WHERE t.tgfoid = 'imgdb._append_hashes()'::regprocedure AND NOT t.tgisinternal;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._append_triggers() IS 'All triggers by which tables feed spaces.';
+
+CREATE FUNCTION imgdb._sync_triggers(relation regclass, of_keys text[] DEFAULT '{}')
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_member record;
+    v_name text;
+    v_trigger record;
+    v_changed boolean := false;
+BEGIN
+    -- What was detached from the table, and keeps its triggers, is found by its keys.
+    FOR v_trigger IN
+        SELECT t.on_table, t.trigger_name
+        FROM imgdb._append_triggers() AS t
+        WHERE
+            (
+                t.track_keys && of_keys
+                OR t.on_table IN (SELECT f.member FROM imgdb._table_family(relation) AS f (member))
+            )
+            AND (
+                cardinality(imgdb._wanted_keys(t.on_table)) = 0
+                OR t.trigger_name <> 'imgdb_' || t.event
+            )
+    LOOP
+        EXECUTE format(
+            'DROP TRIGGER %I ON %s', v_trigger.trigger_name, imgdb._hold_table(v_trigger.on_table)
+        );
+        v_changed := true;
+    END LOOP;
+    FOR v_member IN
+        SELECT f.member, w.track_keys, e.event
+        FROM imgdb._table_family(relation) AS f (member)
+        JOIN pg_class AS c ON c.oid = f.member AND c.relkind IN ('r', 'p')
+        CROSS JOIN LATERAL (SELECT imgdb._wanted_keys(f.member) AS track_keys) AS w
+        CROSS JOIN unnest(ARRAY['insert', 'update']) AS e (event)
+        WHERE
+            cardinality(w.track_keys) > 0
+            AND NOT EXISTS (
+                SELECT FROM imgdb._append_triggers() AS t
+                WHERE
+                    t.on_table = f.member AND t.event = e.event AND t.is_on
+                    AND t.track_keys = w.track_keys
+            )
+        ORDER BY f.member
+    LOOP
+        v_name := imgdb._hold_table(v_member.member);
+        EXECUTE format(
+            'CREATE OR REPLACE TRIGGER imgdb_%s AFTER %1$s ON %s REFERENCING %s NEW TABLE AS new_rows '
+            'FOR EACH STATEMENT EXECUTE FUNCTION imgdb._append_hashes(%s)',
+            v_member.event,
+            v_name,
+            CASE v_member.event WHEN 'update' THEN 'OLD TABLE AS old_rows' ELSE '' END,
+            (SELECT string_agg(quote_literal(k), ', ') FROM unnest(v_member.track_keys) AS k)
+        );
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER imgdb_%s', v_name, v_member.event);
+        v_changed := true;
+    END LOOP;
+    RETURN v_changed;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._sync_triggers(regclass, text[]) IS
+'Makes the triggers of a table and its family what imgdb.tracked_column asks for; true if any '
+'changed. Their tables are then locked for writers until the transaction ends.';
+
+CREATE FUNCTION imgdb._note_tracked(
+    relation regclass, hash_column name, hash_number smallint, for_space_id smallint
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb._check_claim(for_space_id);
+    INSERT INTO imgdb.tracked_column (table_id, table_number, column_name, column_number, space_id)
+    VALUES (relation, relation, hash_column, hash_number, for_space_id)
+    -- After a restore or a rename that is meant: what it is called and numbered now.
+    ON CONFLICT ON CONSTRAINT tracked_column_pkey
+    DO UPDATE SET table_number = excluded.table_number, column_number = excluded.column_number;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._note_tracked(regclass, name, smallint, smallint) IS
+'Writes a row of imgdb.tracked_column, for a claimed space.';
+
+CREATE FUNCTION imgdb._lock_claimed(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb._check_claim(of_space_id);
+    PERFORM imgdb._lock_space(of_space_id, true);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._lock_claimed(smallint) IS
+'Waits until nobody else writes the buckets of a claimed space, and holds others off until commit.';
+
+CREATE FUNCTION imgdb._add_band(for_space_id smallint, of_mask bigint, new_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_prefixes bigint[];
+BEGIN
+    PERFORM imgdb._check_claim(for_space_id);
+    SELECT array_agg(n.hash & of_mask ORDER BY n.place)
+    INTO v_prefixes
+    FROM unnest(new_hashes) WITH ORDINALITY AS n (hash, place);
+    PERFORM imgdb._add_rows(for_space_id, v_prefixes, new_hashes);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._add_band(smallint, bigint, bigint[]) IS
+'Adds hashes to the buckets of one band of a claimed space.';
+
+CREATE FUNCTION imgdb._count_added(for_space_id smallint, more_hashes bigint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb._check_claim(for_space_id);
+    PERFORM imgdb._count_in(for_space_id, more_hashes);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._count_added(smallint, bigint) IS
+'Notes that a claimed space holds so many hashes more.';
+
+CREATE FUNCTION imgdb._index_source(for_space_id smallint, source_query text)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET row_security = off
+SET enable_hashagg = off
 AS $$
 DECLARE
     v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
-    v_hashes bigint[];
+    v_mask bigint;
+    v_part bigint[];
+    v_missing bigint[];
+    -- Fresh hashes are found already. Nobody flushes meanwhile.
+    v_fresh bigint[] := (
+        SELECT array_agg(DISTINCT entry.hash)
+        FROM (
+            SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = for_space_id
+        ) AS entry
+    );
+    v_after bigint;
+    v_count bigint := 0;
+    v_most bigint := 0;
 BEGIN
-    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+    IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
         RAISE EXCEPTION 'a column cannot be tracked in a % transaction',
             upper(current_setting('transaction_isolation')) USING
             ERRCODE = 'IM012',
             HINT = 'Its snapshot may lack rows that others have committed. Use READ COMMITTED.';
     END IF;
-    FOR v_hashes IN EXECUTE
-        imgdb._hash_parts_query(format('SELECT %I, false FROM %s', hash_column, relation))
-    LOOP
-        PERFORM imgdb._index_hashes(for_space_id, v_masks, v_hashes);
+    FOREACH v_mask IN ARRAY v_masks LOOP
+        v_count := 0;
+        v_after := NULL;
+        FOR v_part IN EXECUTE imgdb._ordered_parts_query(source_query, v_mask) LOOP
+            v_missing := v_part;
+            -- A few are looked up; many are compared with their range of the buckets, which may hold
+            -- more than one answer gives.
+            IF cardinality(v_part) < 10000 THEN
+                v_missing := imgdb._difference(
+                    v_part,
+                    imgdb._indexed_among(for_space_id, v_mask, imgdb._difference(v_part, NULL))
+                );
+            END IF;
+            WHILE cardinality(v_part) >= 10000 LOOP
+                DECLARE
+                    v_indexed bigint[] := imgdb._indexed_between(
+                        for_space_id, v_mask, v_after, v_part[cardinality(v_part)]
+                    );
+                BEGIN
+                    EXIT WHEN v_indexed IS NULL;
+                    v_missing := imgdb._difference(v_missing, v_indexed);
+                    v_after := v_indexed[cardinality(v_indexed)];
+                    EXIT WHEN cardinality(v_indexed) < 200000;
+                END;
+            END LOOP;
+            IF v_fresh IS NOT NULL THEN
+                v_missing := imgdb._difference(v_missing, v_fresh);
+            END IF;
+            IF v_missing IS NOT NULL THEN
+                PERFORM imgdb._add_band(for_space_id, v_mask, v_missing);
+                v_count := v_count + cardinality(v_missing);
+            END IF;
+            v_after := v_part[cardinality(v_part)];
+        END LOOP;
+        v_most := greatest(v_most, v_count);
     END LOOP;
+    IF v_most > 0 THEN
+        PERFORM imgdb._count_added(for_space_id, v_most);
+    END IF;
+    RETURN v_most;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._backfill(regclass, name, smallint) IS
-'Indexes the hashes that a column holds.';
+COMMENT ON FUNCTION imgdb._index_source(smallint, text) IS
+'Indexes what a query gives and a claimed space lacks, band by band; returns how many hashes.';
 
 CREATE OR REPLACE FUNCTION imgdb.track(relation regclass, hash_column name, space_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_name text := imgdb._hold_table(relation);
+    v_number smallint := imgdb._check_column(relation, hash_column);
     v_space_id smallint;
 BEGIN
-    -- Nobody else can read a temporary table, so compact could not tell what it holds.
-    IF NOT EXISTS (
-        SELECT FROM pg_catalog.pg_class AS c
-        WHERE c.oid = relation AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+    IF EXISTS (
+        SELECT FROM imgdb.tracked_column AS t
+        WHERE t.table_id = relation AND t.column_name = hash_column
     ) THEN
-        RAISE EXCEPTION '% is not a table that can be tracked', coalesce(relation::text, 'NULL') USING
-            ERRCODE = 'IM010',
-            HINT = 'Ordinary and partitioned tables can be; views, foreign and temporary tables cannot.';
-    END IF;
-    IF NOT EXISTS (
-        SELECT FROM pg_catalog.pg_attribute AS a
-        WHERE
-            a.attrelid = relation AND a.attname = hash_column
-            AND a.attnum > 0 AND NOT a.attisdropped
-            AND a.atttypid = 'pg_catalog.int8'::regtype
-            -- A trigger does not see what a virtual column would say.
-            AND a.attgenerated <> 'v'
-    ) THEN
-        RAISE EXCEPTION '% has no bigint column "%"', relation, hash_column USING
-            ERRCODE = 'IM004',
-            HINT = 'Hashes are stored as bigint; imgdb.from_hex turns hex digits into one.';
-    END IF;
-    INSERT INTO imgdb.space (name) VALUES (space_name)
-    ON CONFLICT ON CONSTRAINT space_name_key DO NOTHING
-    RETURNING space_id INTO v_space_id;
-    IF v_space_id IS NULL THEN
-        v_space_id := imgdb._space_id(space_name);
-    ELSE
-        PERFORM imgdb._prepare_probes(v_space_id);
-    END IF;
-    -- Masks that somebody is changing are waited for, and cannot change until this column is indexed.
-    PERFORM FROM imgdb.space AS s WHERE s.space_id = v_space_id FOR SHARE;
-    INSERT INTO imgdb.tracked_column (table_id, column_name, space_id)
-    VALUES (relation, hash_column, v_space_id)
-    ON CONFLICT ON CONSTRAINT tracked_column_pkey DO NOTHING;
-    IF NOT FOUND THEN
         RAISE EXCEPTION 'column "%" of % is tracked already', hash_column, relation USING
             ERRCODE = 'IM005',
             HINT = 'imgdb.tracked_column says into which space; imgdb.untrack ends that.';
     END IF;
-    PERFORM imgdb._put_append_triggers(relation, hash_column, v_space_id);
-    PERFORM imgdb._backfill(relation, hash_column, v_space_id);
+    IF NOT EXISTS (SELECT FROM imgdb.space AS s WHERE s.name = space_name) THEN
+        PERFORM imgdb.create_space(space_name, '');
+    END IF;
+    v_space_id := imgdb._claim_space(space_name);
+    -- Before the table: who writes it may hold this.
+    PERFORM imgdb._lock_claimed(v_space_id);
+    PERFORM imgdb._note_tracked(relation, hash_column, v_number, v_space_id);
+    -- Waits for every writer at work and holds new ones off: from here on none is missed.
+    PERFORM imgdb._sync_triggers(relation);
+    PERFORM imgdb._index_source(v_space_id, format('SELECT t.%I FROM %s AS t', hash_column, v_name));
+    PERFORM imgdb._release_space(v_space_id);
 END
 $$;
 
@@ -271,73 +1780,786 @@ COMMENT ON FUNCTION imgdb.track(regclass, name, text) IS
 'Indexes the hashes of a bigint column, those there now and all that come, in a space, which is '
 'made if there is none of that name. Writers to the table wait until the transaction ends.';
 
+CREATE FUNCTION imgdb._forget_tracked(relation regclass, hash_column name, of_space_id smallint)
+RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_key text;
+BEGIN
+    PERFORM imgdb._check_claim(of_space_id);
+    DELETE FROM imgdb.tracked_column AS t
+    WHERE t.table_id = relation AND t.column_name = hash_column AND t.space_id = of_space_id
+    RETURNING t.track_key::text INTO v_key;
+    RETURN v_key;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._forget_tracked(regclass, name, smallint) IS
+'Removes a row of imgdb.tracked_column, for a claimed space, and returns its key.';
+
 CREATE OR REPLACE FUNCTION imgdb.untrack(relation regclass, hash_column name)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_space_id smallint;
+    v_space record;
+    v_keys text[] := '{}';
 BEGIN
-    DELETE FROM imgdb.tracked_column AS t
-    WHERE t.table_id = relation AND t.column_name = hash_column
-    RETURNING t.space_id INTO v_space_id;
-    IF v_space_id IS NULL THEN
+    FOR v_space IN
+        SELECT s.space_id, s.name
+        FROM imgdb.tracked_column AS t JOIN imgdb.space AS s ON s.space_id = t.space_id
+        WHERE t.table_id = relation AND t.column_name = hash_column
+        ORDER BY s.space_id
+    LOOP
+        PERFORM imgdb._claim_space(v_space.name);
+        v_keys := v_keys || imgdb._forget_tracked(relation, hash_column, v_space.space_id);
+        PERFORM imgdb._release_space(v_space.space_id);
+    END LOOP;
+    IF cardinality(v_keys) = 0 THEN
         RAISE EXCEPTION 'column "%" of % is not tracked', hash_column, relation USING
             ERRCODE = 'IM009',
             HINT = 'SELECT * FROM imgdb.tracked_column lists the tracked columns.';
     END IF;
-    -- A compact that waited for the table, which DROP TRIGGER locks, would hold what a drop_space or
-    -- a rebuild later in this transaction waits for.
-    PERFORM imgdb._hold_off_compact(v_space_id);
-    PERFORM imgdb._drop_append_triggers(relation, hash_column, v_space_id);
+    PERFORM imgdb._sync_triggers(relation, v_keys);
 END
 $$;
 
 COMMENT ON FUNCTION imgdb.untrack(regclass, name) IS
-'Stops indexing the hashes of a column. Those that no other column holds go with the next compact.';
+'Stops indexing the hashes of a column. Those that no other column holds go with the next '
+'imgdb.drop_stale.';
 
-CREATE FUNCTION imgdb._indexed_hashes(of_space_id smallint, of_band integer)
-RETURNS bigint[]
-LANGUAGE plpgsql STABLE
+CREATE FUNCTION imgdb._column_query(relation regclass, hash_column name, since_age integer)
+RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_mask bigint := (
-        SELECT s.band_masks[of_band + 1] FROM imgdb.space AS s WHERE s.space_id = of_space_id
-    );
-    v_hashes bigint[];
 BEGIN
-    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
-    SELECT array_agg(DISTINCT entry.hash)
-    INTO v_hashes
-    FROM (
-        SELECT bucket.prefix, unnest(bucket.hashes) AS hash
-        FROM imgdb.prefix_bucket AS bucket
-        WHERE bucket.space_id = of_space_id AND bucket.prefix & v_mask = bucket.prefix
-    ) AS entry
-    WHERE entry.hash & v_mask = entry.prefix;
-    RETURN v_hashes;
+    PERFORM imgdb._check_column(relation, hash_column);
+    RETURN format('SELECT t.%I FROM %s AS t', hash_column, imgdb._hold_table(relation))
+        -- Rows are numbered by the transaction that wrote them.
+        || CASE WHEN since_age IS NULL THEN '' ELSE format(' WHERE age(t.xmin) <= %s', since_age) END;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._indexed_hashes(smallint, integer) IS
-'The distinct hashes in the buckets of one band, sorted; NULL if none. Every band holds them all.';
+COMMENT ON FUNCTION imgdb._column_query(regclass, name, integer) IS
+'SQL that reads a column, or only what transactions of at most that age wrote.';
+
+CREATE FUNCTION imgdb.catch_up(relation regclass)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_tracked record;
+    v_spaces smallint[] := '{}';
+    v_before bigint := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    v_changed boolean;
+    v_count bigint := 0;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION 'relation is NULL' USING
+            ERRCODE = 'IM012',
+            HINT = 'Give a tracked table.';
+    END IF;
+    PERFORM imgdb._hold_table(relation);
+    FOR v_tracked IN
+        SELECT t.table_id, t.column_name, s.name, s.space_id
+        FROM imgdb.tracked_column AS t
+        JOIN imgdb.space AS s ON s.space_id = t.space_id
+        WHERE
+            t.table_id = ANY (imgdb._ancestors(relation))
+            OR relation = ANY (imgdb._ancestors(t.table_id))
+        ORDER BY s.space_id, t.table_id, t.column_name
+    LOOP
+        PERFORM imgdb._claim_space(v_tracked.name);
+        PERFORM imgdb._lock_claimed(v_tracked.space_id);
+        PERFORM imgdb._note_tracked(
+            v_tracked.table_id,
+            v_tracked.column_name,
+            imgdb._check_column(v_tracked.table_id, v_tracked.column_name),
+            v_tracked.space_id
+        );
+        v_count := v_count + imgdb._index_source(
+            v_tracked.space_id,
+            imgdb._column_query(v_tracked.table_id, v_tracked.column_name, NULL)
+        );
+        v_spaces := v_spaces || v_tracked.space_id;
+    END LOOP;
+    v_changed := imgdb._sync_triggers(relation);
+    IF v_changed THEN
+        FOR v_tracked IN
+            SELECT t.table_id, t.column_name, t.space_id
+            FROM imgdb.tracked_column AS t
+            WHERE
+                t.space_id = ANY (v_spaces)
+                AND (
+                    t.table_id = ANY (imgdb._ancestors(relation))
+                    OR relation = ANY (imgdb._ancestors(t.table_id))
+                )
+        LOOP
+            v_count := v_count + imgdb._index_source(
+                v_tracked.space_id,
+                imgdb._column_query(
+                    v_tracked.table_id,
+                    v_tracked.column_name,
+                    (pg_current_xact_id()::text::bigint - v_before)::integer
+                )
+            );
+        END LOOP;
+    END IF;
+    IF cardinality(v_spaces) = 0 AND NOT v_changed THEN
+        RAISE EXCEPTION '% is not tracked', relation USING
+            ERRCODE = 'IM009',
+            HINT = 'imgdb.track begins that; SELECT * FROM imgdb.tracked_column lists what is tracked.';
+    END IF;
+    PERFORM imgdb._release_space(s.space_id) FROM unnest(v_spaces) AS s (space_id);
+    RETURN v_count;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.catch_up(regclass) IS
+'Puts missing triggers on a table and its family, removes those that are not wanted, indexes what '
+'is in its tracked columns and not in their spaces, and returns how many hashes that were. Writers '
+'wait only for missing triggers.';
+
+CREATE OR REPLACE FUNCTION imgdb.scan(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 100000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    -- Every hash stands in every band, so one band is enough to read.
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_fresh bigint[];
+BEGIN
+    PERFORM imgdb._check_query(query_hash);
+    PERFORM imgdb._check_distance(max_distance);
+    SELECT array_agg(DISTINCT entry.hash)
+    INTO v_fresh
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+    ) AS entry
+    WHERE imgdb.distance(entry.hash, query_hash) <= max_distance;
+    RETURN QUERY
+    SELECT found.hash, imgdb.distance(found.hash, query_hash) FROM unnest(v_fresh) AS found (hash);
+    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
+    RETURN QUERY
+    SELECT DISTINCT ON (entry.hash) entry.hash, imgdb.distance(entry.hash, query_hash)
+    FROM (
+        SELECT bucket.prefix, unnest(bucket.hashes) AS hash
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix & v_mask = bucket.prefix
+    ) AS entry
+    WHERE
+        entry.hash & v_mask = entry.prefix
+        AND imgdb.distance(entry.hash, query_hash) <= max_distance
+        AND (v_fresh IS NULL OR entry.hash <> ALL (v_fresh))
+    ORDER BY entry.hash;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb.within(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint;
+    v_probes bigint[];
+    v_fresh bigint[];
+BEGIN
+    SELECT min(probe.space_id), array_agg((query_hash & probe.band_mask) # probe.flip_mask)
+    INTO v_space_id, v_probes
+    FROM (
+        SELECT p.space_id, p.band_mask, unnest(p.flip_masks) AS flip_mask
+        FROM imgdb.probe AS p
+        WHERE
+            p.space_id = (
+                SELECT s.space_id
+                FROM imgdb.space AS s
+                JOIN imgdb.space_state AS st ON st.space_id = s.space_id
+                WHERE s.name = space_name AND st.scan_from > max_distance
+            )
+            AND p.from_distance <= max_distance
+    ) AS probe;
+    IF v_probes IS NULL OR query_hash IS NULL THEN
+        RETURN QUERY SELECT * FROM imgdb.scan(space_name, query_hash, max_distance);
+        RETURN;
+    END IF;
+    SELECT array_agg(DISTINCT entry.hash)
+    INTO v_fresh
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+    ) AS entry
+    WHERE imgdb.distance(entry.hash, query_hash) <= max_distance;
+    IF v_fresh IS NOT NULL THEN
+        RETURN QUERY
+        SELECT found.hash, imgdb.distance(found.hash, query_hash) FROM unnest(v_fresh) AS found (hash);
+    END IF;
+    RETURN QUERY
+    SELECT DISTINCT ON (candidate.hash) candidate.hash, imgdb.distance(candidate.hash, query_hash)
+    FROM (
+        SELECT unnest(bucket.hashes) AS hash
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix = ANY (v_probes)
+    ) AS candidate
+    WHERE
+        imgdb.distance(candidate.hash, query_hash) <= max_distance
+        AND (v_fresh IS NULL OR candidate.hash <> ALL (v_fresh))
+    ORDER BY candidate.hash;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.within(text, bigint, integer) IS
+'All hashes of a space within max_distance of query_hash: by prefix buckets, or by a scan where that '
+'costs less (imgdb.explain tells).';
+
+CREATE OR REPLACE FUNCTION imgdb.within_any(
+    space_name text,
+    query_hashes bigint[],
+    max_distance integer
+)
+RETURNS TABLE (query_hash bigint, hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 100 COST 100000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_queries bigint[] := (
+        SELECT array_agg(DISTINCT q.query)
+        FROM unnest(query_hashes) AS q (query)
+        WHERE q.query IS NOT NULL
+    );
+    v_probe_count integer;
+    v_part integer;
+    -- Arrays in a record stay as they are; as variables they would be copied at every use.
+    v_probe record;
+    v_fresh record;
+BEGIN
+    PERFORM imgdb._check_distance(max_distance);
+    IF query_hashes IS NULL THEN
+        RAISE EXCEPTION 'query_hashes is NULL' USING
+            ERRCODE = 'IM012',
+            HINT = 'Give an array of hashes; NULL inside of it asks nothing.';
+    END IF;
+    SELECT sum(cardinality(p.flip_masks))
+    INTO v_probe_count
+    FROM imgdb.probe AS p
+    JOIN imgdb.space_state AS st ON st.space_id = p.space_id
+    WHERE
+        p.space_id = v_space_id AND p.from_distance <= max_distance AND st.scan_from > max_distance;
+    IF v_probe_count IS NULL THEN
+        RETURN QUERY
+        SELECT q.query, found.hash, found.distance
+        FROM unnest(v_queries) AS q (query)
+        CROSS JOIN imgdb.scan(space_name, q.query, max_distance) AS found;
+        RETURN;
+    END IF;
+    SELECT array_agg(DISTINCT entry.hash) AS hashes
+    INTO v_fresh
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+    ) AS entry;
+    FOR query_hash, hash, distance IN
+        SELECT q.query, entry.hash, imgdb.distance(entry.hash, q.query)
+        FROM unnest(v_queries) AS q (query)
+        CROSS JOIN unnest(v_fresh.hashes) AS entry (hash)
+        WHERE imgdb.distance(entry.hash, q.query) <= max_distance
+    LOOP
+        RETURN NEXT;
+    END LOOP;
+    -- In parts of about half a million probes, which keeps the memory small.
+    v_part := greatest(500000 / v_probe_count, 1);
+    FOR v_first IN 1..coalesce(cardinality(v_queries), 0) BY v_part LOOP
+        -- In the order of the index, so that each of its pages is fetched once.
+        SELECT
+            array_agg(probe.prefix) AS prefixes,
+            array_agg(probe.query) AS queries,
+            count(*) < 50000 AS few
+        INTO v_probe
+        FROM (
+            SELECT (q.query & p.band_mask) # flip_mask AS prefix, q.query
+            FROM unnest(v_queries[v_first:v_first + v_part - 1]) AS q (query)
+            CROSS JOIN imgdb.probe AS p
+            CROSS JOIN unnest(p.flip_masks) AS flip_mask
+            WHERE p.space_id = v_space_id AND p.from_distance <= max_distance
+            ORDER BY 1
+        ) AS probe;
+        -- A loop is never run in parallel, which would send each worker the arrays as text.
+        FOR query_hash, hash, distance IN
+            SELECT DISTINCT ON (candidate.query, candidate.hash)
+                candidate.query, candidate.hash, imgdb.distance(candidate.hash, candidate.query)
+            FROM (
+                SELECT asked.query, unnest(asked.hashes) AS hash
+                FROM (
+                    SELECT
+                        bucket.hashes,
+                        unnest(v_probe.queries[
+                            -- Behind the last probe of a smaller prefix.
+                            CASE
+                                WHEN bucket.prefix = -9223372036854775808 THEN 1
+                                ELSE width_bucket(bucket.prefix - 1, v_probe.prefixes) + 1
+                            END:
+                            width_bucket(bucket.prefix, v_probe.prefixes)
+                        ]) AS query
+                    FROM (
+                        -- One of the two is never run: which, is seen before it starts.
+                        SELECT b.prefix, b.hashes
+                        FROM imgdb.prefix_bucket AS b
+                        WHERE
+                            v_probe.few
+                            AND b.space_id = v_space_id
+                            -- Seeing how many these are, PostgreSQL would leave the index alone.
+                            AND b.prefix = ANY ((SELECT v_probe.prefixes)::bigint[])
+                        UNION ALL
+                        SELECT b.prefix, b.hashes
+                        FROM imgdb.prefix_bucket AS b
+                        WHERE
+                            NOT v_probe.few
+                            AND b.space_id = v_space_id
+                            AND v_probe.prefixes[width_bucket(b.prefix, v_probe.prefixes)]
+                            = b.prefix
+                    ) AS bucket
+                ) AS asked
+            ) AS candidate
+            WHERE
+                imgdb.distance(candidate.hash, candidate.query) <= max_distance
+                AND v_fresh.hashes[width_bucket(candidate.hash, v_fresh.hashes)]
+                IS DISTINCT FROM candidate.hash
+            ORDER BY candidate.query, candidate.hash
+        LOOP
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION imgdb._nearest_hashes(
+    of_space_id smallint,
+    query_hash bigint,
+    match_limit integer,
+    max_distance integer
+)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_name text;
+    v_scan_cost double precision;
+    v_best bigint[];
+    v_more bigint[];
+    v_bound integer := max_distance;
+    v_level record;
+    v_probes bigint[];
+BEGIN
+    SELECT s.name, c.scan_cost
+    INTO v_name, v_scan_cost
+    FROM imgdb.space AS s
+    JOIN imgdb.space_state AS st ON st.space_id = s.space_id
+    CROSS JOIN LATERAL imgdb._cost(s.space_id, 0, st.hash_count) AS c
+    WHERE s.space_id = of_space_id;
+    SELECT array_agg(near.hash ORDER BY near.distance, near.hash)
+    INTO v_best
+    FROM (
+        SELECT DISTINCT entry.hash, imgdb.distance(entry.hash, query_hash) AS distance
+        FROM (
+            SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = of_space_id
+        ) AS entry
+        WHERE imgdb.distance(entry.hash, query_hash) <= v_bound
+        ORDER BY distance, entry.hash
+        LIMIT match_limit
+    ) AS near;
+    FOR v_level IN
+        SELECT p.from_distance, p.band_mask, p.flip_masks
+        FROM imgdb.probe AS p
+        WHERE p.space_id = of_space_id
+        ORDER BY p.from_distance
+    LOOP
+        IF cardinality(v_best) >= match_limit THEN
+            v_bound := imgdb.distance(v_best[match_limit], query_hash);
+        END IF;
+        -- The level before has found all within the bound.
+        IF v_level.from_distance > v_bound THEN
+            RETURN v_best;
+        END IF;
+        EXIT WHEN 1.75 * cardinality(v_level.flip_masks) > v_scan_cost;
+        SELECT array_agg((query_hash & v_level.band_mask) # flip)
+        INTO v_probes
+        FROM unnest(v_level.flip_masks) AS flip;
+        SELECT array_agg(candidate.hash)
+        INTO v_more
+        FROM (
+            SELECT unnest(bucket.hashes) AS hash
+            FROM imgdb.prefix_bucket AS bucket
+            WHERE bucket.space_id = of_space_id AND bucket.prefix = ANY (v_probes)
+        ) AS candidate
+        WHERE imgdb.distance(candidate.hash, query_hash) <= v_bound;
+        IF v_more IS NOT NULL THEN
+            SELECT array_agg(near.hash ORDER BY near.distance, near.hash)
+            INTO v_best
+            FROM (
+                SELECT DISTINCT entry.hash, imgdb.distance(entry.hash, query_hash) AS distance
+                FROM unnest(v_best || v_more) AS entry (hash)
+                ORDER BY distance, entry.hash
+                LIMIT match_limit
+            ) AS near;
+        END IF;
+    END LOOP;
+    IF cardinality(v_best) >= match_limit THEN
+        v_bound := imgdb.distance(v_best[match_limit], query_hash);
+    END IF;
+    RETURN (
+        SELECT array_agg(near.hash ORDER BY near.distance, near.hash)
+        FROM (
+            SELECT s.hash, s.distance
+            FROM imgdb.scan(v_name, query_hash, v_bound) AS s
+            ORDER BY s.distance, s.hash
+            LIMIT match_limit
+        ) AS near
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._nearest_hashes(smallint, bigint, integer, integer) IS
+'The hashes of a space nearest to query_hash, by distance, then by hash, whether or not a row holds '
+'them still; NULL if there are none.';
+
+CREATE FUNCTION imgdb._held_among(of_space_id smallint, doubtful_hashes bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET row_security = off
+AS $$
+DECLARE
+    v_source record;
+    v_found bigint[];
+    v_held bigint[] := '{}';
+BEGIN
+    FOR v_source IN
+        SELECT
+            t.table_id,
+            t.column_name,
+            format('%I.%I', n.nspname, c.relname) AS table_name,
+            c.relkind IN ('r', 'p')
+            AND pg_has_role(current_user, c.relowner, 'USAGE')
+            AND (NOT me.rolsuper OR coalesce(owner.rolsuper, false) OR c.relowner = home.nspowner)
+            AND EXISTS (
+                SELECT FROM pg_index AS x JOIN pg_attribute AS a ON a.attrelid = x.indrelid
+                WHERE
+                    x.indrelid = c.oid AND a.attname = t.column_name AND x.indkey[0] = a.attnum
+                    AND x.indisvalid
+            )
+            AND NOT EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid AND c.relkind = 'r')
+            AS can_ask
+        FROM imgdb.tracked_column AS t
+        JOIN pg_class AS c ON c.oid = t.table_id
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN pg_namespace AS home ON home.nspname = 'imgdb'
+        JOIN pg_roles AS me ON me.rolname = current_user
+        LEFT JOIN pg_roles AS owner ON owner.oid = c.relowner
+        WHERE t.space_id = of_space_id
+    LOOP
+        IF NOT v_source.can_ask THEN
+            RETURN doubtful_hashes;
+        END IF;
+        EXECUTE format(
+            'SELECT array_agg(DISTINCT t.%1$I) FROM %2$s AS t WHERE t.%1$I = ANY ($1)',
+            v_source.column_name, v_source.table_name
+        ) INTO v_found USING doubtful_hashes;
+        v_held := v_held || v_found;
+    END LOOP;
+    RETURN v_held;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._held_among(smallint, bigint[]) IS
+'Those of the hashes that a tracked column of the space holds; all of them if the current user may '
+'not ask, or a column has no index.';
+
+CREATE OR REPLACE FUNCTION imgdb.nearest(
+    space_name text,
+    query_hash bigint,
+    match_limit integer,
+    max_distance integer DEFAULT 64
+)
+RETURNS TABLE (hash bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_wanted bigint := match_limit;
+    v_best bigint[];
+    v_held bigint[];
+BEGIN
+    PERFORM imgdb._check_query(query_hash);
+    PERFORM imgdb._check_distance(max_distance);
+    IF match_limit IS NULL OR match_limit < 1 THEN
+        RAISE EXCEPTION 'match_limit is %, not 1 or more', coalesce(match_limit::text, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'Say how many of the nearest hashes you want.';
+    END IF;
+    -- Hashes whose rows are gone must not take the places of others: then more are looked at.
+    LOOP
+        v_best := imgdb._nearest_hashes(
+            v_space_id, query_hash, least(v_wanted, 2147483647)::integer, max_distance
+        );
+        v_held := imgdb._held_among(v_space_id, v_best);
+        SELECT array_agg(b.hash ORDER BY b.place)
+        INTO v_held
+        FROM unnest(v_best) WITH ORDINALITY AS b (hash, place)
+        WHERE b.hash = ANY (v_held);
+        EXIT WHEN v_best IS NULL OR cardinality(v_best) < v_wanted
+            OR cardinality(v_held) >= match_limit;
+        v_wanted := 2 * v_wanted;
+    END LOOP;
+    RETURN QUERY
+    SELECT found.hash, imgdb.distance(found.hash, query_hash)
+    FROM unnest(v_held[:match_limit]) WITH ORDINALITY AS found (hash, place)
+    ORDER BY found.place;
+END
+$$;
+
+CREATE FUNCTION imgdb._pair_masks(max_distance integer, of_count bigint)
+RETURNS TABLE (group_mask bigint, skipped_masks bigint[])
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_equal integer;
+    v_bands integer;
+    v_masks bigint[];
+BEGIN
+    -- The unit is one hash sorted into its group, which costs about six comparisons.
+    SELECT e.equal
+    INTO v_equal
+    FROM (
+        SELECT
+            listed.equal,
+            -- Number of ways to choose e of (max_distance + e) bands.
+            (
+                SELECT coalesce(exp(sum(ln((max_distance + i)::double precision / i))), 1)
+                FROM generate_series(1, listed.equal) AS i
+            ) AS choices,
+            64.0::double precision * listed.equal / (max_distance + listed.equal) AS bits
+        FROM generate_series(0, 5) AS listed (equal)
+        WHERE max_distance + listed.equal BETWEEN 1 AND 64
+    ) AS e
+    ORDER BY e.choices * (1 + of_count / 12.0 / 2 ^ e.bits)
+    LIMIT 1;
+    v_bands := max_distance + v_equal;
+    -- Neighbours in the 8x8 grid are alike in real pictures: rows are turned against each other
+    -- before the bits are dealt out, so that they fall into different bands.
+    SELECT array_agg(band.mask ORDER BY band.number)
+    INTO v_masks
+    FROM (
+        SELECT
+            (8 * (i / 8) + (i % 8 + 3 * (i / 8)) % 8) % v_bands AS number,
+            bit_or(1::bigint << i) AS mask
+        FROM generate_series(0, 63) AS i
+        GROUP BY 1
+    ) AS band;
+    RETURN QUERY
+    WITH RECURSIVE choice AS (
+        SELECT 0 AS equal, 0 AS last, 0::bigint AS chosen, '{}'::bigint[] AS skipped
+        UNION ALL
+        SELECT
+            c.equal + 1,
+            next.band,
+            c.chosen | v_masks[next.band],
+            c.skipped || v_masks[c.last + 1:next.band - 1]
+        FROM choice AS c
+        CROSS JOIN LATERAL generate_series(c.last + 1, v_bands) AS next (band)
+        WHERE c.equal < v_equal
+    )
+    SELECT c.chosen, c.skipped FROM choice AS c WHERE c.equal = v_equal;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pair_masks(integer, bigint) IS
+'Masks by which pairs groups hashes, and the masks of bands before its last that each leaves out.';
+
+CREATE FUNCTION imgdb._pairs_query(
+    source_query text, given_hashes bigint[], of_count bigint, max_distance integer
+)
+RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+SET search_path = pg_catalog, pg_temp
+SET enable_hashagg = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_group_mask bigint;
+    v_skipped_masks bigint[];
+BEGIN
+    IF max_distance = 0 OR of_count IS NULL THEN
+        RETURN;
+    END IF;
+    FOR v_group_mask, v_skipped_masks IN
+        SELECT m.group_mask, m.skipped_masks FROM imgdb._pair_masks(max_distance, of_count) AS m
+    LOOP
+        -- A pair that agrees in more bands than it must stands in several groups: it is given by
+        -- the choice of the first bands, so a band left out before the last must differ.
+        RETURN QUERY EXECUTE format(
+            $query$
+            SELECT pair.hash_a, pair.hash_b, imgdb.distance(pair.hash_a, pair.hash_b)
+            FROM (
+                SELECT first.hash_a, unnest(first.hashes) AS hash_b
+                FROM (
+                    SELECT unnest(together.hashes) AS hash_a, together.hashes
+                    FROM (
+                        SELECT array_agg(DISTINCT one.hash) AS hashes
+                        FROM (%s) AS one (hash)
+                        GROUP BY one.hash & $2
+                        HAVING count(*) > 1
+                    ) AS together
+                ) AS first
+            ) AS pair
+            WHERE
+                pair.hash_a < pair.hash_b
+                AND imgdb.distance(pair.hash_a, pair.hash_b) <= $3
+                AND NOT EXISTS (
+                    SELECT FROM unnest($4) AS skipped (mask)
+                    WHERE (pair.hash_a # pair.hash_b) & skipped.mask = 0
+                )
+            $query$,
+            source_query
+        )
+        USING given_hashes, v_group_mask, max_distance, v_skipped_masks;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pairs_query(text, bigint[], bigint, integer) IS
+'All pairs within max_distance of each other among the hashes of a query, in which $1 stands for '
+'given_hashes; each once.';
+
+CREATE OR REPLACE FUNCTION imgdb._pairs_among(among_hashes bigint[], max_distance integer)
+RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT *
+    FROM imgdb._pairs_query(
+        'SELECT unnest($1)', among_hashes, cardinality(among_hashes), max_distance
+    );
+END
+$$;
 
 CREATE OR REPLACE FUNCTION imgdb.pairs(space_name text, max_distance integer)
 RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_count bigint := (SELECT s.hash_count FROM imgdb.space_state AS s WHERE s.space_id = v_space_id);
+    v_fresh bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
+    SELECT array_agg(entry.hash)
+    INTO v_fresh
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+    ) AS entry;
     RETURN QUERY
-    SELECT * FROM imgdb._pairs_among(imgdb._indexed_hashes(v_space_id, 0), max_distance);
+    SELECT *
+    FROM imgdb._pairs_query(
+        format(
+            'SELECT entry.hash FROM (SELECT b.prefix, unnest(b.hashes) AS hash '
+            'FROM imgdb.prefix_bucket AS b '
+            'WHERE b.space_id = %s AND b.prefix & (%s)::bigint = b.prefix) AS entry '
+            'WHERE entry.hash & (%2$s)::bigint = entry.prefix UNION ALL SELECT unnest($1)',
+            v_space_id, v_mask
+        ),
+        v_fresh,
+        v_count + coalesce(cardinality(v_fresh), 0),
+        max_distance
+    );
 END
 $$;
+
+CREATE FUNCTION imgdb.explain(space_name text, query_hash bigint, max_distance integer)
+RETURNS TABLE (strategy text, probes integer, candidates bigint, matches bigint, reason text)
+LANGUAGE plpgsql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_state record;
+    v_probes bigint[];
+    v_strategy text;
+    v_candidates bigint;
+BEGIN
+    PERFORM imgdb._check_query(query_hash);
+    PERFORM imgdb._check_distance(max_distance);
+    SELECT st.hash_count, st.scan_from <= max_distance AS to_scan, c.probe_cost, c.scan_cost
+    INTO v_state
+    FROM imgdb.space_state AS st
+    CROSS JOIN LATERAL imgdb._cost(st.space_id, max_distance, st.hash_count) AS c
+    WHERE st.space_id = v_space_id;
+    IF v_state.to_scan THEN
+        v_strategy := 'scan';
+        SELECT coalesce(sum(cardinality(bucket.hashes)), 0)
+        INTO v_candidates
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix & v_mask = bucket.prefix;
+    ELSE
+        v_strategy := 'prefix buckets';
+        SELECT array_agg((query_hash & p.band_mask) # flip_mask)
+        INTO v_probes
+        FROM imgdb.probe AS p
+        CROSS JOIN unnest(p.flip_masks) AS flip_mask
+        WHERE p.space_id = v_space_id AND p.from_distance <= max_distance;
+        SELECT coalesce(sum(cardinality(bucket.hashes)), 0)
+        INTO v_candidates
+        FROM imgdb.prefix_bucket AS bucket
+        WHERE bucket.space_id = v_space_id AND bucket.prefix = ANY (v_probes);
+    END IF;
+    RETURN QUERY
+    SELECT
+        v_strategy,
+        coalesce(cardinality(v_probes), 0),
+        v_candidates + (
+            SELECT coalesce(sum(cardinality(f.hashes)), 0)
+            FROM imgdb.fresh_hashes AS f
+            WHERE f.space_id = v_space_id
+        ),
+        (SELECT count(*) FROM imgdb.within(space_name, query_hash, max_distance)),
+        format(
+            'of %s hashes: probes %s ms, scan %s ms',
+            v_state.hash_count,
+            CASE
+                WHEN v_state.probe_cost = 'infinity' THEN 'far more'
+                ELSE to_char(v_state.probe_cost / 1000, 'FM999999990.0')
+            END,
+            to_char(v_state.scan_cost / 1000, 'FM999999990.0')
+        );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.explain(text, bigint, integer) IS
+'What within does for a query: its strategy (prefix buckets or scan), probes, candidates, matches, '
+'and the reason: what both would cost by estimate.';
 
 CREATE OR REPLACE FUNCTION imgdb.check_space(space_name text, sample_count integer, max_distance integer)
 RETURNS TABLE (sampled integer, mismatches bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -382,122 +2604,697 @@ BEGIN
                 SELECT array_agg(m.hash ORDER BY m.hash) AS hashes
                 FROM imgdb.scan(space_name, q.query, max_distance) AS m
             ) AS twin
-            -- A hash that nothing holds may be gone from some bands already: compact is at work.
-            WHERE
-                fast.hashes IS DISTINCT FROM twin.hashes
-                AND imgdb._held(
-                    v_space_id,
-                    imgdb._difference(fast.hashes, twin.hashes)
-                    || imgdb._difference(twin.hashes, fast.hashes)
-                ) IS NOT NULL
+            WHERE fast.hashes IS DISTINCT FROM twin.hashes
         );
 END
 $$;
 
 CREATE OR REPLACE FUNCTION imgdb.missing_hashes(space_name text)
 RETURNS TABLE (hash bigint, band integer)
-LANGUAGE plpgsql STABLE ROWS 10 COST 1000000
+LANGUAGE plpgsql VOLATILE ROWS 10 COST 1000000
+SET search_path = pg_catalog, pg_temp
+SET row_security = off
+SET enable_hashagg = off
 AS $$
 #variable_conflict use_column
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
-    v_bands integer := (
-        SELECT cardinality(s.band_masks) FROM imgdb.space AS s WHERE s.space_id = v_space_id
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_source text := imgdb._source_query(v_space_id);
+    v_fresh bigint[] := (
+        SELECT array_agg(DISTINCT entry.hash)
+        FROM (
+            SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+        ) AS entry
     );
-    v_tracked bigint[] := imgdb._tracked_hashes(v_space_id);
+    v_part bigint[];
+    v_missing bigint[];
 BEGIN
-    FOR v_band IN 0..v_bands - 1 LOOP
-        RETURN QUERY
-        SELECT missing.hash, v_band
-        FROM unnest(
-            imgdb._difference(v_tracked, imgdb._indexed_hashes(v_space_id, v_band))
-        ) AS missing (hash);
+    FOR v_band IN 1..cardinality(v_masks) LOOP
+        FOR v_part IN EXECUTE imgdb._ordered_parts_query(v_source, v_masks[v_band]) LOOP
+            v_missing := imgdb._difference(v_part, v_fresh);
+            v_missing := imgdb._difference(
+                v_missing, imgdb._indexed_among(v_space_id, v_masks[v_band], v_missing)
+            );
+            RETURN QUERY SELECT m.hash, v_band - 1 FROM unnest(v_missing) AS m (hash);
+        END LOOP;
     END LOOP;
 END
 $$;
 
-CREATE PROCEDURE imgdb.compact(space_name text, batch_size integer DEFAULT 10000)
+COMMENT ON FUNCTION imgdb.missing_hashes(text) IS
+'Hashes that a tracked column holds and a band (from 0) lacks: none, or imgdb.catch_up is due.';
+
+CREATE FUNCTION imgdb.tracking_problems()
+RETURNS TABLE (relation text, problem text)
+LANGUAGE plpgsql STABLE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    -- A trigger that is wanted and not there.
+    SELECT member.table_id::regclass::text, format('has no %s trigger that is on and up to date', e.event)
+    FROM (
+        SELECT DISTINCT f.member AS table_id
+        FROM imgdb.tracked_column AS t
+        JOIN pg_class AS c ON c.oid = t.table_id
+        CROSS JOIN LATERAL imgdb._table_family(t.table_id) AS f (member)
+    ) AS member
+    JOIN pg_class AS c ON c.oid = member.table_id AND c.relkind IN ('r', 'p')
+    CROSS JOIN unnest(ARRAY['insert', 'update']) AS e (event)
+    WHERE
+        cardinality(imgdb._wanted_keys(member.table_id)) > 0
+        AND NOT EXISTS (
+            SELECT FROM imgdb._append_triggers() AS t
+            WHERE
+                t.on_table = member.table_id AND t.event = e.event AND t.is_on
+                AND t.track_keys = imgdb._wanted_keys(member.table_id)
+        )
+    UNION ALL
+    -- One that is there and not wanted.
+    SELECT t.on_table::text, format('has trigger %s, which nothing asks for', t.trigger_name)
+    FROM imgdb._append_triggers() AS t
+    WHERE
+        cardinality(imgdb._wanted_keys(t.on_table)) = 0 OR t.trigger_name <> 'imgdb_' || t.event
+    UNION ALL
+    -- A table or a column that is not what was tracked.
+    SELECT
+        t.table_id::text,
+        CASE
+            WHEN c.oid IS NULL THEN 'is tracked, but dropped'
+            WHEN c.relkind NOT IN ('r', 'p') THEN 'is tracked, but no table any more'
+            WHEN a.attnum IS NULL
+                THEN format('column "%s" is tracked, but dropped, renamed or no bigint', t.column_name)
+            ELSE format('column "%s" is tracked, but exchanged for another one', t.column_name)
+        END
+    FROM imgdb.tracked_column AS t
+    LEFT JOIN pg_class AS c ON c.oid = t.table_id
+    LEFT JOIN pg_attribute AS a ON
+        a.attrelid = c.oid AND a.attname = t.column_name AND NOT a.attisdropped
+        AND a.atttypid = 'int8'::regtype
+    WHERE
+        c.oid IS NULL OR c.relkind NOT IN ('r', 'p') OR a.attnum IS NULL
+        OR (t.table_number = t.table_id AND a.attnum <> t.column_number)
+    UNION ALL
+    SELECT member.table_id::regclass::text, 'cannot have triggers, and is below a tracked table'
+    FROM (
+        SELECT DISTINCT f.member AS table_id
+        FROM imgdb.tracked_column AS t
+        JOIN pg_class AS c ON c.oid = t.table_id
+        CROSS JOIN LATERAL imgdb._table_family(t.table_id) AS f (member)
+    ) AS member
+    JOIN pg_class AS c ON c.oid = member.table_id AND c.relkind NOT IN ('r', 'p')
+    UNION ALL
+    SELECT format('space "%s"', s.name), 'is left from a rebuild that was stopped: run it again'
+    FROM imgdb.space AS s
+    WHERE s.shadow_of IS NOT NULL
+    UNION ALL
+    SELECT format('space %s', b.space_id), 'has hashes, but is no space'
+    FROM (
+        SELECT f.space_id FROM imgdb.fresh_hashes AS f
+        UNION
+        SELECT g.id::smallint
+        FROM generate_series(-32768, 32767) AS g (id)
+        WHERE EXISTS (SELECT 1 FROM imgdb.prefix_bucket AS p WHERE p.space_id = g.id)
+    ) AS b
+    WHERE NOT EXISTS (SELECT 1 FROM imgdb.space AS s WHERE s.space_id = b.space_id);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.tracking_problems() IS
+'Where triggers, tables and spaces differ from what imgdb.tracked_column asks for: rows that are in '
+'a table may not be found. imgdb.catch_up mends triggers.';
+
+CREATE FUNCTION imgdb._may_maintain()
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN TRUE;
+
+COMMENT ON FUNCTION imgdb._may_maintain() IS 'Its EXECUTE right lets a role compact all spaces.';
+
+CREATE FUNCTION imgdb._check_care(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT has_function_privilege(session_user, 'imgdb._may_maintain()', 'EXECUTE') THEN
+        PERFORM imgdb._check_claim(of_space_id);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_care(smallint) IS
+'Error IM013 unless the space is claimed, or the session may compact all.';
+
+CREATE FUNCTION imgdb._merge(of_space_id smallint, from_prefix bigint, most_hashes integer)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_looked record;
+    v_prefixes bigint[];
+    v_hashes bigint[];
+BEGIN
+    PERFORM imgdb._check_care(of_space_id);
+    IF NOT imgdb._lock_space(of_space_id, true) THEN
+        RETURN NULL;
+    END IF;
+    SELECT max(l.prefix) AS last, array_agg(l.prefix) FILTER (WHERE l.rows > l.needed) AS prefixes
+    INTO v_looked
+    FROM (
+        SELECT g.prefix, g.rows, g.needed, sum(g.hashes) OVER (ORDER BY g.prefix) - g.hashes AS before
+        FROM (
+            -- The ordered aggregate makes this a walk along the index.
+            SELECT
+                b.prefix,
+                count(*) AS rows,
+                sum(cardinality(b.hashes) ORDER BY b.prefix) AS hashes,
+                ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0) AS needed
+            FROM imgdb.prefix_bucket AS b
+            WHERE b.space_id = of_space_id AND b.prefix >= coalesce(from_prefix, -9223372036854775808)
+            GROUP BY b.prefix
+            ORDER BY b.prefix
+            LIMIT most_hashes
+        ) AS g
+    ) AS l
+    WHERE l.before < most_hashes;
+    IF v_looked.prefixes IS NOT NULL THEN
+        -- One statement: its snapshot shows what it deletes, and nothing else goes.
+        WITH gone AS (
+            DELETE FROM imgdb.prefix_bucket AS b
+            WHERE b.space_id = of_space_id AND b.prefix = ANY ((SELECT v_looked.prefixes)::bigint[])
+            RETURNING b.prefix, b.hashes
+        )
+        SELECT array_agg(entry.prefix), array_agg(entry.hash)
+        INTO v_prefixes, v_hashes
+        FROM (SELECT gone.prefix, unnest(gone.hashes) AS hash FROM gone) AS entry;
+        PERFORM imgdb._add_rows(of_space_id, v_prefixes, v_hashes);
+    END IF;
+    RETURN v_looked.last;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._merge(smallint, bigint, integer) IS
+'Merges the rows of prefixes of a space that have more than they need, and drops doubles.';
+
+CREATE FUNCTION imgdb._flush_all(of_space_id smallint)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb._check_care(of_space_id);
+    IF EXISTS (SELECT 1 FROM imgdb.space AS s WHERE s.space_id = of_space_id) THEN
+        RETURN imgdb._flush(of_space_id, 50000, true);
+    END IF;
+    -- A writer with an old snapshot may have brought some to a space that was dropped or rebuilt.
+    DELETE FROM imgdb.fresh_hashes AS f WHERE f.space_id = of_space_id;
+    RETURN 0;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._flush_all(smallint) IS
+'Flushes many fresh hashes of a space, or forgets them if there is no such space.';
+
+CREATE FUNCTION imgdb._count_anew(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    PERFORM imgdb._check_care(of_space_id);
+    IF imgdb._lock_space(of_space_id, true) THEN
+        SELECT coalesce(sum(cardinality(b.hashes)), 0) / max(cardinality(s.band_masks))
+        INTO v_count
+        FROM imgdb.space AS s
+        LEFT JOIN imgdb.prefix_bucket AS b ON b.space_id = s.space_id
+        WHERE s.space_id = of_space_id;
+        UPDATE imgdb.space_state AS s
+        SET
+            hash_count = v_count,
+            scan_from = imgdb._scan_from(of_space_id, v_count),
+            merged_at = now()
+        WHERE s.space_id = of_space_id;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._count_anew(smallint) IS 'Counts the hashes in the buckets of a space.';
+
+CREATE FUNCTION imgdb._begin_care(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_name text := (SELECT s.name FROM imgdb.space AS s WHERE s.space_id = of_space_id);
+BEGIN
+    IF NOT has_function_privilege('imgdb._may_maintain()', 'EXECUTE') AND v_name IS NOT NULL THEN
+        PERFORM imgdb._claim_space(v_name);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._begin_care(smallint) IS
+'Claims a space, unless the current user may compact all.';
+
+CREATE FUNCTION imgdb._end_care(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT has_function_privilege('imgdb._may_maintain()', 'EXECUTE') THEN
+        PERFORM imgdb._release_space(of_space_id);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._end_care(smallint) IS 'Ends what imgdb._begin_care began.';
+
+CREATE FUNCTION imgdb._spaces_to_compact(space_name text)
+RETURNS smallint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF space_name IS NOT NULL THEN
+        RETURN ARRAY[imgdb._space_id(space_name)];
+    ELSIF has_function_privilege('imgdb._may_maintain()', 'EXECUTE') THEN
+        RETURN ARRAY(
+            SELECT s.space_id FROM imgdb.space AS s
+            UNION
+            SELECT f.space_id FROM imgdb.fresh_hashes AS f
+            ORDER BY 1
+        );
+    END IF;
+    RETURN ARRAY(SELECT s.space_id FROM imgdb.own_space AS s ORDER BY 1);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._spaces_to_compact(text) IS
+'The space of that name; for NULL all spaces that the current user may compact.';
+
+CREATE FUNCTION imgdb._merge_next(of_space_id smallint, from_prefix bigint, most_hashes integer)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_last bigint;
+BEGIN
+    PERFORM imgdb._begin_care(of_space_id);
+    v_last := imgdb._merge(of_space_id, from_prefix, greatest(most_hashes, 1));
+    IF v_last IS NULL OR v_last = 9223372036854775807 THEN
+        PERFORM imgdb._count_anew(of_space_id);
+        v_last := NULL;
+    END IF;
+    PERFORM imgdb._end_care(of_space_id);
+    RETURN v_last + 1;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._merge_next(smallint, bigint, integer) IS
+'Merges from a prefix on, and returns where to go on; NULL at the end, after counting anew.';
+
+CREATE FUNCTION imgdb._flush_next(of_space_id smallint)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_rows integer;
+BEGIN
+    PERFORM imgdb._begin_care(of_space_id);
+    v_rows := imgdb._flush_all(of_space_id);
+    PERFORM imgdb._end_care(of_space_id);
+    -- Distributed buckets show later what was flushed: once is enough.
+    RETURN v_rows > 0 AND NOT imgdb._is_distributed();
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._flush_next(smallint) IS
+'Flushes many fresh hashes of a space; true if there may be more.';
+
+CREATE PROCEDURE imgdb.compact(space_name text DEFAULT NULL, batch_size integer DEFAULT 200000)
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    v_space_id smallint := imgdb._space_id(space_name);
-    v_stale bigint[];
-    v_stale_prefixes bigint[];
-    v_stale_hashes bigint[];
-    v_next bigint := -9223372036854775808;
-    v_last bigint;
-    v_prefixes bigint[];
-    v_batch_stale_prefixes bigint[];
-    v_batch_stale bigint[];
+    v_space_id smallint;
+    v_more boolean;
+    v_next bigint;
 BEGIN
-    -- The rules above need a snapshot per statement. Outside a transaction there is nothing to end.
+    -- Outside of a transaction there is nothing to end.
     COMMIT;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-    PERFORM imgdb._forget_dropped();
-    -- From all bands: a compact that was killed may have dropped a hash from some of them only.
-    SELECT array_agg(DISTINCT entry.hash)
-    INTO v_stale
-    FROM (
-        SELECT unnest(bucket.hashes) AS hash
-        FROM imgdb.prefix_bucket AS bucket
-        WHERE bucket.space_id = v_space_id
-    ) AS entry;
-    v_stale := imgdb._difference(v_stale, imgdb._tracked_hashes(v_space_id));
-    SELECT array_agg(stale.hash & band.mask), array_agg(stale.hash)
-    INTO v_stale_prefixes, v_stale_hashes
-    FROM imgdb.space AS s
-    CROSS JOIN unnest(s.band_masks) AS band (mask)
-    CROSS JOIN unnest(v_stale) AS stale (hash)
-    WHERE s.space_id = v_space_id;
-    COMMIT AND CHAIN;
-    LOOP
-        PERFORM imgdb._hold_off_compact(v_space_id);
-        -- The ordered aggregate makes this a walk along the index. Merged rows do not overlap: where
-        -- rows do, they may hold doubles, however full they are.
-        SELECT max(bucket.prefix), array_agg(bucket.prefix) FILTER (WHERE bucket.fragmented)
-        INTO v_last, v_prefixes
-        FROM (
-            SELECT
-                b.prefix,
-                count(*) > ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0)
-                OR bool_or(b.overlaps) AS fragmented
-            FROM (
-                SELECT
-                    part.prefix,
-                    part.hashes,
-                    part.hashes[1] <= lag(part.hashes[cardinality(part.hashes)])
-                        OVER (PARTITION BY part.prefix ORDER BY part.hashes[1]) AS overlaps
-                FROM imgdb.prefix_bucket AS part
-                WHERE part.space_id = v_space_id AND part.prefix >= v_next
-            ) AS b
-            GROUP BY b.prefix
-            ORDER BY b.prefix
-            LIMIT greatest(batch_size, 1)
-        ) AS bucket;
-        EXIT WHEN v_last IS NULL;
-        SELECT array_agg(stale.prefix), array_agg(DISTINCT stale.hash)
-        INTO v_batch_stale_prefixes, v_batch_stale
-        FROM unnest(v_stale_prefixes, v_stale_hashes) AS stale (prefix, hash)
-        WHERE stale.prefix BETWEEN v_next AND v_last;
-        v_prefixes := v_prefixes || v_batch_stale_prefixes;
-        IF v_prefixes IS NOT NULL THEN
-            PERFORM imgdb._compact_prefixes(v_space_id, v_prefixes, v_batch_stale);
-        END IF;
+    FOREACH v_space_id IN ARRAY imgdb._spaces_to_compact(space_name) LOOP
+        v_more := true;
+        WHILE v_more LOOP
+            v_more := imgdb._flush_next(v_space_id);
+            COMMIT AND CHAIN;
+        END LOOP;
+        v_next := imgdb._merge_next(v_space_id, NULL, batch_size);
         COMMIT AND CHAIN;
-        EXIT WHEN v_last = 9223372036854775807;
-        v_next := v_last + 1;
+        WHILE v_next IS NOT NULL LOOP
+            v_next := imgdb._merge_next(v_space_id, v_next, batch_size);
+            COMMIT AND CHAIN;
+        END LOOP;
     END LOOP;
 END
 $$;
 
 COMMENT ON PROCEDURE imgdb.compact (text, integer) IS
-'Merges the bucket rows of each prefix of a space, drops doubles and hashes that no tracked column '
-'holds any more. Commits after every batch_size prefixes: CALL it outside a transaction. VACUUM '
-'gives the space back.';
+'Puts fresh hashes into the buckets of a space, or of all, merges the rows of each prefix and drops '
+'doubles. Commits after every batch_size hashes: CALL it outside of a transaction. VACUUM gives the '
+'space back.';
+
+CREATE FUNCTION imgdb._masks_for(of_count bigint)
+RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN of_count >= 30000000 THEN (
+        SELECT array_agg(b.mask ORDER BY b.band)
+        FROM (
+            SELECT i % 3 AS band, bit_or(1::bigint << i) AS mask
+            FROM generate_series(0, 63) AS i
+            GROUP BY i % 3
+        ) AS b
+    )
+    ELSE ARRAY[
+        imgdb.from_hex('aa005500aa005500'),
+        imgdb.from_hex('00aa005500aa0055'),
+        imgdb.from_hex('5500aa005500aa00'),
+        imgdb.from_hex('005500aa005500aa')
+    ]
+END;
+
+COMMENT ON FUNCTION imgdb._masks_for(bigint) IS 'The band masks that suit so many hashes.';
+
+CREATE FUNCTION imgdb._make_shadow(of_space_id smallint, wanted_masks bigint[])
+RETURNS smallint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_shadow_id smallint;
+BEGIN
+    PERFORM imgdb._check_claim(of_space_id);
+    -- One that a rebuild left which was stopped.
+    DELETE FROM imgdb.tracked_column AS t
+    USING imgdb.space AS s
+    WHERE s.shadow_of = of_space_id AND t.space_id = s.space_id;
+    DELETE FROM imgdb.space AS s WHERE s.shadow_of = of_space_id;
+    INSERT INTO imgdb.space (
+        name, description, band_masks, default_max_distance, owner_name, shadow_of, claimed_by
+    )
+    SELECT
+        s.name || ' (rebuild)', s.description,
+        coalesce(
+            wanted_masks,
+            -- Masks of somebody's own stay.
+            CASE
+                WHEN s.band_masks IN (imgdb._masks_for(0), imgdb._masks_for(1000000000))
+                    THEN imgdb._masks_for(st.hash_count)
+            END,
+            s.band_masks
+        ),
+        s.default_max_distance, s.owner_name, s.space_id, s.claimed_by
+    FROM imgdb.space AS s
+    JOIN imgdb.space_state AS st ON st.space_id = s.space_id
+    WHERE s.space_id = of_space_id
+    RETURNING space_id INTO v_shadow_id;
+    INSERT INTO imgdb.tracked_column (
+        table_id, table_number, column_name, column_number, space_id
+    )
+    SELECT t.table_id, t.table_id, t.column_name, a.attnum, v_shadow_id
+    FROM imgdb.tracked_column AS t
+    JOIN pg_attribute AS a ON a.attrelid = t.table_id AND a.attname = t.column_name
+    WHERE t.space_id = of_space_id;
+    RETURN v_shadow_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._make_shadow(smallint, bigint[]) IS
+'Makes the space that will replace a claimed one, tracking the same columns.';
+
+CREATE FUNCTION imgdb._use_shadow(of_space_id smallint)
+RETURNS text[]
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_keys text[];
+    v_name text := (SELECT s.name FROM imgdb.space AS s WHERE s.space_id = of_space_id);
+    v_shadow_id smallint := (SELECT s.space_id FROM imgdb.space AS s WHERE s.shadow_of = of_space_id);
+BEGIN
+    PERFORM imgdb._check_claim(of_space_id);
+    WITH gone AS (
+        DELETE FROM imgdb.tracked_column AS t WHERE t.space_id = of_space_id RETURNING t.track_key
+    )
+    SELECT array_agg(gone.track_key::text) INTO v_keys FROM gone;
+    UPDATE imgdb.space AS s SET shadow_of = NULL WHERE s.space_id = v_shadow_id;
+    DELETE FROM imgdb.space AS s WHERE s.space_id = of_space_id;
+    UPDATE imgdb.space AS s SET name = v_name WHERE s.space_id = v_shadow_id;
+    RETURN coalesce(v_keys, '{}');
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._use_shadow(smallint) IS
+'Puts the shadow of a claimed space in its place; returns the keys of the columns that fed the old '
+'one.';
+
+CREATE FUNCTION imgdb._begin_rebuild(of_space text, wanted_masks bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._claim_space(of_space);
+    v_shadow_id smallint;
+BEGIN
+    PERFORM imgdb._forget_dropped();
+    -- Says what is wrong with a table or a column before anything is made.
+    PERFORM imgdb._source_query(v_space_id);
+    v_shadow_id := imgdb._make_shadow(v_space_id, wanted_masks);
+    PERFORM imgdb._sync_triggers(t.table_id)
+    FROM imgdb.tracked_column AS t
+    WHERE t.space_id = v_shadow_id;
+    PERFORM imgdb._release_space(s.space_id)
+    FROM unnest(ARRAY[v_space_id, v_shadow_id]) AS s (space_id);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._begin_rebuild(text, bigint[]) IS
+'Makes the shadow of a space, and has the triggers of its columns feed both. Writers wait until the '
+'transaction ends.';
+
+CREATE FUNCTION imgdb._fill_shadow(of_space text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_shadow text := (
+        SELECT shadow.name
+        FROM imgdb.space AS s JOIN imgdb.space AS shadow ON shadow.shadow_of = s.space_id
+        WHERE s.name = of_space
+    );
+    v_shadow_id smallint := imgdb._claim_space(v_shadow);
+BEGIN
+    PERFORM imgdb._lock_claimed(v_shadow_id);
+    PERFORM imgdb._index_source(v_shadow_id, imgdb._source_query(v_shadow_id));
+    PERFORM imgdb._release_space(v_shadow_id);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._fill_shadow(text) IS
+'Indexes in the shadow of a space what its columns hold. Writers go on.';
+
+CREATE FUNCTION imgdb._end_rebuild(of_space text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._claim_space(of_space);
+    v_keys text[];
+    v_table regclass;
+BEGIN
+    v_keys := imgdb._use_shadow(v_space_id);
+    FOR v_table IN
+        SELECT DISTINCT t.table_id
+        FROM imgdb.tracked_column AS t JOIN imgdb.space AS s ON s.space_id = t.space_id
+        WHERE s.name = of_space
+    LOOP
+        PERFORM imgdb._sync_triggers(v_table, v_keys);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._end_rebuild(text) IS
+'Puts the shadow of a space in its place, and removes the old buckets.';
+
+CREATE PROCEDURE imgdb.rebuild(space_name text, new_masks bigint[] DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    -- Outside of a transaction there is nothing to end.
+    COMMIT;
+    SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    PERFORM imgdb._begin_rebuild(space_name, new_masks);
+    COMMIT AND CHAIN;
+    PERFORM imgdb._fill_shadow(space_name);
+    COMMIT AND CHAIN;
+    PERFORM imgdb._end_rebuild(space_name);
+    COMMIT;
+END
+$$;
+
+COMMENT ON PROCEDURE imgdb.rebuild (text, bigint[]) IS
+'Makes the buckets of a space anew from its tracked columns, with new band masks, or those that suit '
+'how many hashes there are. Searches and writers go on. CALL it outside of a transaction.';
+
+CREATE FUNCTION imgdb._remove_hashes(of_space_id smallint, gone_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = of_space_id);
+    v_gone record;
+    v_prefixes bigint[];
+    v_hashes bigint[];
+BEGIN
+    PERFORM imgdb._check_claim(of_space_id);
+    SELECT array_agg(DISTINCT g.hash & band.mask) AS prefixes
+    INTO v_gone
+    FROM unnest(gone_hashes) AS g (hash), unnest(v_masks) AS band (mask);
+    WITH gone AS (
+        DELETE FROM imgdb.prefix_bucket AS b
+        WHERE b.space_id = of_space_id AND b.prefix = ANY ((SELECT v_gone.prefixes)::bigint[])
+        RETURNING b.prefix, b.hashes
+    )
+    SELECT array_agg(entry.prefix), array_agg(entry.hash)
+    INTO v_prefixes, v_hashes
+    FROM (SELECT gone.prefix, unnest(gone.hashes) AS hash FROM gone) AS entry;
+    SELECT gone_hashes AS hashes INTO v_gone;
+    SELECT array_agg(entry.prefix), array_agg(entry.hash)
+    INTO v_prefixes, v_hashes
+    FROM unnest(v_prefixes, v_hashes) AS entry (prefix, hash)
+    WHERE v_gone.hashes[width_bucket(entry.hash, v_gone.hashes)] IS DISTINCT FROM entry.hash;
+    PERFORM imgdb._add_rows(of_space_id, v_prefixes, v_hashes);
+    PERFORM imgdb._count_in(of_space_id, -cardinality(gone_hashes));
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._remove_hashes(smallint, bigint[]) IS
+'Removes sorted hashes from all buckets of a claimed space.';
+
+CREATE FUNCTION imgdb._put_back(for_space_id smallint, new_hashes bigint[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb._check_claim(for_space_id);
+    INSERT INTO imgdb.fresh_hashes (space_id, hashes)
+    SELECT for_space_id, new_hashes[first:first + 199]
+    FROM generate_series(1, cardinality(new_hashes), 200) AS first;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._put_back(smallint, bigint[]) IS
+'Puts hashes into the fresh level of a claimed space.';
+
+CREATE FUNCTION imgdb._drop_if_stale(of_space_id smallint, source_query text, stale_hashes bigint[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET row_security = off
+AS $$
+DECLARE
+    v_stale bigint[] := imgdb._difference(stale_hashes, NULL);
+    v_back bigint[];
+BEGIN
+    IF v_stale IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM imgdb._remove_hashes(of_space_id, v_stale);
+    EXECUTE format(
+        'SELECT array_agg(DISTINCT s.hash) FROM (%s) AS s (hash) WHERE s.hash = ANY ($1)',
+        source_query
+    ) INTO v_back USING v_stale;
+    IF v_back IS NOT NULL THEN
+        PERFORM imgdb._put_back(of_space_id, v_back);
+    END IF;
+    RETURN cardinality(v_stale) - coalesce(cardinality(v_back), 0);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._drop_if_stale(smallint, text, bigint[]) IS
+'Removes hashes from the buckets of a claimed space, and puts those back that the query still gives.';
+
+CREATE FUNCTION imgdb.drop_stale(space_name text)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET row_security = off
+SET enable_hashagg = off
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._claim_space(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_source text;
+    v_part bigint[];
+    v_indexed bigint[];
+    v_after bigint;
+    v_to bigint;
+    v_count bigint := 0;
+BEGIN
+    IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        RAISE EXCEPTION 'stale hashes cannot be dropped in a % transaction',
+            upper(current_setting('transaction_isolation')) USING
+            ERRCODE = 'IM012',
+            HINT = 'Its snapshot may lack rows that others have committed. Use READ COMMITTED.';
+    END IF;
+    PERFORM imgdb._forget_dropped();
+    PERFORM imgdb._lock_claimed(v_space_id);
+    v_source := imgdb._source_query(v_space_id);
+    -- Each part of the tracked hashes ends a range of the buckets; the last range has no end.
+    FOR v_part IN EXECUTE
+        format(
+            '(%s) UNION ALL SELECT NULL::bigint[]', imgdb._ordered_parts_query(v_source, v_mask)
+        )
+    LOOP
+        v_to := v_part[cardinality(v_part)];
+        LOOP
+            v_indexed := imgdb._indexed_between(v_space_id, v_mask, v_after, v_to);
+            EXIT WHEN v_indexed IS NULL;
+            v_after := v_indexed[cardinality(v_indexed)];
+            v_count := v_count + imgdb._drop_if_stale(
+                v_space_id, v_source, imgdb._difference(v_indexed, v_part)
+            );
+            EXIT WHEN cardinality(v_indexed) < 200000;
+        END LOOP;
+        v_after := v_to;
+    END LOOP;
+    PERFORM imgdb._release_space(v_space_id);
+    RETURN v_count;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.drop_stale(text) IS
+'Removes hashes that no tracked column holds any more from a space of the current user''s, and '
+'returns how many. Fresh ones stay until they are flushed.';
 
 CREATE OR REPLACE FUNCTION imgdb._bucket_rows(of_space_id smallint)
 RETURNS TABLE (row_count bigint, needed_count bigint, bucket_count bigint)
 LANGUAGE plpgsql STABLE ROWS 1 COST 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -507,7 +3304,7 @@ BEGIN
         coalesce(sum(ceil(bucket.hash_count / 200.0)), 0)::bigint,
         count(*)
     FROM (
-        -- The ordered aggregate makes PostgreSQL sort (imgdb._append_buckets says why).
+        -- The ordered aggregate makes PostgreSQL sort (imgdb._add_rows says why).
         SELECT count(*) AS row_count, sum(cardinality(b.hashes) ORDER BY b.prefix) AS hash_count
         FROM imgdb.prefix_bucket AS b
         WHERE b.space_id = of_space_id
@@ -516,41 +3313,192 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.space_statistics(space_name text)
+CREATE OR REPLACE FUNCTION imgdb._fragmented_spaces(
+    least_rows bigint, least_fragmentation double precision
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT s.name
+    FROM imgdb.space AS s
+    CROSS JOIN LATERAL imgdb._bucket_rows(s.space_id) AS filled
+    WHERE
+        filled.row_count >= least_rows
+        AND filled.row_count >= least_fragmentation * filled.needed_count
+        OR (
+            SELECT count(*) > 500 OR sum(cardinality(f.hashes)) > 2000
+            FROM imgdb.fresh_hashes AS f
+            WHERE f.space_id = s.space_id
+        )
+    ORDER BY s.space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._fragmented_spaces(bigint, double precision) IS
+'The spaces of at least so many bucket rows, and so many for each that is needed, and those with '
+'many fresh hashes.';
+
+CREATE FUNCTION imgdb._bucket_bytes()
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_bytes bigint;
+BEGIN
+    IF imgdb._is_distributed() THEN
+        EXECUTE 'SELECT pg_catalog.citus_total_relation_size(''imgdb.prefix_bucket'')' INTO v_bytes;
+    ELSE
+        v_bytes := pg_total_relation_size('imgdb.prefix_bucket');
+    END IF;
+    RETURN v_bytes;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._bucket_bytes() IS 'Bytes of the buckets of all spaces, with their index.';
+
+CREATE FUNCTION imgdb.space_statistics(space_name text)
 RETURNS TABLE (
     distinct_hashes bigint,
+    fresh_hashes bigint,
     bucket_rows bigint,
     buckets bigint,
     fragmentation double precision,
     bytes bigint
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_fresh bigint[];
+    v_fresh_count bigint;
+    v_row_count bigint := (SELECT count(*) FROM imgdb.prefix_bucket);
+BEGIN
+    SELECT array_agg(DISTINCT entry.hash), count(*)
+    INTO v_fresh, v_fresh_count
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+    ) AS entry;
+    v_fresh := imgdb._difference(v_fresh, imgdb._indexed_among(v_space_id, v_mask, v_fresh));
+    RETURN QUERY
+    SELECT
+        coalesce(cardinality(v_fresh), 0) + (
+            -- Sorted on disk where there are many.
+            SELECT count(DISTINCT entry.hash)
+            FROM (
+                SELECT bucket.prefix, unnest(bucket.hashes) AS hash
+                FROM imgdb.prefix_bucket AS bucket
+                WHERE bucket.space_id = v_space_id AND bucket.prefix & v_mask = bucket.prefix
+            ) AS entry
+            WHERE entry.hash & v_mask = entry.prefix
+        ),
+        v_fresh_count,
+        filled.row_count,
+        filled.bucket_count,
+        coalesce(filled.row_count / nullif(filled.needed_count, 0)::double precision, 1),
+        (
+            imgdb._bucket_bytes()
+            * coalesce(filled.row_count::double precision / nullif(v_row_count, 0), 0)
+        )::bigint
+    FROM imgdb._bucket_rows(v_space_id) AS filled;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.space_statistics(text) IS
+'Distinct hashes, fresh ones (a hash may be fresh several times), bucket rows, buckets, '
+'fragmentation (rows per row needed) and bytes of a space: its share, by rows, of the table and '
+'index that all spaces share. Reads all buckets; imgdb.space_health does not.';
+
+CREATE OR REPLACE FUNCTION imgdb.fullest_buckets(space_name text, bucket_limit integer)
+RETURNS TABLE (bucket_prefix bigint, hash_count bigint)
+LANGUAGE plpgsql STABLE ROWS 10 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
 BEGIN
     RETURN QUERY
-    SELECT
-        coalesce(cardinality(imgdb._indexed_hashes(v_space_id, 0)), 0)::bigint,
-        filled.row_count,
-        filled.bucket_count,
-        coalesce(filled.row_count / nullif(filled.needed_count, 0)::double precision, 1),
-        (
-            pg_total_relation_size('imgdb.prefix_bucket')
-            * coalesce(
-                filled.row_count::double precision
-                / nullif((SELECT count(*) FROM imgdb.prefix_bucket), 0),
-                0
-            )
-        )::bigint
-    FROM imgdb._bucket_rows(v_space_id) AS filled;
+    SELECT b.prefix, sum(cardinality(b.hashes) ORDER BY b.prefix)
+    FROM imgdb.prefix_bucket AS b
+    WHERE b.space_id = v_space_id
+    GROUP BY b.prefix
+    ORDER BY 2 DESC, 1
+    LIMIT bucket_limit;
 END
 $$;
+
+CREATE VIEW imgdb.space_health AS
+SELECT
+    s.name,
+    s.owner_name,
+    cardinality(s.band_masks) AS bands,
+    st.hash_count,
+    coalesce(f.fresh_rows, 0) AS fresh_rows,
+    coalesce(f.fresh_hashes, 0) AS fresh_hashes,
+    st.scan_from,
+    st.flushed_at,
+    st.merged_at,
+    coalesce(t.tracked_columns, 0) AS tracked_columns,
+    s.shadow_of IS NOT NULL AS is_being_rebuilt
+FROM imgdb.space AS s
+INNER JOIN imgdb.space_state AS st ON s.space_id = st.space_id
+LEFT JOIN (
+    SELECT
+        fresh.space_id,
+        count(*) AS fresh_rows,
+        sum(cardinality(fresh.hashes)) AS fresh_hashes
+    FROM imgdb.fresh_hashes AS fresh
+    GROUP BY fresh.space_id
+) AS f ON s.space_id = f.space_id
+LEFT JOIN (
+    SELECT
+        tracked.space_id,
+        count(*) AS tracked_columns
+    FROM imgdb.tracked_column AS tracked
+    GROUP BY tracked.space_id
+) AS t ON s.space_id = t.space_id;
+
+COMMENT ON VIEW imgdb.space_health IS
+'One row a space, for a monitor: owner, hashes in the buckets (nearly), fresh rows and hashes, the '
+'distance from which on a search reads every hash, the last flush and compact, and how many columns '
+'feed it. Reads no bucket.';
+
+COMMENT ON COLUMN imgdb.space_health.name IS 'The space.';
+
+COMMENT ON COLUMN imgdb.space_health.owner_name IS 'The role that looks after it.';
+
+COMMENT ON COLUMN imgdb.space_health.bands IS 'How many bands its hashes are split into.';
+
+COMMENT ON COLUMN imgdb.space_health.hash_count IS 'Hashes in its buckets, nearly.';
+
+COMMENT ON COLUMN imgdb.space_health.fresh_rows IS
+'Rows of its fresh level; thousands of them mean that nobody flushes.';
+
+COMMENT ON COLUMN imgdb.space_health.fresh_hashes IS 'Hashes in its fresh level.';
+
+COMMENT ON COLUMN imgdb.space_health.scan_from IS
+'The smallest distance at which a search reads every hash.';
+
+COMMENT ON COLUMN imgdb.space_health.flushed_at IS 'When fresh hashes were last put into buckets.';
+
+COMMENT ON COLUMN imgdb.space_health.merged_at IS 'When the last compact was done.';
+
+COMMENT ON COLUMN imgdb.space_health.tracked_columns IS 'How many columns feed it.';
+
+COMMENT ON COLUMN imgdb.space_health.is_being_rebuilt IS
+'Whether it is the shadow that a rebuild fills.';
 
 CREATE OR REPLACE FUNCTION imgdb._collection_id(collection_name text)
 RETURNS integer
 LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_collection_id integer := (
@@ -569,6 +3517,100 @@ $$;
 COMMENT ON FUNCTION imgdb._collection_id(text) IS
 'The identity of a collection; error IM011 if there is none of that name. NULL, which stands for '
 'all collections, stays NULL.';
+
+CREATE OR REPLACE FUNCTION imgdb._known_members(
+    for_collection_id integer,
+    archive_path text,
+    size bigint,
+    modified timestamptz,
+    needed_region_recipe text
+)
+RETURNS TABLE (images bigint, failed_paths text[], failed_reasons text[], failed_details text[])
+LANGUAGE plpgsql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- 0 is the character after the slash.
+    v_start text COLLATE "C" := archive_path || '!/';
+    v_end text COLLATE "C" := archive_path || '!0';
+BEGIN
+    RETURN QUERY
+    SELECT
+        (
+            SELECT count(*)
+            FROM imgdb.image AS i
+            WHERE
+                i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                AND i.missing_since IS NULL
+        ),
+        array_remove(array_agg(f.path ORDER BY f.path), NULL),
+        array_remove(array_agg(f.reason ORDER BY f.path), NULL),
+        array_remove(array_agg(f.detail ORDER BY f.path), NULL)
+    FROM imgdb.archive AS a
+    LEFT JOIN imgdb.ingest_failure AS f
+        ON f.collection_id = for_collection_id AND f.path > v_start AND f.path < v_end
+    WHERE
+        a.collection_id = for_collection_id AND a.path = archive_path
+        AND a.byte_size = size AND a.modified_at = modified
+        AND (
+            needed_region_recipe IS NULL
+            OR NOT EXISTS (
+                SELECT FROM imgdb.image AS i
+                WHERE
+                    i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                    AND i.missing_since IS NULL
+                    AND i.region_recipe IS DISTINCT FROM needed_region_recipe
+            )
+        )
+    GROUP BY a.path;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._store_archives(
+    for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    INSERT INTO imgdb.archive (collection_id, path, byte_size, modified_at)
+    SELECT for_collection_id, given.path, given.byte_size, given.modified_at
+    FROM unnest(paths, sizes, times) AS given (path, byte_size, modified_at)
+    ORDER BY given.path COLLATE "C"
+    ON CONFLICT ON CONSTRAINT archive_pkey DO UPDATE SET
+        byte_size = excluded.byte_size,
+        modified_at = excluded.modified_at,
+        read_at = excluded.read_at;
+    DELETE FROM imgdb.ingest_failure AS f
+    WHERE f.collection_id = for_collection_id AND f.path = ANY (paths);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._image_column(space_name text)
+RETURNS name
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_column name := (
+        SELECT t.column_name
+        FROM imgdb.tracked_column AS t
+        WHERE t.space_id = v_space_id AND t.table_id = 'imgdb.image'::regclass
+    );
+BEGIN
+    IF v_column IS NULL THEN
+        RAISE EXCEPTION 'space "%" has no column of imgdb.image', space_name USING
+            ERRCODE = 'IM009',
+            HINT = 'Images are in ahash, dhash, phash and whash; join imgdb.within with your table.';
+    END IF;
+    RETURN v_column;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION imgdb._found_images(
     space_name text,
@@ -590,6 +3632,7 @@ RETURNS TABLE (
     images bigint
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -659,9 +3702,183 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION imgdb.similar_images(
+    space_name text,
+    query_hash bigint,
+    max_distance integer,
+    collection_name text DEFAULT NULL,
+    match_limit integer DEFAULT NULL,
+    include_flat boolean DEFAULT FALSE
+)
+RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT f.image_id, f.collection, f.path, f.distance
+    FROM imgdb._found_images(
+        space_name, ARRAY[query_hash], NULL, max_distance, collection_name, match_limit, NULL,
+        include_flat
+    ) AS f
+    ORDER BY f.distance, f.path, f.image_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._matches(
+    space_name text,
+    query_ahashes bigint[],
+    query_dhashes bigint[],
+    query_phashes bigint[],
+    query_whashes bigint[],
+    query_orientations text[],
+    query_sha256 bytea,
+    max_distance integer,
+    collection_name text,
+    match_limit integer,
+    flood_limit integer,
+    include_flat boolean
+)
+RETURNS TABLE (
+    path text,
+    distance integer,
+    ahash_distance integer,
+    dhash_distance integer,
+    phash_distance integer,
+    whash_distance integer,
+    orientation text,
+    same_bytes boolean,
+    images bigint,
+    collection text,
+    image_id bigint,
+    width integer,
+    height integer,
+    byte_size bigint,
+    format text,
+    modified_at timestamptz,
+    missing_since timestamptz
+)
+LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_max_distance integer := coalesce(
+        max_distance,
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+    );
+    v_query_hashes bigint[] := CASE space_name
+        WHEN 'ahash' THEN query_ahashes
+        WHEN 'dhash' THEN query_dhashes
+        WHEN 'phash' THEN query_phashes
+        WHEN 'whash' THEN query_whashes
+    END;
+BEGIN
+    RETURN QUERY
+    SELECT
+        f.path,
+        f.distance,
+        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
+        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
+        imgdb.distance(i.phash, query_phashes[f.query_number]),
+        imgdb.distance(i.whash, query_whashes[f.query_number]),
+        query_orientations[f.query_number],
+        f.same_bytes,
+        f.images,
+        f.collection,
+        f.image_id,
+        i.width,
+        i.height,
+        i.byte_size,
+        i.format,
+        i.modified_at,
+        i.missing_since
+    FROM imgdb._found_images(
+        space_name, v_query_hashes, query_sha256, v_max_distance, collection_name, match_limit,
+        flood_limit, include_flat
+    ) AS f
+    JOIN imgdb.image AS i ON i.image_id = f.image_id
+    ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._statistics()
+RETURNS TABLE (
+    images bigint,
+    flat bigint,
+    missing bigint,
+    failures bigint,
+    failures_by_reason jsonb,
+    collections jsonb,
+    tables jsonb
+)
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT
+        (SELECT count(*) FROM imgdb.image),
+        (SELECT count(*) FROM imgdb.image AS i WHERE i.flat),
+        (SELECT count(*) FROM imgdb.image AS i WHERE i.missing_since IS NOT NULL),
+        (SELECT count(*) FROM imgdb.ingest_failure),
+        (
+            SELECT coalesce(jsonb_object_agg(f.reason, f.reason_count), '{}')
+            FROM (
+                SELECT
+                    g.reason,
+                    count(*) AS reason_count
+                FROM imgdb.ingest_failure AS g
+                GROUP BY g.reason
+            ) AS f
+        ),
+        (
+            SELECT
+                coalesce(
+                    jsonb_agg(
+                        jsonb_build_object('name', c.name, 'images', c.image_count)
+                        ORDER BY c.name
+                    ),
+                    '[]'
+                )
+            FROM (
+                SELECT
+                    d.name,
+                    (
+                        SELECT count(*)
+                        FROM imgdb.image AS i
+                        WHERE i.collection_id = d.collection_id
+                    ) AS image_count
+                FROM imgdb.collection AS d
+            ) AS c
+        ),
+        (
+            SELECT
+                jsonb_agg(
+                    jsonb_build_object(
+                        'name', k.relname,
+                        'bytes', pg_table_size(k.oid),
+                        'indexes', (
+                            SELECT
+                                coalesce(
+                                    jsonb_object_agg(n.relname, pg_relation_size(n.oid)), '{}'
+                                )
+                            FROM pg_catalog.pg_index AS x
+                            JOIN pg_catalog.pg_class AS n ON n.oid = x.indexrelid
+                            WHERE x.indrelid = k.oid
+                        )
+                    )
+                    ORDER BY pg_total_relation_size(k.oid) DESC, k.relname
+                )
+            FROM pg_catalog.pg_class AS k
+            WHERE k.relnamespace = 'imgdb'::regnamespace AND k.relkind IN ('r', 'p')
+        );
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb._failures(collection_name text, reason_class text)
 RETURNS TABLE (path text, reason text, detail text, collection text, failed_at timestamptz)
 LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -686,15 +3903,17 @@ RETURNS TABLE (
     width integer, height integer, frames integer, missing_since timestamptz
 )
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
-AS $$
+BEGIN ATOMIC
+    -- noqa: disable=all
     SELECT
         i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
         imgdb.to_hex(i.whash), encode(i.colours, 'hex'), i.flat, i.recipe, i.byte_size,
         i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
     FROM imgdb.image AS i
     JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
-    WHERE of_collection IS NULL OR c.name = of_collection
-$$;
+    WHERE of_collection IS NULL OR c.name = of_collection;
+    -- noqa: enable=all
+END;
 
 COMMENT ON FUNCTION imgdb._exported_images(text) IS
 'What is known of the images of a collection, or of all: what imgdb export writes.';
@@ -702,6 +3921,7 @@ COMMENT ON FUNCTION imgdb._exported_images(text) IS
 CREATE FUNCTION imgdb._collections()
 RETURNS TABLE (name text, images bigint, missing bigint, failures bigint, bytes bigint)
 LANGUAGE plpgsql STABLE ROWS 10 COST 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -740,6 +3960,7 @@ COMMENT ON FUNCTION imgdb._collections() IS
 CREATE FUNCTION imgdb._rename_collection(collection_name text, new_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE imgdb.collection SET name = new_name
@@ -753,6 +3974,7 @@ COMMENT ON FUNCTION imgdb._rename_collection(text, text) IS
 CREATE FUNCTION imgdb._remove_collection(collection_name text)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_collection_id integer := imgdb._collection_id(collection_name);
@@ -772,6 +3994,21 @@ COMMENT ON FUNCTION imgdb._remove_collection(text) IS
 'Removes a collection with its images, failures, archives, regions and marks, and tells how many '
 'images these were; error IM011 if there is none of that name. No file is touched.';
 
+CREATE OR REPLACE FUNCTION imgdb._make_collection(collection_name text)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Not one that is there already: each attempt would burn a number of the identity.
+    IF NOT EXISTS (SELECT FROM imgdb.collection AS c WHERE c.name = collection_name) THEN
+        INSERT INTO imgdb.collection (name) VALUES (collection_name)
+        ON CONFLICT ON CONSTRAINT collection_name_key DO NOTHING;
+    END IF;
+    RETURN imgdb._collection_id(collection_name);
+END
+$$;
+
 CREATE FUNCTION imgdb._compare_files(
     for_collection_id integer,
     paths text[],
@@ -782,6 +4019,7 @@ CREATE FUNCTION imgdb._compare_files(
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
 LANGUAGE plpgsql STABLE ROWS 500
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -829,6 +4067,7 @@ COMMENT ON FUNCTION imgdb._compare_files(
 CREATE OR REPLACE FUNCTION imgdb._stage_images()
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     -- Asked first, because IF NOT EXISTS would tell the client about it each time.
@@ -858,6 +4097,7 @@ $$;
 CREATE OR REPLACE FUNCTION imgdb._store_images(for_collection_id integer, rewrite boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
@@ -925,6 +4165,192 @@ COMMENT ON FUNCTION imgdb._store_images(integer, boolean) IS
 'Stores the rows of pg_temp.fresh_image in imgdb.image and forgets their failures; rows that are '
 'the same are written again only if rewrite says so.';
 
+CREATE OR REPLACE FUNCTION imgdb._stage_regions()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Asked first, because IF NOT EXISTS would tell the client about it each time.
+    IF to_regclass('pg_temp.fresh_region') IS NULL THEN
+        CREATE TEMPORARY TABLE fresh_region (
+            path text COLLATE "C" NOT NULL,
+            -- Left, top, width and height of the first region, of the second, ...
+            boxes integer[] NOT NULL,
+            hashes bigint[] NOT NULL
+        ) ON COMMIT DELETE ROWS;
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._store_regions(for_collection_id integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    DELETE FROM imgdb.image_region AS r
+    USING pg_temp.fresh_region AS n
+    JOIN imgdb.image AS i ON i.collection_id = for_collection_id AND i.path = n.path
+    WHERE r.image_id = i.image_id;
+    INSERT INTO imgdb.image_region (
+        image_id, region, box_left, box_top, box_width, box_height, region_hash
+    )
+    SELECT
+        i.image_id, found.region, n.boxes[4 * found.region - 3], n.boxes[4 * found.region - 2],
+        n.boxes[4 * found.region - 1], n.boxes[4 * found.region], found.region_hash
+    FROM pg_temp.fresh_region AS n
+    JOIN imgdb.image AS i ON i.collection_id = for_collection_id AND i.path = n.path
+    CROSS JOIN LATERAL unnest(n.hashes) WITH ORDINALITY AS found (region_hash, region)
+    ORDER BY i.image_id, found.region;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._store_failures(
+    for_collection_id integer,
+    paths text[],
+    reasons text[],
+    details text[],
+    sizes bigint[],
+    times timestamptz[]
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    UPDATE imgdb.image AS i
+    SET missing_since = now()
+    FROM unnest(paths) AS given (path)
+    WHERE
+        i.collection_id = for_collection_id AND i.path = given.path AND i.missing_since IS NULL;
+    INSERT INTO imgdb.ingest_failure AS f (
+        collection_id, path, reason, detail, byte_size, modified_at
+    )
+    SELECT
+        for_collection_id, given.path, given.reason, given.detail, given.byte_size,
+        given.modified_at
+    FROM unnest(paths, reasons, details, sizes, times)
+        AS given (path, reason, detail, byte_size, modified_at)
+    ORDER BY given.path COLLATE "C"
+    ON CONFLICT ON CONSTRAINT ingest_failure_pkey DO UPDATE SET
+        reason = excluded.reason,
+        detail = excluded.detail,
+        byte_size = excluded.byte_size,
+        modified_at = excluded.modified_at,
+        failed_at = excluded.failed_at
+    WHERE
+        (f.reason, f.detail, f.byte_size, f.modified_at)
+        IS DISTINCT FROM
+        (excluded.reason, excluded.detail, excluded.byte_size, excluded.modified_at);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._known_below(
+    for_collection_id integer, prefix_path text, after_path text, page_size integer
+)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 900
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    -- 0 is the character after the slash.
+    v_end text COLLATE "C" := substr(prefix_path, 1, length(prefix_path) - 1) || '0';
+BEGIN
+    RETURN QUERY
+    (
+        SELECT i.path
+        FROM imgdb.image AS i
+        WHERE
+            i.collection_id = for_collection_id AND i.path > after_path AND i.path < v_end
+            AND i.missing_since IS NULL AND i.sha256 IS NOT NULL
+        ORDER BY i.path
+        LIMIT page_size
+    )
+    UNION
+    (
+        SELECT f.path
+        FROM imgdb.ingest_failure AS f
+        WHERE f.collection_id = for_collection_id AND f.path > after_path AND f.path < v_end
+        ORDER BY f.path
+        LIMIT page_size
+    )
+    ORDER BY 1
+    LIMIT page_size;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._mark_missing(for_collection_id integer, paths text[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    UPDATE imgdb.image AS i
+    SET missing_since = now()
+    FROM unnest(paths) AS given (path)
+    WHERE
+        i.collection_id = for_collection_id AND i.path = given.path
+        AND i.missing_since IS NULL AND i.sha256 IS NOT NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    DELETE FROM imgdb.ingest_failure AS f
+    WHERE f.collection_id = for_collection_id AND f.path = ANY (paths);
+    RETURN v_count;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._mark_found(for_collection_id integer, paths text[])
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+    UPDATE imgdb.image AS i
+    SET missing_since = NULL
+    FROM unnest(paths) AS given (path)
+    WHERE
+        i.collection_id = for_collection_id AND i.path = given.path
+        AND i.missing_since IS NOT NULL;
+    DELETE FROM imgdb.ingest_failure AS f
+    WHERE f.collection_id = for_collection_id AND f.path = ANY (paths);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._note_file(of_path text, of_sha256 bytea, modified timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    UPDATE imgdb.image AS i
+    SET
+        missing_since = CASE WHEN modified IS NULL THEN coalesce(i.missing_since, now()) END,
+        modified_at = coalesce(modified, i.modified_at)
+    FROM imgdb.collection AS c
+    WHERE
+        i.collection_id = c.collection_id
+        AND i.path = of_path
+        AND i.sha256 IS NOT NULL
+        AND (modified IS NULL OR i.sha256 = of_sha256)
+        AND (
+            (i.missing_since IS NULL) = (modified IS NULL)
+            OR i.modified_at <> modified
+        );
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
 CREATE FUNCTION imgdb._outdated_images(
     for_collection_id integer,
     old_recipe text,
@@ -936,6 +4362,7 @@ CREATE FUNCTION imgdb._outdated_images(
 )
 RETURNS SETOF text
 LANGUAGE plpgsql STABLE ROWS 900
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
@@ -977,6 +4404,7 @@ CREATE FUNCTION imgdb._outdated_collections(
 )
 RETURNS TABLE (collection text, images bigint)
 LANGUAGE plpgsql STABLE ROWS 10
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -998,9 +4426,46 @@ $$;
 COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text[], text[], timestamptz) IS
 'How many images of each collection are outdated; error IM011 for an unknown collection.';
 
+CREATE OR REPLACE FUNCTION imgdb._stage_import()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    CREATE TEMPORARY TABLE fresh_hash (
+        line bigint NOT NULL,
+        path text COLLATE "C" NOT NULL,
+        ahash bigint,
+        dhash bigint,
+        phash bigint,
+        whash bigint
+    ) ON COMMIT DROP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._repeated_imports(line_limit integer)
+RETURNS TABLE (line bigint, first_line bigint, line_count bigint)
+LANGUAGE plpgsql STABLE ROWS 20
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT numbered.line, numbered.first_line, count(*) OVER ()
+    FROM (
+        SELECT n.line, min(n.line) OVER (PARTITION BY n.path) AS first_line
+        FROM pg_temp.fresh_hash AS n
+    ) AS numbered
+    WHERE numbered.line > numbered.first_line
+    ORDER BY numbered.line
+    LIMIT line_limit;
+END
+$$;
+
 CREATE FUNCTION imgdb._store_import(for_collection_id integer)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE imgdb.image AS i
@@ -1037,9 +4502,35 @@ COMMENT ON FUNCTION imgdb._store_import(integer) IS
 'Puts the rows of pg_temp.fresh_hash, each path once, into imgdb.image; rows that were made from a '
 'file stay as they are.';
 
+CREATE OR REPLACE FUNCTION imgdb._different_from(image_ids bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT array_agg(other.image_id)
+        FROM (
+            SELECT pair.image_id
+            FROM (
+                SELECT d.image_id_b AS image_id FROM imgdb.not_duplicate AS d
+                WHERE d.image_id_a = ANY (image_ids)
+                UNION ALL
+                SELECT d.image_id_a FROM imgdb.not_duplicate AS d
+                WHERE d.image_id_b = ANY (image_ids)
+            ) AS pair
+            WHERE pair.image_id <> ALL (image_ids)
+            GROUP BY pair.image_id
+            HAVING count(*) = cardinality(image_ids)
+        ) AS other
+    );
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb._images_at(paths text[], collection_name text)
 RETURNS TABLE (path text, image_id bigint, collection text, is_file boolean)
 LANGUAGE plpgsql STABLE ROWS 2
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -1054,11 +4545,52 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION imgdb._mark_different(image_ids_a bigint[], image_ids_b bigint[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b)
+    SELECT DISTINCT least(pair.a, pair.b), greatest(pair.a, pair.b)
+    FROM unnest(image_ids_a, image_ids_b) AS pair (a, b)
+    ORDER BY 1, 2
+    ON CONFLICT ON CONSTRAINT not_duplicate_pkey DO NOTHING;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._unmark_different(image_ids_a bigint[], image_ids_b bigint[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    DELETE FROM imgdb.not_duplicate AS d
+    USING unnest(image_ids_a, image_ids_b) AS pair (a, b)
+    WHERE
+        d.image_id_a = least(pair.a, pair.b)
+        AND (
+            d.image_id_b = greatest(pair.a, pair.b)
+            OR pair.b IS NULL
+        )
+        OR d.image_id_b = pair.a AND pair.b IS NULL;
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb._marks(collection_name text)
 RETURNS TABLE (
     path_a text, collection_a text, path_b text, collection_b text, marked_at timestamptz
 )
 LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -1075,6 +4607,156 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION imgdb._connected_images(
+    of_images bigint[],
+    of_hashes bigint[],
+    of_sides integer[],
+    of_folders integer[],
+    max_distance integer,
+    linked_a bigint[],
+    linked_b bigint[],
+    different_a bigint[],
+    different_b bigint[]
+)
+RETURNS TABLE (image_id bigint, first_image_id bigint)
+LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_apart boolean := of_sides IS NOT NULL OR of_folders IS NOT NULL;
+    v_lone bigint[] := different_a || different_b
+        || CASE WHEN v_apart THEN linked_a || linked_b END;
+    -- One entry per image, in step.
+    v_images bigint[];
+    v_hashes bigint[];
+    v_sides integer[];
+    v_folders integer[];
+    v_nodes integer[];
+    -- One entry per node: its parent in a forest whose trees are the groups (union-find).
+    v_parents integer[];
+    v_a integer;
+    v_b integer;
+BEGIN
+    SELECT
+        array_agg(n.image_id), array_agg(n.hash), array_agg(n.side), array_agg(n.folder),
+        array_agg(n.node)
+    INTO v_images, v_hashes, v_sides, v_folders, v_nodes
+    FROM (
+        SELECT
+            i.image_id, i.hash, i.side, i.folder,
+            dense_rank() OVER (
+                ORDER BY
+                    i.hash, i.side, i.folder, lone.image_id,
+                    CASE WHEN i.hash IS NULL THEN i.image_id END
+            ) AS node
+        FROM unnest(of_images, of_hashes, of_sides, of_folders) AS i (image_id, hash, side, folder)
+        LEFT JOIN (SELECT DISTINCT unnest(v_lone)) AS lone (image_id) ON lone.image_id = i.image_id
+    ) AS n;
+    SELECT array_agg(n.node ORDER BY n.node)
+    INTO v_parents
+    FROM generate_series(1, (SELECT max(n.node) FROM unnest(v_nodes) AS n (node))) AS n (node);
+    FOR v_a, v_b IN
+        WITH image AS MATERIALIZED (
+            SELECT i.image_id, i.hash, i.side, i.folder, i.node
+            FROM unnest(v_images, v_hashes, v_sides, v_folders, v_nodes)
+                AS i (image_id, hash, side, folder, node)
+        ),
+        -- Of many folders with near hashes, comparing the first three of each hash and side with
+        -- all others is enough: two folders always have a neighbour in common among three.
+        node AS MATERIALIZED (
+            SELECT
+                one.*,
+                CASE
+                    WHEN one.image_id IS NULL THEN row_number() OVER (
+                        PARTITION BY one.hash, one.side, one.image_id IS NULL ORDER BY one.folder
+                    )
+                    ELSE 0
+                END AS place
+            FROM (
+                SELECT DISTINCT ON (i.node) i.node, i.hash, i.side, i.folder, lone.image_id
+                FROM image AS i
+                LEFT JOIN (SELECT DISTINCT unnest(v_lone)) AS lone (image_id)
+                    ON lone.image_id = i.image_id
+                WHERE i.hash IS NOT NULL
+                ORDER BY i.node
+            ) AS one
+        ),
+        pair AS (
+            SELECT p.hash_a, p.hash_b
+            FROM imgdb._pairs_among(
+                (SELECT array_agg(DISTINCT h.hash) FROM unnest(v_hashes) AS h (hash)
+                    WHERE h.hash IS NOT NULL),
+                max_distance
+            ) AS p
+        ),
+        near AS (
+            SELECT p.hash_a, p.hash_b, -1 AS beyond FROM pair AS p
+            UNION ALL
+            -- The other way round, for nodes beyond the first three on the first side.
+            SELECT p.hash_b, p.hash_a, 3 FROM pair AS p WHERE of_folders IS NOT NULL
+            UNION ALL
+            SELECT n.hash, n.hash, -1 FROM node AS n GROUP BY n.hash HAVING count(*) > 1
+        )
+        SELECT a.node, b.node
+        FROM near
+        JOIN node AS a ON a.hash = near.hash_a AND a.place <= 3
+        JOIN node AS b ON b.hash = near.hash_b AND b.node <> a.node AND b.place > near.beyond
+        WHERE
+            (a.side IS NULL OR a.side <> b.side)
+            AND (a.folder IS NULL OR a.folder <> b.folder)
+            AND NOT EXISTS (
+                SELECT FROM unnest(different_a, different_b) AS d (image_id_a, image_id_b)
+                WHERE
+                    d.image_id_a = least(a.image_id, b.image_id)
+                    AND d.image_id_b = greatest(a.image_id, b.image_id)
+            )
+        UNION ALL
+        SELECT a.node, b.node
+        FROM unnest(linked_a, linked_b) AS linked (image_id_a, image_id_b)
+        JOIN image AS a ON a.image_id = linked.image_id_a
+        JOIN image AS b ON b.image_id = linked.image_id_b AND b.node <> a.node
+        WHERE
+            (a.side IS NULL OR a.side <> b.side)
+            AND (a.folder IS NULL OR a.folder <> b.folder)
+            AND NOT EXISTS (
+                SELECT FROM unnest(different_a, different_b) AS d (image_id_a, image_id_b)
+                WHERE
+                    d.image_id_a = least(a.image_id, b.image_id)
+                    AND d.image_id_b = greatest(a.image_id, b.image_id)
+            )
+    LOOP
+        -- Each step to the parent also shortens the way (path halving).
+        WHILE v_parents[v_a] <> v_a LOOP
+            v_parents[v_a] := v_parents[v_parents[v_a]];
+            v_a := v_parents[v_a];
+        END LOOP;
+        WHILE v_parents[v_b] <> v_b LOOP
+            v_parents[v_b] := v_parents[v_parents[v_b]];
+            v_b := v_parents[v_b];
+        END LOOP;
+        v_parents[greatest(v_a, v_b)] := least(v_a, v_b);
+    END LOOP;
+    -- A parent has a smaller number than its child, so it knows its root by the time it is asked.
+    FOR v_a IN 1..coalesce(cardinality(v_parents), 0) LOOP
+        v_parents[v_a] := v_parents[v_parents[v_a]];
+    END LOOP;
+    RETURN QUERY
+    SELECT member.image_id, member.first_image_id
+    FROM (
+        SELECT
+            m.image_id,
+            min(m.image_id) OVER tree AS first_image_id,
+            -- The images of one node are neighbours only where nothing sets them apart.
+            CASE WHEN v_apart THEN min(m.node) OVER tree ELSE min(m.image_id) OVER tree END AS least,
+            CASE WHEN v_apart THEN max(m.node) OVER tree ELSE max(m.image_id) OVER tree END AS most
+        FROM unnest(v_images, v_nodes) AS m (image_id, node)
+        WINDOW tree AS (PARTITION BY v_parents[m.node])
+    ) AS member
+    WHERE member.least < member.most;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION imgdb.duplicate_groups(
     space_name text,
     max_distance integer,
@@ -1082,6 +4764,7 @@ CREATE OR REPLACE FUNCTION imgdb.duplicate_groups(
 )
 RETURNS TABLE (group_id bigint, image_id bigint, path text, distance_to_first integer)
 LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1117,6 +4800,30 @@ BEGIN
 END
 $$;
 
+CREATE OR REPLACE FUNCTION imgdb._duplicate_key(space_name text, tier_name text)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_column name := imgdb._image_column(space_name);
+BEGIN
+    CASE tier_name
+        WHEN 'same-bytes' THEN
+            RETURN 'CASE WHEN i.sha256 IS NOT NULL THEN dense_rank() OVER (ORDER BY i.sha256) END';
+        WHEN 'same-picture' THEN
+            RETURN 'CASE WHEN NOT i.flat AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
+                'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
+        WHEN 'near' THEN
+            RETURN format('CASE WHEN NOT i.flat THEN i.%I END', v_column);
+        ELSE
+            RAISE EXCEPTION 'there is no tier "%"', tier_name USING
+                ERRCODE = 'IM012',
+                HINT = 'Tiers are same-bytes, same-picture and near.';
+    END CASE;
+END
+$$;
+
 CREATE FUNCTION imgdb._duplicate_candidates(
     space_name text,
     tier_name text,
@@ -1129,6 +4836,7 @@ CREATE FUNCTION imgdb._duplicate_candidates(
 )
 RETURNS TABLE (image_id bigint, hash bigint, side integer, folder integer)
 LANGUAGE plpgsql STABLE ROWS 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1179,6 +4887,108 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
 'the bytes are), and their side and folder where these matter.';
 
+CREATE OR REPLACE FUNCTION imgdb._same_bytes_pairs(
+    of_images bigint[],
+    of_hashes bigint[],
+    of_sides integer[],
+    of_folders integer[],
+    marked_images bigint[]
+)
+RETURNS TABLE (image_id_a bigint, image_id_b bigint)
+LANGUAGE plpgsql STABLE ROWS 900
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH candidate AS MATERIALIZED (
+        SELECT c.image_id, c.side, c.folder, i.sha256, c.hash, m.image_id IS NOT NULL AS marked
+        FROM unnest(of_images, of_hashes, of_sides, of_folders) AS c (image_id, hash, side, folder)
+        JOIN imgdb.image AS i ON i.image_id = c.image_id
+        LEFT JOIN (SELECT DISTINCT unnest(marked_images)) AS m (image_id)
+            ON m.image_id = c.image_id
+        WHERE i.sha256 IS NOT NULL
+    ),
+    file AS MATERIALIZED (
+        SELECT c.image_id, c.side, c.folder, c.sha256, c.marked
+        FROM candidate AS c
+        JOIN (
+            SELECT k.sha256
+            FROM candidate AS k
+            GROUP BY k.sha256
+            HAVING
+                count(*) > 1
+                AND (min(k.hash) <> max(k.hash) OR count(k.hash) < count(*))
+        ) AS unlike ON unlike.sha256 = c.sha256
+    ),
+    numbered AS (
+        SELECT
+            f.image_id, f.sha256, f.marked,
+            dense_rank() OVER (PARTITION BY f.sha256, f.side, f.marked ORDER BY f.folder) AS place,
+            row_number() OVER (
+                PARTITION BY f.sha256, f.side, f.marked, f.folder ORDER BY f.image_id
+            ) AS place_in_folder
+        FROM file AS f
+    )
+    SELECT few.image_id, f.image_id
+    FROM numbered AS few
+    JOIN file AS f ON f.sha256 = few.sha256 AND f.image_id <> few.image_id
+    WHERE few.marked OR few.place <= 3 AND few.place_in_folder = 1;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._different_pairs()
+RETURNS TABLE (image_id_a bigint, image_id_b bigint)
+LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH alias AS MATERIALIZED (
+        SELECT marked.image_id, other.image_id AS alias_id
+        FROM (
+            SELECT d.image_id_a AS image_id FROM imgdb.not_duplicate AS d
+            UNION
+            SELECT d.image_id_b FROM imgdb.not_duplicate AS d
+        ) AS marked
+        JOIN imgdb.image AS i ON i.image_id = marked.image_id
+        CROSS JOIN imgdb.collection AS c
+        JOIN imgdb.image AS other ON other.collection_id = c.collection_id AND other.path = i.path
+        WHERE
+            other.image_id = i.image_id
+            OR (i.sha256 IS NOT NULL AND other.sha256 IS NOT NULL)
+    )
+    SELECT DISTINCT least(a.alias_id, b.alias_id), greatest(a.alias_id, b.alias_id)
+    FROM imgdb.not_duplicate AS d
+    JOIN alias AS a ON a.image_id = d.image_id_a
+    JOIN alias AS b ON b.image_id = d.image_id_b AND b.alias_id <> a.alias_id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION imgdb._keep_order(
+    keep_rule text, pixels bigint, of_bytes bigint, modified timestamptz, of_path text
+)
+RETURNS double precision
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    CASE keep_rule
+        WHEN 'most-pixels' THEN RETURN -pixels;
+        WHEN 'most-bytes' THEN RETURN -of_bytes;
+        WHEN 'newest' THEN RETURN -extract(epoch FROM modified);
+        WHEN 'oldest' THEN RETURN extract(epoch FROM modified);
+        WHEN 'shortest-path' THEN RETURN length(of_path);
+        ELSE
+            RAISE EXCEPTION 'there is no rule "%" for what to keep', keep_rule USING
+                ERRCODE = 'IM012',
+                HINT = 'Rules are most-pixels, most-bytes, newest, oldest and shortest-path.';
+    END CASE;
+END
+$$;
+
 CREATE FUNCTION imgdb._duplicates(
     space_name text,
     max_distance integer,
@@ -1221,6 +5031,7 @@ RETURNS TABLE (
     sha256 bytea
 )
 LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1414,6 +5225,7 @@ CREATE OR REPLACE FUNCTION imgdb._turnable(
 )
 RETURNS TABLE (image_id bigint, hash bigint, path text, sha256 bytea, to_turn boolean)
 LANGUAGE plpgsql STABLE ROWS 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -1441,6 +5253,7 @@ CREATE OR REPLACE FUNCTION imgdb._turned_pairs(
 )
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
 LANGUAGE plpgsql STABLE ROWS 5000 COST 1000000
+SET search_path = pg_catalog, pg_temp
 SET enable_hashagg = off
 SET enable_hashjoin = off
 SET enable_nestloop = off
@@ -1507,6 +5320,7 @@ CREATE OR REPLACE FUNCTION imgdb._hubs(
 )
 RETURNS TABLE (hash bigint, images bigint, matches bigint, path text)
 LANGUAGE plpgsql STABLE ROWS 20 COST 1000000
+SET search_path = pg_catalog, pg_temp
 SET enable_hashagg = off
 SET enable_hashjoin = off
 SET enable_nestloop = off
@@ -1609,6 +5423,7 @@ RETURNS TABLE (
     missing_since timestamptz
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1790,6 +5605,7 @@ RETURNS TABLE (
     whash bigint
 )
 LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1822,6 +5638,7 @@ RETURNS TABLE (
     images bigint, with_file bigint, ahash bigint, dhash bigint, phash bigint, whash bigint
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1845,6 +5662,7 @@ CREATE OR REPLACE FUNCTION imgdb._copies_of(
 )
 RETURNS TABLE (original_id bigint, copy_id bigint)
 LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1905,6 +5723,7 @@ CREATE OR REPLACE FUNCTION imgdb._false_matches(
 )
 RETURNS TABLE (original_id bigint, distance integer, matches bigint)
 LANGUAGE plpgsql STABLE ROWS 900 COST 10000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -1968,6 +5787,7 @@ $$;
 CREATE FUNCTION imgdb._fill()
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM imgdb.create_space('ahash', 'imagehash.average_hash, 8x8, of the images in imgdb.image');
@@ -1992,7 +5812,7 @@ BEGIN
     ANALYZE imgdb.image (ahash, dhash, phash, whash);
     DELETE FROM imgdb.image;
     DELETE FROM imgdb.collection;
-    DELETE FROM imgdb.prefix_bucket;
+    DELETE FROM imgdb.fresh_hashes;
 END
 $$;
 
@@ -2013,3 +5833,145 @@ RETURN '0002_second_engine';
 
 COMMENT ON FUNCTION imgdb._compatible_since() IS
 'The oldest revision whose clients still find here all that they call.';
+
+CREATE FUNCTION imgdb._rights(access text)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    -- What the owner of a space calls, and what these call with his rights.
+    v_keep text[] := ARRAY[
+        'create_space', 'drop_space', 'set_default_max_distance', 'track', 'untrack', 'catch_up',
+        'rebuild', 'drop_stale', 'check_space', 'missing_hashes', '_claim_space', '_release_space',
+        '_forget_dropped', '_hold_table', '_column_query', '_source_query', '_sync_triggers',
+        '_append_hashes', '_note_tracked', '_forget_tracked', '_lock_claimed', '_add_band',
+        '_count_added', '_index_source', '_make_shadow', '_use_shadow', '_begin_rebuild',
+        '_fill_shadow', '_end_rebuild', '_remove_hashes', '_put_back', '_drop_if_stale'
+    ];
+    v_compact text[] := ARRAY[
+        'compact', '_begin_care', '_end_care', '_merge', '_flush_all', '_count_anew', '_merge_next',
+        '_flush_next'
+    ];
+    -- What only others of imgdb's own functions call, with the rights of its owner.
+    v_nobody text[] := ARRAY[
+        'grant_access', 'revoke_access', '_prepare_probes', '_add_rows', '_count_in', '_fold_hashes',
+        '_load', '_append', '_flush', '_lock_space', '_may_maintain'
+    ];
+    v_engine text[] := ARRAY[
+        'space', 'probe', 'prefix_bucket', 'fresh_hashes', 'space_state', 'tracked_column'
+    ];
+BEGIN
+    IF access IS NULL OR access NOT IN ('search', 'read', 'write', 'keep', 'maintain') THEN
+        RAISE EXCEPTION 'there is no access "%"', access USING
+            ERRCODE = 'IM012',
+            HINT = 'It is search, read, write, keep or maintain.';
+    END IF;
+    RETURN NEXT 'USAGE ON SCHEMA imgdb';
+    RETURN QUERY
+    SELECT format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
+    FROM pg_proc AS p
+    WHERE
+        p.pronamespace = 'imgdb'::regnamespace
+        AND p.proname <> ALL (v_nobody)
+        AND CASE
+            -- What runs with the owner's rights and answers with no stored hash.
+            WHEN access = 'search'
+                THEN p.proname !~ '^_' AND (p.prosecdef OR p.provolatile = 'i')
+            -- What writes nothing.
+            WHEN p.prokind = 'f' AND p.provolatile <> 'v' THEN true
+            WHEN access = 'read' THEN p.proname = 'check_space'
+            WHEN access = 'keep' THEN p.proname = ANY (v_keep || v_compact)
+            WHEN access = 'maintain' THEN p.proname = ANY (v_compact)
+            WHEN access = 'write'
+                THEN p.proname <> ALL (v_keep || v_compact) AND p.prorettype <> 'trigger'::regtype
+        END;
+    IF access = 'maintain' THEN
+        RETURN NEXT 'EXECUTE ON FUNCTION imgdb._may_maintain()';
+    END IF;
+    IF access = 'search' THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT format('SELECT ON imgdb.%I', c.relname)
+    FROM pg_class AS c
+    WHERE
+        c.relnamespace = 'imgdb'::regnamespace AND c.relkind IN ('r', 'p', 'v')
+        -- Who looks after spaces sees no image.
+        AND (
+            access IN ('read', 'write') OR c.relkind = 'v'
+            OR c.relname = ANY (v_engine || ARRAY['alembic_version'])
+        );
+    IF access = 'write' THEN
+        RETURN QUERY
+        SELECT format('INSERT, UPDATE, DELETE ON imgdb.%I', c.relname)
+        FROM pg_class AS c
+        WHERE
+            c.relnamespace = 'imgdb'::regnamespace AND c.relkind IN ('r', 'p')
+            AND c.relname <> ALL (v_engine || ARRAY['alembic_version']);
+    ELSIF access = 'keep' THEN
+        RETURN NEXT 'INSERT (name, description), DELETE, '
+        'UPDATE (description, default_max_distance, claimed_by) ON imgdb.own_space';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._rights(text) IS
+'What GRANT gives for an access: search, read, write, keep or maintain.';
+
+CREATE FUNCTION imgdb.grant_access(role_name name, access text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_right text;
+BEGIN
+    FOR v_right IN SELECT * FROM imgdb._rights(access) LOOP
+        EXECUTE format('GRANT %s TO %I', v_right, role_name);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.grant_access(name, text) IS
+'Lets a role search (by definer functions alone), read (all), write (ingest), keep (make and '
+'look after spaces of its own) or maintain (compact all spaces). For the owner of the schema.';
+
+CREATE FUNCTION imgdb.revoke_access(role_name name)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA imgdb FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA imgdb FROM %I', role_name);
+    EXECUTE format('REVOKE ALL ON SCHEMA imgdb FROM %I', role_name);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.revoke_access(name) IS
+'Takes back all that imgdb.grant_access gave a role. For the owner of schema imgdb.';
+
+REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA imgdb FROM public;
+
+-- By hand, at last
+SELECT imgdb._prepare_probes(s.space_id) FROM imgdb.space AS s;
+INSERT INTO imgdb.space_state (space_id) SELECT s.space_id FROM imgdb.space AS s;
+SELECT imgdb._count_anew(s.space_id) FROM imgdb.space AS s;
+UPDATE imgdb.space_state SET merged_at = NULL;
+
+DO $do$
+DECLARE
+    v_table regclass;
+BEGIN
+    FOR v_table IN SELECT DISTINCT t.table_id FROM imgdb.tracked_column AS t LOOP
+        BEGIN
+            PERFORM imgdb._sync_triggers(v_table);
+        EXCEPTION
+            WHEN SQLSTATE 'IM013' THEN
+                RAISE WARNING '%: its owner must call imgdb.catch_up for it now', v_table;
+        END;
+    END LOOP;
+END
+$do$;
+-- End by hand

@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb.from_hex(hex text)
 RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF hex !~ '^[0-9A-Fa-f]{16}$' THEN

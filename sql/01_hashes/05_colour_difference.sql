@@ -2,6 +2,7 @@
 CREATE FUNCTION imgdb.colour_difference(a bytea, b bytea)
 RETURNS double precision
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_most double precision := 0;

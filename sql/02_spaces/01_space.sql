@@ -4,6 +4,7 @@
 CREATE FUNCTION imgdb._masks_split(masks bigint[])
 RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF array_ndims(masks) = 1 AND array_lower(masks, 1) = 1 AND cardinality(masks) BETWEEN 3 AND 16
@@ -38,8 +39,15 @@ CREATE TABLE imgdb.space (
         imgdb.from_hex('005500aa005500aa')
     ],
     default_max_distance integer NOT NULL DEFAULT 8,
+    -- A name, not an oid: it must mean the same where a dump is restored.
+    owner_name text NOT NULL DEFAULT current_user,
+    claimed_by bigint,
+    shadow_of smallint,
     CONSTRAINT space_pkey PRIMARY KEY (space_id),
     CONSTRAINT space_name_key UNIQUE (name),
+    CONSTRAINT space_shadow_of_key UNIQUE (shadow_of),
+    CONSTRAINT space_shadow_of_fkey FOREIGN KEY (shadow_of)
+    REFERENCES imgdb.space (space_id) ON DELETE CASCADE,
     CONSTRAINT space_name_check CHECK (name <> ''),
     -- The search is exact only if bands neither overlap nor leave a bit out.
     CONSTRAINT space_masks_split_check CHECK (imgdb._masks_split(band_masks)),
@@ -47,10 +55,50 @@ CREATE TABLE imgdb.space (
 );
 
 COMMENT ON TABLE imgdb.space IS 'A set of hashes that can be compared with each other.';
-COMMENT ON COLUMN imgdb.space.space_id IS 'Identity.';
+COMMENT ON COLUMN imgdb.space.space_id IS 'Identity; a rebuild gives a space another one.';
 COMMENT ON COLUMN imgdb.space.name IS 'What the functions call it by.';
 COMMENT ON COLUMN imgdb.space.description IS 'What the hashes are and where they come from.';
-COMMENT ON COLUMN imgdb.space.band_masks IS
-'One mask per band. Changing them rebuilds the space.';
+COMMENT ON COLUMN imgdb.space.band_masks IS 'One mask per band; imgdb.rebuild changes them.';
 COMMENT ON COLUMN imgdb.space.default_max_distance IS
 'The largest distance that counts as alike where nobody says otherwise, 0 to 64.';
+COMMENT ON COLUMN imgdb.space.owner_name IS
+'The role that tracks columns into the space and looks after it, as all of its members may.';
+COMMENT ON COLUMN imgdb.space.claimed_by IS
+'The transaction in which the owner changes the space just now; NULL at all other times.';
+COMMENT ON COLUMN imgdb.space.shadow_of IS
+'The space that this one will replace when its rebuild is done; NULL for all others.';
+
+CREATE FUNCTION imgdb._may_keep(of_owner text)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT FROM pg_catalog.pg_roles AS r
+    WHERE r.rolname = of_owner AND pg_has_role(current_user, r.oid, 'USAGE')
+);
+
+COMMENT ON FUNCTION imgdb._may_keep(text) IS
+'Whether the current user has the rights of that role; false if there is no such role.';
+
+-- Who asks is told here and nowhere else: a view runs its functions as the caller. Inside of a
+-- SECURITY DEFINER function nobody can tell: current_user is the definer, and session_user may be a
+-- superuser whose autovacuum runs somebody else's index function.
+CREATE VIEW imgdb.own_space AS
+SELECT
+    s.space_id,
+    s.name,
+    s.description,
+    s.default_max_distance,
+    s.owner_name,
+    s.claimed_by
+FROM imgdb.space AS s
+WHERE imgdb._may_keep(s.owner_name)
+WITH CASCADED CHECK OPTION;
+
+COMMENT ON VIEW imgdb.own_space IS
+'The spaces that the current user may look after. What is written here is written to imgdb.space.';
+COMMENT ON COLUMN imgdb.own_space.space_id IS 'Identity.';
+COMMENT ON COLUMN imgdb.own_space.name IS 'What the functions call it by.';
+COMMENT ON COLUMN imgdb.own_space.description IS 'What the hashes are and where they come from.';
+COMMENT ON COLUMN imgdb.own_space.default_max_distance IS 'As in imgdb.space.';
+COMMENT ON COLUMN imgdb.own_space.owner_name IS 'The current user, or a role that it is a member of.';
+COMMENT ON COLUMN imgdb.own_space.claimed_by IS 'The transaction that changes the space just now.';

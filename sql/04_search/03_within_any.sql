@@ -1,7 +1,7 @@
 -- Few probes are looked up in the index. Many are in a good part of the buckets, and it costs less
 -- to read all of them. Either way the probes of a part lie sorted in an array, in which
 -- width_bucket finds those of a bucket's prefix by halving: no join on prefixes, which PostgreSQL
--- might do by hashing, where prefixes collide (imgdb._append_buckets says why).
+-- might do by hashing, where prefixes collide (imgdb._add_rows says why).
 CREATE FUNCTION imgdb.within_any(
     space_name text,
     query_hashes bigint[],
@@ -9,6 +9,7 @@ CREATE FUNCTION imgdb.within_any(
 )
 RETURNS TABLE (query_hash bigint, hash bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 100 COST 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -22,12 +23,20 @@ DECLARE
     v_part integer;
     -- Arrays in a record stay as they are; as variables they would be copied at every use.
     v_probe record;
+    v_fresh record;
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
+    IF query_hashes IS NULL THEN
+        RAISE EXCEPTION 'query_hashes is NULL' USING
+            ERRCODE = 'IM012',
+            HINT = 'Give an array of hashes; NULL inside of it asks nothing.';
+    END IF;
     SELECT sum(cardinality(p.flip_masks))
     INTO v_probe_count
     FROM imgdb.probe AS p
-    WHERE p.space_id = v_space_id AND p.radius = max_distance;
+    JOIN imgdb.space_state AS st ON st.space_id = p.space_id
+    WHERE
+        p.space_id = v_space_id AND p.from_distance <= max_distance AND st.scan_from > max_distance;
     IF v_probe_count IS NULL THEN
         RETURN QUERY
         SELECT q.query, found.hash, found.distance
@@ -35,6 +44,19 @@ BEGIN
         CROSS JOIN imgdb.scan(space_name, q.query, max_distance) AS found;
         RETURN;
     END IF;
+    SELECT array_agg(DISTINCT entry.hash) AS hashes
+    INTO v_fresh
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+    ) AS entry;
+    FOR query_hash, hash, distance IN
+        SELECT q.query, entry.hash, imgdb.distance(entry.hash, q.query)
+        FROM unnest(v_queries) AS q (query)
+        CROSS JOIN unnest(v_fresh.hashes) AS entry (hash)
+        WHERE imgdb.distance(entry.hash, q.query) <= max_distance
+    LOOP
+        RETURN NEXT;
+    END LOOP;
     -- In parts of about half a million probes, which keeps the memory small.
     v_part := greatest(500000 / v_probe_count, 1);
     FOR v_first IN 1..coalesce(cardinality(v_queries), 0) BY v_part LOOP
@@ -49,7 +71,7 @@ BEGIN
             FROM unnest(v_queries[v_first:v_first + v_part - 1]) AS q (query)
             CROSS JOIN imgdb.probe AS p
             CROSS JOIN unnest(p.flip_masks) AS flip_mask
-            WHERE p.space_id = v_space_id AND p.radius = max_distance
+            WHERE p.space_id = v_space_id AND p.from_distance <= max_distance
             ORDER BY 1
         ) AS probe;
         -- A loop is never run in parallel, which would send each worker the arrays as text.
@@ -89,7 +111,10 @@ BEGIN
                     ) AS bucket
                 ) AS asked
             ) AS candidate
-            WHERE imgdb.distance(candidate.hash, candidate.query) <= max_distance
+            WHERE
+                imgdb.distance(candidate.hash, candidate.query) <= max_distance
+                AND v_fresh.hashes[width_bucket(candidate.hash, v_fresh.hashes)]
+                IS DISTINCT FROM candidate.hash
             ORDER BY candidate.query, candidate.hash
         LOOP
             RETURN NEXT;

@@ -1,9 +1,10 @@
 -- Split 64 bits into max_distance + e bands. Two hashes within max_distance agree in e of them at
 -- least, so hashes are grouped by every choice of e bands, and only hashes of a group are compared.
 -- More bands to agree in make smaller groups, but more choices; the cheapest e is taken.
-CREATE FUNCTION imgdb._pair_masks(max_distance integer, hash_count bigint)
+CREATE FUNCTION imgdb._pair_masks(max_distance integer, of_count bigint)
 RETURNS TABLE (group_mask bigint, skipped_masks bigint[])
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_equal integer;
@@ -25,7 +26,7 @@ BEGIN
         FROM generate_series(0, 5) AS listed (equal)
         WHERE max_distance + listed.equal BETWEEN 1 AND 64
     ) AS e
-    ORDER BY e.choices * (1 + hash_count / 12.0 / 2 ^ e.bits)
+    ORDER BY e.choices * (1 + of_count / 12.0 / 2 ^ e.bits)
     LIMIT 1;
     v_bands := max_distance + v_equal;
     -- Neighbours in the 8x8 grid are alike in real pictures: rows are turned against each other
@@ -59,46 +60,73 @@ $$;
 COMMENT ON FUNCTION imgdb._pair_masks(integer, bigint) IS
 'Masks by which pairs groups hashes, and the masks of bands before its last that each leaves out.';
 
-CREATE FUNCTION imgdb._pairs_among(among_hashes bigint[], max_distance integer)
+-- The hashes come by a query, so that no array holds all of them; a group is an array.
+CREATE FUNCTION imgdb._pairs_query(
+    source_query text, given_hashes bigint[], of_count bigint, max_distance integer
+)
 RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+SET search_path = pg_catalog, pg_temp
+SET enable_hashagg = off
 AS $$
 #variable_conflict use_column
 DECLARE
     v_group_mask bigint;
     v_skipped_masks bigint[];
 BEGIN
-    IF max_distance = 0 OR among_hashes IS NULL THEN
+    IF max_distance = 0 OR of_count IS NULL THEN
         RETURN;
     END IF;
     FOR v_group_mask, v_skipped_masks IN
-        SELECT m.group_mask, m.skipped_masks
-        FROM imgdb._pair_masks(max_distance, cardinality(among_hashes)) AS m
+        SELECT m.group_mask, m.skipped_masks FROM imgdb._pair_masks(max_distance, of_count) AS m
     LOOP
         -- A pair that agrees in more bands than it must stands in several groups: it is given by
         -- the choice of the first bands, so a band left out before the last must differ.
-        RETURN QUERY
-        SELECT pair.hash_a, pair.hash_b, imgdb.distance(pair.hash_a, pair.hash_b)
-        FROM (
-            SELECT first.hash_a, unnest(first.hashes) AS hash_b
+        RETURN QUERY EXECUTE format(
+            $query$
+            SELECT pair.hash_a, pair.hash_b, imgdb.distance(pair.hash_a, pair.hash_b)
             FROM (
-                SELECT unnest(together.hashes) AS hash_a, together.hashes
+                SELECT first.hash_a, unnest(first.hashes) AS hash_b
                 FROM (
-                    SELECT array_agg(one.hash ORDER BY one.hash) AS hashes
-                    FROM (SELECT unnest(among_hashes) AS hash) AS one
-                    GROUP BY one.hash & v_group_mask
-                    HAVING count(*) > 1
-                ) AS together
-            ) AS first
-        ) AS pair
-        WHERE
-            pair.hash_a < pair.hash_b
-            AND imgdb.distance(pair.hash_a, pair.hash_b) <= max_distance
-            AND NOT EXISTS (
-                SELECT FROM unnest(v_skipped_masks) AS skipped (mask)
-                WHERE (pair.hash_a # pair.hash_b) & skipped.mask = 0
-            );
+                    SELECT unnest(together.hashes) AS hash_a, together.hashes
+                    FROM (
+                        SELECT array_agg(DISTINCT one.hash) AS hashes
+                        FROM (%s) AS one (hash)
+                        GROUP BY one.hash & $2
+                        HAVING count(*) > 1
+                    ) AS together
+                ) AS first
+            ) AS pair
+            WHERE
+                pair.hash_a < pair.hash_b
+                AND imgdb.distance(pair.hash_a, pair.hash_b) <= $3
+                AND NOT EXISTS (
+                    SELECT FROM unnest($4) AS skipped (mask)
+                    WHERE (pair.hash_a # pair.hash_b) & skipped.mask = 0
+                )
+            $query$,
+            source_query
+        )
+        USING given_hashes, v_group_mask, max_distance, v_skipped_masks;
     END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pairs_query(text, bigint[], bigint, integer) IS
+'All pairs within max_distance of each other among the hashes of a query, in which $1 stands for '
+'given_hashes; each once.';
+
+CREATE FUNCTION imgdb._pairs_among(among_hashes bigint[], max_distance integer)
+RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT *
+    FROM imgdb._pairs_query(
+        'SELECT unnest($1)', among_hashes, cardinality(among_hashes), max_distance
+    );
 END
 $$;
 
@@ -108,13 +136,34 @@ COMMENT ON FUNCTION imgdb._pairs_among(bigint[], integer) IS
 CREATE FUNCTION imgdb.pairs(space_name text, max_distance integer)
 RETURNS TABLE (hash_a bigint, hash_b bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_count bigint := (SELECT s.hash_count FROM imgdb.space_state AS s WHERE s.space_id = v_space_id);
+    v_fresh bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
+    SELECT array_agg(entry.hash)
+    INTO v_fresh
+    FROM (
+        SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+    ) AS entry;
     RETURN QUERY
-    SELECT * FROM imgdb._pairs_among(imgdb._indexed_hashes(v_space_id, 0), max_distance);
+    SELECT *
+    FROM imgdb._pairs_query(
+        format(
+            'SELECT entry.hash FROM (SELECT b.prefix, unnest(b.hashes) AS hash '
+            'FROM imgdb.prefix_bucket AS b '
+            'WHERE b.space_id = %s AND b.prefix & (%s)::bigint = b.prefix) AS entry '
+            'WHERE entry.hash & (%2$s)::bigint = entry.prefix UNION ALL SELECT unnest($1)',
+            v_space_id, v_mask
+        ),
+        v_fresh,
+        v_count + coalesce(cardinality(v_fresh), 0),
+        max_distance
+    );
 END
 $$;
 

@@ -14,6 +14,7 @@ COMMENT ON COLUMN imgdb.collection.name IS 'What people and functions call it by
 CREATE FUNCTION imgdb._collection_id(collection_name text)
 RETURNS integer
 LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_collection_id integer := (

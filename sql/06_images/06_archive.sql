@@ -26,6 +26,7 @@ CREATE FUNCTION imgdb._known_members(
 )
 RETURNS TABLE (images bigint, failed_paths text[], failed_reasons text[], failed_details text[])
 LANGUAGE plpgsql STABLE ROWS 1
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -75,6 +76,7 @@ CREATE FUNCTION imgdb._store_archives(
 )
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

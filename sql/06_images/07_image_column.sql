@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._image_column(space_name text)
 RETURNS name
 LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);

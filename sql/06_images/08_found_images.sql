@@ -26,6 +26,7 @@ RETURNS TABLE (
     images bigint
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -8,6 +8,7 @@ CREATE FUNCTION imgdb.similar_images(
 )
 RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN QUERY

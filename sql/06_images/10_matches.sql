@@ -34,6 +34,7 @@ RETURNS TABLE (
     missing_since timestamptz
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_max_distance integer := coalesce(

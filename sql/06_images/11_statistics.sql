@@ -10,6 +10,7 @@ RETURNS TABLE (
     tables jsonb
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN QUERY

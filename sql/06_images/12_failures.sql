@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._failures(collection_name text, reason_class text)
 RETURNS TABLE (path text, reason text, detail text, collection text, failed_at timestamptz)
 LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

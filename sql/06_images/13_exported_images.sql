@@ -7,15 +7,17 @@ RETURNS TABLE (
     width integer, height integer, frames integer, missing_since timestamptz
 )
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
-AS $$
+BEGIN ATOMIC
+    -- noqa: disable=all
     SELECT
         i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
         imgdb.to_hex(i.whash), encode(i.colours, 'hex'), i.flat, i.recipe, i.byte_size,
         i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
     FROM imgdb.image AS i
     JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
-    WHERE of_collection IS NULL OR c.name = of_collection
-$$;
+    WHERE of_collection IS NULL OR c.name = of_collection;
+    -- noqa: enable=all
+END;
 
 COMMENT ON FUNCTION imgdb._exported_images(text) IS
 'What is known of the images of a collection, or of all: what imgdb export writes.';

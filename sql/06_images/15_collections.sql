@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._collections()
 RETURNS TABLE (name text, images bigint, missing bigint, failures bigint, bytes bigint)
 LANGUAGE plpgsql STABLE ROWS 10 COST 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -39,6 +40,7 @@ COMMENT ON FUNCTION imgdb._collections() IS
 CREATE FUNCTION imgdb._rename_collection(collection_name text, new_name text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE imgdb.collection SET name = new_name
@@ -53,6 +55,7 @@ COMMENT ON FUNCTION imgdb._rename_collection(text, text) IS
 CREATE FUNCTION imgdb._remove_collection(collection_name text)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_collection_id integer := imgdb._collection_id(collection_name);

@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._make_collection(collection_name text)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     -- Not one that is there already: each attempt would burn a number of the identity.

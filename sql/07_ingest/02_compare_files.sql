@@ -10,6 +10,7 @@ CREATE FUNCTION imgdb._compare_files(
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
 LANGUAGE plpgsql STABLE ROWS 500
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column

@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._stage_images()
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     -- Asked first, because IF NOT EXISTS would tell the client about it each time.
@@ -35,6 +36,7 @@ COMMENT ON FUNCTION imgdb._stage_images() IS
 CREATE FUNCTION imgdb._store_images(for_collection_id integer, rewrite boolean)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

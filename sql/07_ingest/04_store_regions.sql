@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._stage_regions()
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     -- Asked first, because IF NOT EXISTS would tell the client about it each time.
@@ -22,6 +23,7 @@ COMMENT ON FUNCTION imgdb._stage_regions() IS
 CREATE FUNCTION imgdb._store_regions(for_collection_id integer)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

@@ -9,6 +9,7 @@ CREATE FUNCTION imgdb._store_failures(
 )
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

@@ -4,6 +4,7 @@ CREATE FUNCTION imgdb._known_below(
 )
 RETURNS SETOF text
 LANGUAGE plpgsql STABLE ROWS 900
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
@@ -40,6 +41,7 @@ COMMENT ON FUNCTION imgdb._known_below(integer, text, text, integer) IS
 CREATE FUNCTION imgdb._mark_missing(for_collection_id integer, paths text[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
@@ -64,6 +66,7 @@ COMMENT ON FUNCTION imgdb._mark_missing(integer, text[]) IS
 CREATE FUNCTION imgdb._mark_found(for_collection_id integer, paths text[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN

@@ -2,6 +2,7 @@
 CREATE FUNCTION imgdb._note_file(of_path text, of_sha256 bytea, modified timestamptz)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE

@@ -9,6 +9,7 @@ CREATE FUNCTION imgdb._outdated_images(
 )
 RETURNS SETOF text
 LANGUAGE plpgsql STABLE ROWS 900
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 BEGIN
@@ -50,6 +51,7 @@ CREATE FUNCTION imgdb._outdated_collections(
 )
 RETURNS TABLE (collection text, images bigint)
 LANGUAGE plpgsql STABLE ROWS 10
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._stage_import()
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     CREATE TEMPORARY TABLE fresh_hash (
@@ -20,6 +21,7 @@ COMMENT ON FUNCTION imgdb._stage_import() IS
 CREATE FUNCTION imgdb._repeated_imports(line_limit integer)
 RETURNS TABLE (line bigint, first_line bigint, line_count bigint)
 LANGUAGE plpgsql STABLE ROWS 20
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -45,6 +47,7 @@ COMMENT ON FUNCTION imgdb._repeated_imports(integer) IS
 CREATE FUNCTION imgdb._store_import(for_collection_id integer)
 RETURNS TABLE (added bigint, updated bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE imgdb.image AS i

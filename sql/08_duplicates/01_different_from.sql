@@ -1,6 +1,7 @@
 CREATE FUNCTION imgdb._different_from(image_ids bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN (

@@ -30,6 +30,7 @@ EXECUTE FUNCTION imgdb._forget_marks();
 CREATE FUNCTION imgdb._images_at(paths text[], collection_name text)
 RETURNS TABLE (path text, image_id bigint, collection text, is_file boolean)
 LANGUAGE plpgsql STABLE ROWS 2
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column
@@ -50,6 +51,7 @@ COMMENT ON FUNCTION imgdb._images_at(text[], text) IS
 CREATE FUNCTION imgdb._mark_different(image_ids_a bigint[], image_ids_b bigint[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_count bigint;
@@ -70,6 +72,7 @@ COMMENT ON FUNCTION imgdb._mark_different(bigint[], bigint[]) IS
 CREATE FUNCTION imgdb._unmark_different(image_ids_a bigint[], image_ids_b bigint[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_count bigint;
@@ -96,6 +99,7 @@ RETURNS TABLE (
     path_a text, collection_a text, path_b text, collection_b text, marked_at timestamptz
 )
 LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN

@@ -15,6 +15,7 @@ CREATE FUNCTION imgdb._connected_images(
 )
 RETURNS TABLE (image_id bigint, first_image_id bigint)
 LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -5,6 +5,7 @@ CREATE FUNCTION imgdb.duplicate_groups(
 )
 RETURNS TABLE (group_id bigint, image_id bigint, path text, distance_to_first integer)
 LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

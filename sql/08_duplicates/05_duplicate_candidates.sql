@@ -10,6 +10,7 @@ COMMENT ON FUNCTION imgdb._in_archive(text) IS
 CREATE FUNCTION imgdb._duplicate_key(space_name text, tier_name text)
 RETURNS text
 LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_column name := imgdb._image_column(space_name);
@@ -46,6 +47,7 @@ CREATE FUNCTION imgdb._duplicate_candidates(
 )
 RETURNS TABLE (image_id bigint, hash bigint, side integer, folder integer)
 LANGUAGE plpgsql STABLE ROWS 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -107,6 +109,7 @@ CREATE FUNCTION imgdb._same_bytes_pairs(
 )
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
 LANGUAGE plpgsql STABLE ROWS 900
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -156,6 +159,7 @@ COMMENT ON FUNCTION imgdb._same_bytes_pairs(
 CREATE FUNCTION imgdb._different_pairs()
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
 LANGUAGE plpgsql STABLE ROWS 100
+SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_custom_plan
 AS $$
 #variable_conflict use_column

@@ -18,6 +18,7 @@ CREATE FUNCTION imgdb._keep_order(
 )
 RETURNS double precision
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     CASE keep_rule
@@ -79,6 +80,7 @@ RETURNS TABLE (
     sha256 bytea
 )
 LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

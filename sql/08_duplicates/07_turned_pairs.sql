@@ -7,6 +7,7 @@ CREATE FUNCTION imgdb._turnable(
 )
 RETURNS TABLE (image_id bigint, hash bigint, path text, sha256 bytea, to_turn boolean)
 LANGUAGE plpgsql STABLE ROWS 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -25,7 +26,7 @@ COMMENT ON FUNCTION imgdb._turnable(text, text, text, bigint, bigint) IS
 'The images among which turned duplicates are looked for, with their hashes as they are; to_turn '
 'are those whose files must be hashed in other orientations: all, or all but the reference.';
 
--- Sorted and merged, never hashed (imgdb._append_buckets says why). Where only the hash counts,
+-- Sorted and merged, never hashed (imgdb._add_rows says why). Where only the hash counts,
 -- images of one hash are connected anyway, so the first 20 of a flood stand for all; but what is
 -- marked as different from another, or is told apart by side or folder, stands for itself.
 CREATE FUNCTION imgdb._turned_pairs(
@@ -41,6 +42,7 @@ CREATE FUNCTION imgdb._turned_pairs(
 )
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
 LANGUAGE plpgsql STABLE ROWS 5000 COST 1000000
+SET search_path = pg_catalog, pg_temp
 SET enable_hashagg = off
 SET enable_hashjoin = off
 SET enable_nestloop = off

@@ -1,4 +1,4 @@
--- Sorted and merged, never hashed (imgdb._append_buckets says why).
+-- Sorted and merged, never hashed (imgdb._add_rows says why).
 CREATE FUNCTION imgdb._hubs(
     space_name text,
     max_distance integer,
@@ -8,6 +8,7 @@ CREATE FUNCTION imgdb._hubs(
 )
 RETURNS TABLE (hash bigint, images bigint, matches bigint, path text)
 LANGUAGE plpgsql STABLE ROWS 20 COST 1000000
+SET search_path = pg_catalog, pg_temp
 SET enable_hashagg = off
 SET enable_hashjoin = off
 SET enable_nestloop = off

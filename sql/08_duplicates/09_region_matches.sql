@@ -39,6 +39,7 @@ RETURNS TABLE (
     missing_since timestamptz
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 100000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

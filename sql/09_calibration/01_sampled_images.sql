@@ -13,6 +13,7 @@ RETURNS TABLE (
     whash bigint
 )
 LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -49,6 +50,7 @@ RETURNS TABLE (
     images bigint, with_file bigint, ahash bigint, dhash bigint, phash bigint, whash bigint
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

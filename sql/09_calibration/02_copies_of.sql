@@ -6,6 +6,7 @@ CREATE FUNCTION imgdb._copies_of(
 )
 RETURNS TABLE (original_id bigint, copy_id bigint)
 LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

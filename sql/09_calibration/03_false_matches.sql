@@ -13,6 +13,7 @@ CREATE FUNCTION imgdb._false_matches(
 )
 RETURNS TABLE (original_id bigint, distance integer, matches bigint)
 LANGUAGE plpgsql STABLE ROWS 900 COST 10000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -2,6 +2,7 @@
 CREATE FUNCTION imgdb._fill()
 RETURNS void
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM imgdb.create_space('ahash', 'imagehash.average_hash, 8x8, of the images in imgdb.image');
@@ -26,7 +27,7 @@ BEGIN
     ANALYZE imgdb.image (ahash, dhash, phash, whash);
     DELETE FROM imgdb.image;
     DELETE FROM imgdb.collection;
-    DELETE FROM imgdb.prefix_bucket;
+    DELETE FROM imgdb.fresh_hashes;
 END
 $$;
 

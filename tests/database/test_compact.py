@@ -25,7 +25,8 @@ def rows_needed(space):
 
 
 def assert_compact(space):
-    """Each prefix holds each hash once, in as few rows as can be, and only what the table holds."""
+    """Each prefix holds each hash once, in as few rows as can be; nothing is fresh or stale."""
+    assert space.value("SELECT count(*) FROM imgdb.fresh_hashes") == 0
     seen = set()
     for prefix, hashes in space.buckets():
         assert 1 <= len(hashes) <= 200
@@ -36,10 +37,22 @@ def assert_compact(space):
     assert space.missing() == 0
 
 
+def in_rows(space, *parts):
+    """Put each list of hashes into rows of its own."""
+    masks = space.value("SELECT band_masks FROM imgdb.space WHERE name = %s", space.name)
+    for hashes in parts:
+        space.copy(hashes)
+        space.conn.execute("TRUNCATE imgdb.fresh_hashes")
+        signed = [value - 2**64 if value >= 2**63 else value for value in hashes]
+        pairs = [(value & mask, value) for value in signed for mask in masks]
+        space.conn.execute(
+            "SELECT imgdb._add_rows(%s::smallint, %s, %s)",
+            [space.space_id, [pair[0] for pair in pairs], signed and [pair[1] for pair in pairs]],
+        )
+
+
 def test_rows_of_a_prefix_are_merged_and_doubles_dropped(space):
-    for _ in range(3):
-        for value in range(30):
-            space.insert([value])
+    in_rows(space, *([value] for value in [*range(30)] * 3))
     assert len(space.buckets()) > 200
     space.compact()
     assert_compact(space)
@@ -48,21 +61,10 @@ def test_rows_of_a_prefix_are_merged_and_doubles_dropped(space):
     assert space.buckets() == before
 
 
-def test_full_rows_of_doubles_are_merged(space):
-    """Doubles of a bucket whose rows are all full."""
-    hashes = [value << 44 for value in range(400)]
-    space.copy(hashes)
-    space.copy(hashes)
-    space.compact()
-    assert_compact(space)
-
-
 @pytest.mark.parametrize("batch_size", [0, 1, 2, 3])
 def test_no_prefix_is_passed_over_between_batches(space, batch_size):
     """Of prefixes p and p + 1 one is the last of a batch and the other the first of the next."""
-    for value in [*range(64), *range(64)]:
-        space.insert([value])
-    space.delete(range(0, 64, 5))
+    in_rows(space, *([value] for value in [*range(64), *range(64)]))
     assert {4, 5} < {prefix for prefix, _ in space.buckets()}
     space.conn.execute("CALL imgdb.compact(%s, %s)", [space.name, batch_size])
     assert_compact(space)
@@ -71,10 +73,10 @@ def test_no_prefix_is_passed_over_between_batches(space, batch_size):
 def test_hashes_that_no_row_holds_are_dropped(space):
     space.copy(range(1000))
     space.delete(range(0, 1000, 3))
-    space.compact()
+    space.tidy()
     assert_compact(space)
     space.delete(space.held())
-    space.compact()
+    space.tidy()
     assert space.buckets() == []
 
 
@@ -84,26 +86,33 @@ def test_a_hash_stays_while_any_tracked_column_holds_it(space):
     space.copy([1, 2])
     space.conn.execute("INSERT INTO other VALUES (2), (3)")
     space.conn.execute("TRUNCATE hashes")
-    space.compact()
+    space.tidy()
     assert space.within(2, 1) == {2: 0, 3: 1}
     space.conn.execute("DROP TABLE other")
-    space.compact()
+    space.tidy()
     assert space.buckets() == []
     tracked = "SELECT count(*) FROM imgdb.tracked_column JOIN imgdb.space USING (space_id)"
     assert space.value(f"{tracked} WHERE name = %s", space.name) == 1
 
 
 def test_a_hash_that_comes_back_in_between_stays(space):
-    """What is stale when compact begins may be held again when its buckets are rewritten."""
+    """What was stale when it was looked for is held again when it is removed."""
     space.copy(range(100))
-    stale = list(range(100))
-    space.delete(stale)
+    space.compact()
+    space.delete(range(100))
     space.insert([7])
-    space.conn.execute(
-        "SELECT imgdb._compact_prefixes(%s::smallint, array_agg(DISTINCT prefix), %s)"
-        " FROM imgdb.prefix_bucket",
-        [space.space_id, stale],
-    )
+    space.conn.execute("TRUNCATE imgdb.fresh_hashes")
+    with space.conn.transaction():
+        space.conn.execute("SELECT imgdb._claim_space(%s)", [space.name])
+        space.conn.execute("SELECT imgdb._lock_claimed(%s::smallint)", [space.space_id])
+        dropped = space.value(
+            "SELECT imgdb._drop_if_stale(%s::smallint, 'SELECT hash FROM public.hashes', %s)",
+            space.space_id,
+            list(range(100)),
+        )
+    assert dropped == 99
+    assert space.within(7, 0) == {7: 0}
+    space.compact()
     assert_compact(space)
 
 
@@ -124,7 +133,6 @@ def test_any_default_isolation_will_do(space, level):
     space.conn.execute(sql.SQL("SET default_transaction_isolation = {}").format(level))
     for value in range(20):
         space.insert([value])
-    space.delete(range(10))
     space.compact()
     assert_compact(space)
 
@@ -139,17 +147,10 @@ def test_it_cannot_run_inside_a_transaction_and_changes_nothing_there(space):
 
 
 def test_what_a_killed_compact_left_is_done_by_the_next(space):
-    """Stale hashes are dropped from some bands, and the rest of the work is not done."""
     draw = random.Random(5)
     hashes = [draw.getrandbits(64) - 2**63 for _ in range(500)]
-    space.copy(hashes)
-    stale = hashes[::2]
-    space.delete(stale)
-    prefixes = sorted({prefix for prefix, _ in space.buckets()})
-    space.conn.execute(
-        "SELECT imgdb._compact_prefixes(%s::smallint, %s, %s)",
-        [space.space_id, prefixes[: len(prefixes) // 2], stale],
-    )
+    in_rows(space, *(hashes[part::2] for part in range(4)))
+    space.compact_half()
     sampled = space.conn.execute("SELECT * FROM imgdb.check_space(%s, 500, 4)", [space.name])
     assert sampled.fetchone()[1] == 0
     space.compact()
@@ -166,6 +167,7 @@ def test_what_a_killed_compact_left_is_done_by_the_next(space):
 )
 def test_no_row_outgrows_its_page(space, hashes, what):
     space.conn.execute(f"INSERT INTO hashes (hash) {hashes}")
+    space.flush()
     for _ in range(2):
         assert max(len(found) for _, found in space.buckets()) <= 200, what
         assert space.value(TOASTED) == 0
@@ -183,6 +185,7 @@ def test_equal_prefixes(space):
         for number in range(20_000)
     }
     space.copy(hashes)
+    space.look_up()
     assert max(len(found) for _, found in space.buckets()) <= 200
     every = brute_force.signed(list(hashes))
     for query in list(hashes)[:3]:
@@ -192,13 +195,14 @@ def test_equal_prefixes(space):
 @embedded_only
 def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
     """Parts of a thousand hashes, not of a million: no test waits for 1.2 million rows."""
-    defined = space.value("SELECT pg_get_functiondef('imgdb._hash_parts_query'::regproc)")
-    assert defined.count("/ 1000000 ") == 1
-    space.conn.execute(defined.replace("/ 1000000 ", "/ 1000 ").encode())
+    defined = space.value("SELECT pg_get_functiondef('imgdb._new_hashes_query'::regproc)")
+    assert defined.count("/ 1000000") == 2
+    space.conn.execute(defined.replace("/ 1000000", "/ 1000").encode())
     space.conn.execute(
         "INSERT INTO hashes (hash) SELECT ('x' || left(md5(i::text), 16))::bit(64)::bigint"
         " FROM generate_series(1, 1200) AS i"
     )
+    space.flush()
     (rows,) = space.conn.execute(
         "SELECT max(cardinality(hashes)), sum(cardinality(hashes)),"
         " (SELECT count(DISTINCT hash) FROM hashes) FROM imgdb.prefix_bucket WHERE space_id = %s",

@@ -13,7 +13,7 @@ from imgdb.hashes.values import ALGORITHMS
 
 pytestmark = pytest.mark.sql
 
-SPACES = [*ALGORITHMS, "region"]
+SPACES = sorted([*ALGORITHMS, "region"])
 
 # Only 16 bits vary, so that prefixes are few and each statement brings some more of their hashes.
 FILL = (
@@ -30,6 +30,15 @@ def fragmented(database):
         conn.execute("SELECT imgdb._make_collection('default')")
         for batch in range(40):
             conn.execute(FILL, {"batch": batch})
+            # Rows of each statement, as a load beside a flush leaves them.
+            conn.execute(
+                "WITH gone AS (DELETE FROM imgdb.fresh_hashes RETURNING space_id, hashes),"
+                " entry AS (SELECT g.space_id, h & m AS prefix, h FROM gone AS g"
+                " JOIN imgdb.space USING (space_id), unnest(g.hashes) AS h,"
+                " unnest(band_masks) AS m)"
+                " SELECT imgdb._add_rows(space_id, array_agg(prefix), array_agg(h))"
+                " FROM entry GROUP BY space_id"
+            )
         yield database, conn
 
 
@@ -52,9 +61,14 @@ def test_damage_is_found_and_mended(cli, fragmented):
     result, found = checks(cli, database, "phash")
     assert result.code == 1
     assert result.stderr == (
-        "imgdb: space phash is damaged: mend it with imgdb space rebuild phash\n"
+        "imgdb: space phash is damaged: mend it with imgdb space check --mend phash, or imgdb "
+        "space rebuild phash\n"
     )
     assert not found["phash"]["sound"] and found["phash"]["missing"] > 0
+    mended, found = checks(cli, database, "phash", "--mend")
+    assert mended.code == 0 and found["phash"]["sound"]
+    assert "missing hashes in phash" in mended.stderr
+    conn.execute("DELETE FROM imgdb.prefix_bucket WHERE prefix & 1024 = 0")
     rebuilt = cli("space", "rebuild", "phash", dsn=database)
     assert (rebuilt.code, rebuilt.stdout) == (0, "")
     assert rebuilt.stderr.startswith("imgdb: space phash rebuilt in ")
@@ -75,6 +89,7 @@ def test_one_hash_gone_from_one_band_is_found(space, band):
     ]
     space.copy([lost, *neighbours])
     space.compact()
+    space.look_up()
     gone = space.conn.execute(
         "UPDATE imgdb.prefix_bucket SET hashes = array_remove(hashes, %(hash)s)"
         " WHERE space_id = %(space)s AND prefix = %(hash)s & %(mask)s::bigint",
@@ -130,7 +145,6 @@ def test_small_and_compact_spaces_are_not_worth_compacting(fragmented):
 
 @embedded_only
 def test_a_large_import_leaves_the_space_compact(cli, database, tmp_path):
-    told = []
     # 12 bits of each band vary: the second import meets nearly all prefixes of the first.
     for part in range(2):
         numbers = range(15_000 * part, 15_000 * (part + 1))
@@ -138,8 +152,6 @@ def test_a_large_import_leaves_the_space_compact(cli, database, tmp_path):
         (tmp_path / "hashes.csv").write_text(f"id,phash\n{rows}")
         result = cli("import", tmp_path / "hashes.csv", "--collection", "shop", dsn=database)
         assert result.code == 0, result
-        told.append(result.stderr)
-    assert "imgdb: compacting phash, for faster searches\n" in "".join(told)
     with psycopg.connect(database) as conn:
         found = compaction.space_statistics(conn, "phash")
     assert found.fragmentation < compaction.WORTH_COMPACTING_FRAGMENTATION
@@ -148,8 +160,8 @@ def test_a_large_import_leaves_the_space_compact(cli, database, tmp_path):
 def test_a_vacuum_that_is_not_permitted_is_told(cli, fragmented):
     database, conn = fragmented
     conn.execute(
-        "CREATE ROLE keeper; GRANT USAGE ON SCHEMA imgdb TO keeper;"
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA imgdb TO keeper"
+        "CREATE ROLE keeper; SELECT imgdb.grant_access('keeper', 'read');"
+        "SELECT imgdb.grant_access('keeper', 'maintain'), imgdb.grant_access('keeper', 'keep')"
     )
     try:
         result = cli("space", "compact", "phash", dsn=f"{database} options='-c role=keeper'")

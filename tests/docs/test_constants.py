@@ -57,23 +57,15 @@ def default(function, argument):
 
 
 def test_the_largest_distance_with_prepared_probes(conn):
-    [(prepared,)] = conn.execute("SELECT max(radius) FROM imgdb.probe").fetchall()
-    assert prepared == false_matches.SEARCHED
-    strategies = conn.execute(
-        "SELECT (imgdb.explain('phash', 0, d)).strategy FROM (VALUES (%s), (%s)) AS t (d)",
-        (prepared, prepared + 1),
+    [(prepared, most)] = conn.execute(
+        "SELECT max(from_distance), max(cardinality(flip_masks)) FROM imgdb.probe"
     ).fetchall()
-    assert strategies == [("prefix buckets",), ("scan",)]
-    assert set(re.findall(r"by prefix buckets up to distance (\d+)", SQL)) == {str(prepared)}
-    assert set(re.findall(r"for every radius up to (\d+)", SQL)) == {str(prepared)}
-    assert f"for every r up to {prepared}. Above {prepared}, `within` reads every" in page(
-        "search.md"
-    )
-    assert f"Up to distance {prepared} it looks up prefixes" in page("sql.md")
-    assert f"**{prepared}**, up to which a search is quick" in page("calibrate.md")
-    assert f"Beyond distance {prepared} it reads" in " ".join(
-        (ROOT / "README.md").read_text().split()
-    )
+    assert prepared >= false_matches.SEARCHED
+    assert f"bits, {prepared} is the last" in page("search.md")
+    assert most <= 8000
+    assert set(re.findall(r"levels of at most ([\d,]+) prefixes", SQL)) == {"8,000"}
+    assert "Levels of more than 8,000 prefixes are not prepared" in page("search.md")
+    assert f"**{false_matches.SEARCHED}**, up to which a search is quick" in page("calibrate.md")
 
 
 def test_how_many_hashes_a_bucket_row_holds(conn):
@@ -85,11 +77,10 @@ def test_how_many_hashes_a_bucket_row_holds(conn):
     assert least == 1
     copies = re.findall(r"PARTITION BY [^)]*\) - 1\) / (\d+) AS part|/ (\d+)\.0\)", SQL)
     assert len(copies) >= 3 and {one or other for one, other in copies} == {str(most)}
-    assert f"in rows of at most {most};" in SQL
+    assert f"in rows of at most {most}." in SQL
     with pytest.raises(Exception) as refused, conn.transaction():
-        conn.execute("INSERT INTO imgdb.prefix_bucket VALUES (1, 0, %s)", ([1] * (most + 1),))
+        conn.execute("INSERT INTO imgdb.prefix_bucket VALUES (1, 0, 0, %s)", ([1] * (most + 1),))
     assert f"1 to {most} hashes" in str(translate(refused.value))
-    assert f"A bucket row has at most {most} hashes" in page("search.md")
 
 
 def test_the_oldest_server():

@@ -26,8 +26,11 @@ SEARCHES = (
 )
 CHORES = (
     "SELECT imgdb.track('product', 'hash', 'shop')",
-    "SELECT imgdb.rebuild('shop')",
+    "CALL imgdb.rebuild('shop')",
     "CALL imgdb.compact('shop')",
+    "CALL imgdb.compact()",
+    "SELECT imgdb.drop_stale('shop')",
+    "SELECT imgdb.catch_up('product')",
     "SELECT * FROM imgdb.check_space('shop', 5, 8)",
     "SELECT * FROM imgdb.missing_hashes('shop')",
     "SELECT * FROM imgdb.space_statistics('shop')",
@@ -40,17 +43,19 @@ def roles(database):
     """Make the page's roles, and a table that the keeper owns, with rights as the page grants."""
     grants = re.search(r"<!-- command: grant -->\n```sql\n(.*?)```", PAGE.read_text("utf-8"), re.S)
     assert grants is not None
-    names = ("searcher", "keeper", "shopper")
+    names = ("searcher", "clerk", "keeper", "janitor", "shopper")
     with psycopg.connect(database, autocommit=True) as admin:
         for name in names:
             admin.execute(f"CREATE ROLE {name}")
         admin.execute(grants[1])
         admin.execute("CREATE TABLE product (hash bigint)")
+        admin.execute("GRANT CREATE ON SCHEMA public TO keeper")
         admin.execute("ALTER TABLE product OWNER TO keeper")
         admin.execute("GRANT INSERT, UPDATE, DELETE, SELECT ON product TO shopper")
         yield admin
         admin.execute("RESET ROLE")
         for name in names:
+            admin.execute("SELECT imgdb.revoke_access(%s)", [name])
             admin.execute(f"DROP OWNED BY {name} CASCADE")
             admin.execute(f"DROP ROLE {name}")
 
@@ -67,15 +72,17 @@ def test_the_rights_suffice_for_each_task(roles):
     roles.execute("SET ROLE keeper")
     for statement in CHORES[1:]:
         roles.execute(statement)
+    roles.execute("SET ROLE janitor")
+    roles.execute("CALL imgdb.compact()")
 
 
-def test_others_may_neither_search_nor_file(roles):
+def test_others_may_neither_search_nor_index(roles):
     roles.execute("SET ROLE shopper")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         roles.execute(SEARCHES[0])
     roles.execute("SET ROLE searcher")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        roles.execute("INSERT INTO imgdb.prefix_bucket VALUES (1, 0, '{1}')")
+        roles.execute("INSERT INTO imgdb.prefix_bucket VALUES (1, 0, 0, '{1}')")
 
 
 def test_a_dump_restores_into_a_database_that_searches(server, database, empty_database, tmp_path):
@@ -114,8 +121,14 @@ def test_what_the_triggers_do_not_see_is_found_and_indexed(conn):
     conn.execute("INSERT INTO shelf VALUES (1, 30)")
     conn.execute("RESET session_replication_role")
     missing = "SELECT DISTINCT hash FROM imgdb.missing_hashes('shelf') ORDER BY hash"
-    assert conn.execute(missing).fetchall() == [(20,), (30,)]
-    conn.execute("SELECT imgdb.rebuild('shelf')")
+    assert conn.execute(missing).fetchall() == [(20,)]
+    conn.execute("ALTER TABLE shelf DISABLE TRIGGER USER")
+    conn.execute("INSERT INTO shelf VALUES (1, 40)")
+    conn.execute("ALTER TABLE shelf ENABLE TRIGGER USER")
+    assert conn.execute(missing).fetchall() == [(20,), (40,)]
+    assert conn.execute("SELECT count(*) > 0 FROM imgdb.tracking_problems()").fetchone() == (True,)
+    assert conn.execute("SELECT imgdb.catch_up('shelf')").fetchone() == (2,)
+    assert conn.execute("SELECT * FROM imgdb.tracking_problems()").fetchall() == []
     conn.execute("INSERT INTO shelf_high VALUES (11, 21)")
     assert conn.execute(missing).fetchall() == []
 
@@ -124,7 +137,9 @@ def test_what_the_triggers_do_not_see_is_found_and_indexed(conn):
     ("call", "mode"),
     [
         ("SELECT imgdb.track('product', 'hash', 'shop')", "ShareRowExclusiveLock"),
-        ("SELECT imgdb.rebuild('shop')", "ShareRowExclusiveLock"),
+        ("SELECT imgdb._begin_rebuild('shop', NULL)", "ShareRowExclusiveLock"),
+        ("SELECT imgdb.catch_up('product')", "AccessShareLock"),
+        ("SELECT imgdb.drop_stale('shop')", "AccessShareLock"),
         ("SELECT imgdb.untrack('product', 'hash')", "AccessExclusiveLock"),
     ],
 )
@@ -141,4 +156,5 @@ def test_the_strongest_lock_is_the_one_that_the_page_names(database, call, mode)
             ).fetchall()
     modes = {mode for (mode,) in rows}
     assert mode in modes
-    assert mode == "AccessExclusiveLock" or "AccessExclusiveLock" not in modes
+    strengths = ["AccessShareLock", "ShareRowExclusiveLock", "AccessExclusiveLock"]
+    assert modes.isdisjoint(strengths[strengths.index(mode) + 1 :])

@@ -68,8 +68,13 @@ def before_storing(monkeypatch):
     return arrange
 
 
-def bucket_rows(conn):
-    return conn.execute("SELECT * FROM imgdb.prefix_bucket ORDER BY 1, 2, 3").fetchall()
+def entries(conn):
+    """Return what the spaces hold, once all is in the buckets: (space, prefix, hash)."""
+    conn.execute("CALL imgdb.compact()")
+    return conn.execute(
+        "SELECT s.name, b.prefix, unnest(b.hashes) FROM imgdb.prefix_bucket AS b"
+        " JOIN imgdb.space AS s USING (space_id) ORDER BY 1, 2, 3"
+    ).fetchall()
 
 
 def count(conn, table="image"):
@@ -91,10 +96,10 @@ def missing(conn):
 
 def test_an_import_indexes_what_rebuild_would(conn, hashes):
     assert import_hashes(conn, hashes, collection="shop") == Imported(900, 0, 0)
-    found = bucket_rows(conn)
+    found = entries(conn)
     for space in ALGORITHMS:
-        conn.execute("SELECT imgdb.rebuild(%s)", [space])
-    assert bucket_rows(conn) == found
+        conn.execute("CALL imgdb.rebuild(%s)", [space])
+    assert entries(conn) == found
     assert missing(conn) == []
     columns = ", ".join(f"count({name})" for name in ALGORITHMS)
     assert conn.execute(f"SELECT {columns}, count(DISTINCT path) FROM imgdb.image").fetchone() == (
@@ -169,7 +174,7 @@ def test_what_the_server_refuses_leaves_nothing(conn, hashes):
 def buckets_locked(database):
     """Let those wait who index hashes: with rows that are stored and not committed."""
     with psycopg.connect(database) as blocker:
-        blocker.execute("LOCK TABLE imgdb.prefix_bucket IN EXCLUSIVE MODE")
+        blocker.execute("LOCK TABLE imgdb.fresh_hashes, imgdb.prefix_bucket IN EXCLUSIVE MODE")
         yield
 
 
@@ -362,11 +367,7 @@ def test_what_is_stored_is_indexed_with(conn, hashes, what):
 def clerk(database, conn):
     """A session of somebody who owns nothing, and may write images and collections only."""
     conn.execute("DROP ROLE IF EXISTS imgdb_clerk")
-    conn.execute(
-        "CREATE ROLE imgdb_clerk; GRANT USAGE ON SCHEMA imgdb TO imgdb_clerk;"
-        "GRANT SELECT, INSERT, UPDATE ON imgdb.image TO imgdb_clerk;"
-        "GRANT SELECT, INSERT ON imgdb.collection TO imgdb_clerk"
-    )
+    conn.execute("CREATE ROLE imgdb_clerk; SELECT imgdb.grant_access('imgdb_clerk', 'write')")
     role = make_conninfo(database, options="-c role=imgdb_clerk")
     with psycopg.connect(role, autocommit=True) as clerk:
         yield clerk

@@ -32,9 +32,9 @@ RULES = {
     f" AND {BODY} ~* '\\m(insert into|update imgdb|delete from|truncate|lock table)\\M'",
     "a pure function says so": FUNCTIONS
     + f"p.provolatile = 'i' AND (p.proparallel <> 's' OR {BODY} ~* '\\mfrom imgdb\\M')",
-    "what reads buckets is plpgsql, without SET, not parallel": FUNCTIONS
+    "what reads buckets is plpgsql, not parallel": FUNCTIONS
     + f"{BODY} ~ 'imgdb\\.prefix_bucket' AND p.prorettype <> 'trigger'::regtype"
-    " AND (l.lanname <> 'plpgsql' OR p.proconfig IS NOT NULL OR p.proparallel <> 'u')",
+    " AND (l.lanname <> 'plpgsql' OR p.proparallel <> 'u')",
     # 1000 is what PostgreSQL takes where ROWS was not said.
     "a function that returns a set says ROWS": FUNCTIONS + "p.proretset AND p.prorows = 1000",
     "arguments have names": FUNCTIONS
@@ -51,9 +51,13 @@ RULES = {
     " ~* '(^|[^a-z])(re)?fil(ed|ing)([^a-z]|$)')",
     "trigger functions are internal": FUNCTIONS
     + "p.prorettype = 'trigger'::regtype AND p.proname !~ '^_'",
-    "trigger and SECURITY DEFINER functions pin search_path": FUNCTIONS
-    + "(p.prorettype = 'trigger'::regtype OR p.prosecdef)"
+    # What a caller's path holds must never decide what runs. A parsed body was resolved when it was
+    # made; a procedure that commits cannot have SET.
+    "a body that is text pins search_path": FUNCTIONS + "p.prokind = 'f' AND p.prosqlbody IS NULL"
     " AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)",
+    "a procedure calls imgdb's own functions only": FUNCTIONS
+    + "p.prokind = 'p' AND p.prosrc ~* '\\m(select|from|where|execute)\\M"
+    "|[^_.[:alnum:]](?!and|array|loop|if|in)[a-z_]+\\('",
     "functions have a comment": FUNCTIONS + "obj_description(p.oid, 'pg_proc') IS NULL",
     "tables, views and indexes have a comment": "SELECT c.oid::regclass::text FROM pg_class c"
     " LEFT JOIN pg_index i ON i.indexrelid = c.oid"
@@ -90,7 +94,7 @@ OFFENCES = {
     " LANGUAGE plpgsql STABLE AS 'BEGIN DELETE FROM imgdb.t; END'",
     "a pure function says so": "CREATE FUNCTION imgdb.f() RETURNS int LANGUAGE sql IMMUTABLE"
     " RETURN 1",
-    "what reads buckets is plpgsql, without SET, not parallel": "CREATE FUNCTION imgdb.f()"
+    "what reads buckets is plpgsql, not parallel": "CREATE FUNCTION imgdb.f()"
     " RETURNS bigint LANGUAGE plpgsql PARALLEL SAFE"
     " AS 'BEGIN RETURN (SELECT count(*) FROM imgdb.prefix_bucket); END'",
     "a function that returns a set says ROWS": "CREATE FUNCTION imgdb.f() RETURNS SETOF int"
@@ -104,8 +108,10 @@ OFFENCES = {
     " LANGUAGE sql RETURN 1",
     "trigger functions are internal": "CREATE FUNCTION imgdb.f() RETURNS trigger"
     " LANGUAGE plpgsql AS 'BEGIN END'",
-    "trigger and SECURITY DEFINER functions pin search_path": "CREATE FUNCTION imgdb.f()"
-    " RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = public RETURN 1",
+    "a body that is text pins search_path": "CREATE FUNCTION imgdb.f()"
+    " RETURNS int LANGUAGE sql SET search_path = public AS 'SELECT 1'",
+    "a procedure calls imgdb's own functions only": "CREATE PROCEDURE imgdb.f()"
+    " LANGUAGE plpgsql AS 'BEGIN PERFORM format(''x''); END'",
     "functions have a comment": "CREATE FUNCTION imgdb.f() RETURNS int LANGUAGE sql RETURN 1",
     "tables, views and indexes have a comment": "CREATE TABLE imgdb.t (a int)",
     "columns have a comment": "CREATE TABLE imgdb.t (a int)",

@@ -19,13 +19,13 @@ def test_every_folder_and_public_object_is_on_the_map(conn):
     files = {name for name in NAMED if "/" in name}
     public = {name for (name,) in conn.execute(PUBLIC)}
     assert NAMED - files - {"imgdb", "_name", "_"} == folders | public
-    assert len(files) == 10
+    assert len(files) == 11
     assert all((SQL / file).is_file() for file in files)
 
 
 def test_a_function_is_listed_with_the_folder_that_makes_it():
     rows = re.findall(r"^\| [^|]+ \| (`[^|]+`) \| `(\d\d_\w+)` \|$", MAP, re.M)
-    assert len(rows) == 7
+    assert len(rows) == 8
     for names, folder in rows:
         text = "".join(file.read_text("utf-8") for file in (SQL / folder).glob("*.sql"))
         for name in re.findall(r"`(\w+)`", names):

@@ -121,7 +121,7 @@ def reads(conn):
     conn.execute("SELECT pg_stat_clear_snapshot()")
     (counts,) = conn.execute(
         "SELECT pg_stat_get_xact_numscans('imgdb.prefix_bucket'::regclass),"
-        " pg_stat_get_xact_numscans('imgdb.prefix_bucket_space_id_prefix_idx'::regclass)"
+        " pg_stat_get_xact_numscans('imgdb.prefix_bucket_pkey'::regclass)"
     ).fetchall()
     return counts
 

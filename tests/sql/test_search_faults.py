@@ -56,7 +56,7 @@ class Victim:
         assert self.space.value(sample, self.space.name) == 0
 
     def assert_compact(self) -> None:
-        self.space.compact()
+        self.space.tidy()
         self.assert_exact()
         assert set(self.space.scan(0, 64)) == set(self.space.held())
 
@@ -131,5 +131,5 @@ def test_terminated_while_it_compacts(space):
         assert error is None or isinstance(error, psycopg.OperationalError)
     assert space.missing() == 0
     assert space.value("SELECT mismatches FROM imgdb.check_space(%s, 50, 4)", space.name) == 0
-    space.compact()
+    space.tidy()
     assert set(space.scan(0, 64)) == set(space.held())

@@ -2,6 +2,7 @@
 
 import brute_force
 import hypothesis
+import pytest
 from hash_sets import CORNERS, any_hash, near, some_radius
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -20,7 +21,7 @@ MASKS = (
 class SearchMachine(RuleBasedStateMachine):
     """Drive a space and a model of it: the rows of the table, and what may be found besides.
 
-    `rows` is id to hash; `indexed` holds every hash that may stand in the buckets still. Savepoints
+    `rows` is id to hash; `indexed` holds every hash that may be in the space still. Savepoints
     keep copies of both, which a rollback puts back.
     """
 
@@ -151,25 +152,49 @@ class SearchMachine(RuleBasedStateMachine):
     @rule()
     def compact(self):
         self.space.compact()
-        self.indexed = self.held
+
+    @rule()
+    def drop_stale(self):
+        self.space.drop_stale()
+        # What is fresh stays.
+        fresh = self.conn.execute(
+            "SELECT DISTINCT unnest(hashes) FROM imgdb.fresh_hashes WHERE space_id = %s",
+            [self.space.space_id],
+        )
+        self.indexed = self.held | (self.indexed & {value for (value,) in fresh})
+
+    @rule(most=st.integers(0, 3))
+    def flush(self, most):
+        self.space.flush(200 * most)
 
     @rule()
     def compact_half(self):
         self.space.compact_half()
 
     @rule()
+    def look_up(self):
+        self.space.look_up()
+
+    @precondition(lambda self: not self.saved)
+    @rule()
     def rebuild(self):
-        self.conn.execute("SELECT imgdb.rebuild(%s)", [self.space.name])
+        self.space.rebuild()
         self.indexed = self.held
 
+    @precondition(lambda self: not self.saved)
     @rule(masks=st.sampled_from(MASKS))
     def change_masks(self, masks):
-        before = self.space.value(
-            "SELECT band_masks FROM imgdb.space WHERE name = %s", self.space.name
-        )
         self.space.use_masks(masks)
-        if masks != before:
-            self.indexed = self.held
+        self.indexed = self.held
+
+    @precondition(lambda self: self.tracked)
+    @rule(hashes=some_hashes)
+    def catch_up(self, hashes):
+        """Rows that came while the triggers were off are indexed later."""
+        self.conn.execute("ALTER TABLE hashes DISABLE TRIGGER USER")
+        self.conn.execute(INSERT, [hashes])
+        self.space.value("SELECT imgdb.catch_up('hashes')")
+        self.add(hashes)
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -182,8 +207,9 @@ class SearchMachine(RuleBasedStateMachine):
         for found in (self.space.within(query, radius), self.space.scan(query, radius)):
             assert must <= found.items() <= may
         assert self.space.within_any([query], radius).get(query, {}).items() == may
+        # What no row holds takes nobody's place.
         assert self.space.nearest(query, 3, radius) == brute_force.nearest(
-            brute_force.signed(list(self.indexed)), query, 3, radius
+            brute_force.signed(list(self.held)), query, 3, radius
         )
 
     @invariant()
@@ -191,11 +217,12 @@ class SearchMachine(RuleBasedStateMachine):
         assert self.space.missing() == 0
 
 
+@pytest.mark.slow
 def test_machine(space: Space) -> None:
     class Machine(SearchMachine):
         pass
 
     Machine.space = space
     examples = 2 * hypothesis.settings.default.max_examples
-    settings = hypothesis.settings(stateful_step_count=30, max_examples=examples)
+    settings = hypothesis.settings(stateful_step_count=25, max_examples=examples)
     hypothesis.stateful.run_state_machine_as_test(Machine, settings=settings)

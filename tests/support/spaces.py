@@ -13,13 +13,24 @@ SEARCH = "SELECT hash, distance FROM imgdb.{}(%s, %s, %s)"
 MISSING = "SELECT count(*) FROM imgdb.missing_hashes(%s)"
 
 
+def rebuild_here(conn: psycopg.Connection, name: str, masks: Sequence[int] | None = None) -> None:
+    """Do what rebuild does, in the transaction of a connection."""
+    conn.execute(
+        "SELECT imgdb._begin_rebuild(%s, %s)", [name, None if masks is None else list(masks)]
+    )
+    for step in ("fill_shadow", "end_rebuild"):
+        conn.execute(f"SELECT imgdb._{step}(%s)", [name])
+
+
 class Space:
     """Space `name`, fed by column `hash` of table `hashes` in a database of its own."""
 
     def __init__(self, conninfo: str, name: str = "proof") -> None:
         self.conninfo, self.name = conninfo, name
         self.conn = self.connect()
+        # With the index, nearest can ask which hashes are held.
         self.conn.execute("CREATE TABLE hashes (id bigserial, hash bigint, note text)")
+        self.conn.execute("CREATE INDEX hashes_hash_idx ON hashes (hash)")
         self.conn.execute("SELECT imgdb.track('hashes', 'hash', %s)", [name])
 
     def connect(self) -> psycopg.Connection:
@@ -42,9 +53,14 @@ class Space:
     # -- changing ---------------------------------------------------------------------------------
 
     def clear(self) -> None:
-        """Empty the table and the buckets."""
+        """Empty the table, the fresh level and the buckets."""
         self.conn.execute("TRUNCATE hashes")
-        self.conn.execute("DELETE FROM imgdb.prefix_bucket WHERE space_id = %s", [self.space_id])
+        for table in ("prefix_bucket", "fresh_hashes"):
+            self.conn.execute(f"DELETE FROM imgdb.{table} WHERE space_id = %s", [self.space_id])
+        self.conn.execute(
+            "UPDATE imgdb.space_state SET hash_count = 0, scan_from = 0 WHERE space_id = %s",
+            [self.space_id],
+        )
 
     def insert(self, hashes: Iterable[int]) -> None:
         self.conn.execute(INSERT, [list(hashes)])
@@ -56,21 +72,41 @@ class Space:
     def delete(self, hashes: Iterable[int]) -> None:
         self.conn.execute("DELETE FROM hashes WHERE hash = ANY (%s)", [list(hashes)])
 
+    def flush(self, most: int = 2**30) -> None:
+        """Put fresh hashes into the buckets: about so many, whole rows, 200 at least."""
+        self.conn.execute("SELECT imgdb._flush(%s::smallint, %s, true)", [self.space_id, most])
+
     def compact(self) -> None:
         self.conn.execute("CALL imgdb.compact(%s)", [self.name])
 
+    def drop_stale(self) -> int:
+        return self.value("SELECT imgdb.drop_stale(%s)", self.name)
+
+    def tidy(self) -> None:
+        """Leave in the buckets what the table holds, and nothing else anywhere."""
+        self.compact()
+        self.drop_stale()
+
     def compact_half(self) -> None:
-        """Merge the rows of every other prefix, as a compact does that is stopped in between."""
-        self.conn.execute(
-            "SELECT imgdb._compact_prefixes(%s::smallint, array_agg(prefix), NULL) FROM (SELECT"
-            " prefix, row_number() OVER (ORDER BY prefix) %% 2 AS side FROM (SELECT DISTINCT prefix"
-            " FROM imgdb.prefix_bucket WHERE space_id = %s) AS p) AS p WHERE side = 0",
-            [self.space_id, self.space_id],
-        )
+        """Merge the second half of the prefixes, as a compact does that is stopped in between."""
+        self.conn.execute("SELECT imgdb._merge(%s::smallint, 0, %s)", [self.space_id, 2**30])
+
+    def rebuild(self) -> None:
+        self.conn.execute("CALL imgdb.rebuild(%s)", [self.name])
 
     def use_masks(self, masks: Sequence[int]) -> None:
-        self.conn.execute(
-            "UPDATE imgdb.space SET band_masks = %s WHERE name = %s", [list(masks), self.name]
+        self.conn.execute("CALL imgdb.rebuild(%s, %s)", [self.name, list(masks)])
+
+    def look_up(self) -> int:
+        """Have searches look up probes as far as there are any, where a scan would cost less.
+
+        Returns the largest distance with probes.
+        """
+        return self.value(
+            "UPDATE imgdb.space_state AS s SET scan_from = (SELECT max(p.from_distance) + 1"
+            " FROM imgdb.probe AS p WHERE p.space_id = s.space_id)"
+            " WHERE s.space_id = %s RETURNING scan_from - 1",
+            self.space_id,
         )
 
     # -- asking -----------------------------------------------------------------------------------

@@ -1,21 +1,21 @@
 CREATE FUNCTION imgdb.set_default_max_distance(space_name text, max_distance integer)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_space_id smallint := imgdb._space_id(space_name);
+    -- Locked, so that what is returned is what this call replaced.
+    v_space_id smallint := imgdb._claim_space(space_name);
     v_before integer;
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
-    -- Locked, so that what is returned is what this call replaced.
     SELECT s.default_max_distance
     INTO v_before
     FROM imgdb.space AS s
-    WHERE s.space_id = v_space_id
-    FOR UPDATE;
-    UPDATE imgdb.space AS s
-    SET default_max_distance = max_distance
-    WHERE s.space_id = v_space_id AND s.default_max_distance <> max_distance;
+    WHERE s.space_id = v_space_id;
+    UPDATE imgdb.own_space AS s
+    SET default_max_distance = max_distance, claimed_by = NULL
+    WHERE s.space_id = v_space_id;
     RETURN v_before;
 END
 $$;
