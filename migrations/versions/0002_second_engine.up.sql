@@ -387,7 +387,9 @@ RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN EXISTS (
     SELECT FROM pg_catalog.pg_roles AS r
-    WHERE r.rolname = of_owner AND pg_has_role(current_user, r.oid, 'USAGE')
+    WHERE
+        r.rolname = of_owner -- noqa: RF03
+        AND pg_has_role(current_user, r.oid, 'USAGE')
 );
 
 COMMENT ON FUNCTION imgdb._may_keep(text) IS
@@ -416,7 +418,8 @@ COMMENT ON COLUMN imgdb.own_space.description IS 'What the hashes are and where 
 
 COMMENT ON COLUMN imgdb.own_space.default_max_distance IS 'As in imgdb.space.';
 
-COMMENT ON COLUMN imgdb.own_space.owner_name IS 'The current user, or a role that it is a member of.';
+COMMENT ON COLUMN imgdb.own_space.owner_name IS
+'The current user, or a role that it is a member of.';
 
 COMMENT ON COLUMN imgdb.own_space.claimed_by IS 'The transaction that changes the space just now.';
 
@@ -680,7 +683,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._claim_space(text) IS
-'Locks a space of the current user''s for changes by this transaction; error IM013 if it is another''s.';
+'Locks a space of the current user''s for changes by this transaction; error IM013 if it is '
+'another''s.';
 
 CREATE FUNCTION imgdb._release_space(of_space_id smallint)
 RETURNS void
@@ -963,8 +967,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._fold_hashes(smallint, bigint[]) IS
-'Puts hashes that the buckets of a space lack into them: into the last row of each prefix, or a new '
-'one where that is full. The caller holds the lock of the space.';
+'Puts hashes that the buckets of a space lack into them: into the last row of each prefix, or a '
+'new one where that is full. The caller holds the lock of the space.';
 
 CREATE FUNCTION imgdb._is_distributed()
 RETURNS boolean
@@ -1135,39 +1139,44 @@ COMMENT ON FUNCTION imgdb._append(smallint, bigint[]) IS
 
 CREATE FUNCTION imgdb._new_hashes_query(columns name[], space_ids smallint[], for_update boolean)
 RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    -- What an old row held is searchable already.
-    WHEN for_update THEN (
-        SELECT string_agg(
-            format(
-                'SELECT %s::smallint, array_agg(n.hash) '
-                'FROM (SELECT d.hash, (row_number() OVER () - 1) / 1000000 AS part '
-                'FROM (SELECT DISTINCT ON (r.hash) r.hash, r.old '
-                'FROM (SELECT %2$I, false FROM new_rows UNION ALL SELECT %2$I, true FROM old_rows) '
-                'AS r (hash, old) WHERE r.hash IS NOT NULL '
-                'ORDER BY r.hash, r.old DESC) AS d WHERE NOT d.old) AS n GROUP BY n.part',
-                c.space_id, c.name
-            ),
-            ' UNION ALL '
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE
+        -- What an old row held is searchable already.
+        WHEN for_update THEN (
+            SELECT string_agg(
+                format(
+                    'SELECT %s::smallint, array_agg(n.hash) '
+                    'FROM (SELECT d.hash, (row_number() OVER () - 1) / 1000000 AS part '
+                    'FROM (SELECT DISTINCT ON (r.hash) r.hash, r.old '
+                    'FROM (SELECT %2$I, false FROM new_rows UNION ALL SELECT %2$I, true FROM old_rows) '
+                    'AS r (hash, old) WHERE r.hash IS NOT NULL '
+                    'ORDER BY r.hash, r.old DESC) AS d WHERE NOT d.old) AS n GROUP BY n.part',
+                    c.space_id, c.name
+                ),
+                ' UNION ALL '
+            )
+            FROM unnest(columns, space_ids) AS c (name, space_id)
         )
-        FROM unnest(columns, space_ids) AS c (name, space_id)
-    )
-    ELSE (
-        SELECT format(
-            'SELECT v.space_id, v.hashes FROM (SELECT %s FROM '
-            '(SELECT %s, (row_number() OVER () - 1) / 1000000 AS part FROM new_rows) AS n '
-            'GROUP BY n.part) AS a CROSS JOIN LATERAL (VALUES %s) AS v (space_id, hashes) '
-            'WHERE v.hashes IS NOT NULL',
-            string_agg(
-                format('array_agg(n.c%1$s) FILTER (WHERE n.c%1$s IS NOT NULL) AS a%1$s', c.place), ', '
-            ),
-            string_agg(format('%I AS c%s', c.name, c.place), ', '),
-            string_agg(format('(%s::smallint, a.a%s)', c.space_id, c.place), ', ')
+        ELSE (
+            SELECT format(
+                'SELECT v.space_id, v.hashes FROM (SELECT %s FROM '
+                '(SELECT %s, (row_number() OVER () - 1) / 1000000 AS part FROM new_rows) AS n '
+                'GROUP BY n.part) AS a CROSS JOIN LATERAL (VALUES %s) AS v (space_id, hashes) '
+                'WHERE v.hashes IS NOT NULL',
+                string_agg(
+                    format('array_agg(n.c%1$s) FILTER (WHERE n.c%1$s IS NOT NULL) AS a%1$s', c.place), ', '
+                ),
+                string_agg(format('%I AS c%s', c.name, c.place), ', '),
+                string_agg(format('(%s::smallint, a.a%s)', c.space_id, c.place), ', ')
+            )
+            FROM unnest(columns, space_ids) WITH ORDINALITY AS c (name, space_id, place)
         )
-        FROM unnest(columns, space_ids) WITH ORDINALITY AS c (name, space_id, place)
-    )
-END;
+    END;
+END
+$$;
 
 COMMENT ON FUNCTION imgdb._new_hashes_query(name[], smallint[], boolean) IS
 'SQL that gives the hashes that a statement brought into columns: (space_id, hashes), in parts.';
@@ -1251,7 +1260,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._append_hashes() IS
-'Trigger (track_key, ...): makes the hashes that a statement brought into tracked columns searchable.';
+'Trigger (track_key, ...): makes the hashes that a statement brought into tracked columns '
+'searchable.';
 
 CREATE FUNCTION imgdb._check_member(relation regclass, of_relation regclass)
 RETURNS void
@@ -1446,7 +1456,8 @@ BEGIN
                     AND b.prefix & of_mask = b.prefix
             ) AS entry
             WHERE
-                -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
+                -- The bucket of prefix 0 serves all bands: what it holds for the others is left
+                -- out.
                 entry.hash & of_mask = entry.prefix
                 AND (
                     after_hash IS NULL OR entry.prefix > after_hash & of_mask
@@ -1703,8 +1714,8 @@ BEGIN
         v_after := NULL;
         FOR v_part IN EXECUTE imgdb._ordered_parts_query(source_query, v_mask) LOOP
             v_missing := v_part;
-            -- A few are looked up; many are compared with their range of the buckets, which may hold
-            -- more than one answer gives.
+            -- A few are looked up; many are compared with their range of the buckets, which may
+            -- hold more than one answer gives.
             IF cardinality(v_part) < 10000 THEN
                 v_missing := imgdb._difference(
                     v_part,
@@ -2017,8 +2028,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.within(text, bigint, integer) IS
-'All hashes of a space within max_distance of query_hash: by prefix buckets, or by a scan where that '
-'costs less (imgdb.explain tells).';
+'All hashes of a space within max_distance of query_hash: by prefix buckets, or by a scan where '
+'that costs less (imgdb.explain tells).';
 
 CREATE OR REPLACE FUNCTION imgdb.within_any(
     space_name text,
@@ -2229,8 +2240,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._nearest_hashes(smallint, bigint, integer, integer) IS
-'The hashes of a space nearest to query_hash, by distance, then by hash, whether or not a row holds '
-'them still; NULL if there are none.';
+'The hashes of a space nearest to query_hash, by distance, then by hash, whether or not a row '
+'holds them still; NULL if there are none.';
 
 CREATE FUNCTION imgdb._held_among(of_space_id smallint, doubtful_hashes bigint[])
 RETURNS bigint[]
@@ -2572,7 +2583,8 @@ BEGIN
             ERRCODE = 'IM012',
             HINT = 'Say how many hashes to try; 100 is a good start.';
     END IF;
-    -- Some bits of each are turned, up to max_distance of them, for a query seldom is a hash itself.
+    -- Some bits of each are turned, up to max_distance of them, for a query seldom is a hash
+    -- itself.
     SELECT array_agg(chosen.hash # chosen.turned)
     INTO v_queries
     FROM (
@@ -2722,8 +2734,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.tracking_problems() IS
-'Where triggers, tables and spaces differ from what imgdb.tracked_column asks for: rows that are in '
-'a table may not be found. imgdb.catch_up mends triggers.';
+'Where triggers, tables and spaces differ from what imgdb.tracked_column asks for: rows that are '
+'in a table may not be found. imgdb.catch_up mends triggers.';
 
 CREATE FUNCTION imgdb._may_maintain()
 RETURNS boolean
@@ -2968,29 +2980,36 @@ END
 $$;
 
 COMMENT ON PROCEDURE imgdb.compact (text, integer) IS
-'Puts fresh hashes into the buckets of a space, or of all, merges the rows of each prefix and drops '
-'doubles. Commits after every batch_size hashes: CALL it outside of a transaction. VACUUM gives the '
-'space back.';
+'Puts fresh hashes into the buckets of a space, or of all, merges the rows of each prefix and '
+'drops doubles. Commits after every batch_size hashes: CALL it outside of a transaction. VACUUM '
+'gives the space back.';
 
 CREATE FUNCTION imgdb._masks_for(of_count bigint)
 RETURNS bigint[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN of_count >= 30000000 THEN (
-        SELECT array_agg(b.mask ORDER BY b.band)
-        FROM (
-            SELECT i % 3 AS band, bit_or(1::bigint << i) AS mask
-            FROM generate_series(0, 63) AS i
-            GROUP BY i % 3
-        ) AS b
-    )
-    ELSE ARRAY[
-        imgdb.from_hex('aa005500aa005500'),
-        imgdb.from_hex('00aa005500aa0055'),
-        imgdb.from_hex('5500aa005500aa00'),
-        imgdb.from_hex('005500aa005500aa')
-    ]
-END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN of_count >= 30000000 THEN (
+            SELECT array_agg(b.mask ORDER BY b.band)
+            FROM (
+                SELECT
+                    i % 3 AS band,
+                    bit_or(1::bigint << i) AS mask
+                FROM generate_series(0, 63) AS i
+                GROUP BY i % 3
+            ) AS b
+        )
+        ELSE ARRAY[
+            imgdb.from_hex('aa005500aa005500'),
+            imgdb.from_hex('00aa005500aa0055'),
+            imgdb.from_hex('5500aa005500aa00'),
+            imgdb.from_hex('005500aa005500aa')
+        ]
+    END;
+END
+$$;
 
 COMMENT ON FUNCTION imgdb._masks_for(bigint) IS 'The band masks that suit so many hashes.';
 
@@ -3089,8 +3108,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._begin_rebuild(text, bigint[]) IS
-'Makes the shadow of a space, and has the triggers of its columns feed both. Writers wait until the '
-'transaction ends.';
+'Makes the shadow of a space, and has the triggers of its columns feed both. Writers wait until '
+'the transaction ends.';
 
 CREATE FUNCTION imgdb._fill_shadow(of_space text)
 RETURNS void
@@ -3154,9 +3173,9 @@ BEGIN
 END
 $$;
 
-COMMENT ON PROCEDURE imgdb.rebuild (text, bigint[]) IS
-'Makes the buckets of a space anew from its tracked columns, with new band masks, or those that suit '
-'how many hashes there are. Searches and writers go on. CALL it outside of a transaction.';
+COMMENT ON PROCEDURE imgdb.rebuild (text, bigint []) IS -- noqa: LT01
+'Makes the buckets of a space anew from its tracked columns, with new band masks, or those that '
+'suit how many hashes there are. Searches and writers go on. CALL it outside of a transaction.';
 
 CREATE FUNCTION imgdb._remove_hashes(of_space_id smallint, gone_hashes bigint[])
 RETURNS void
@@ -3236,7 +3255,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._drop_if_stale(smallint, text, bigint[]) IS
-'Removes hashes from the buckets of a claimed space, and puts those back that the query still gives.';
+'Removes hashes from the buckets of a claimed space, and puts those back that the query still '
+'gives.';
 
 CREATE FUNCTION imgdb.drop_stale(space_name text)
 RETURNS bigint
@@ -3358,7 +3378,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._bucket_bytes() IS 'Bytes of the buckets of all spaces, with their index.';
+COMMENT ON FUNCTION imgdb._bucket_bytes() IS
+'Bytes of the buckets of all spaces, with their index.';
 
 CREATE FUNCTION imgdb.space_statistics(space_name text)
 RETURNS TABLE (
@@ -3435,40 +3456,44 @@ END
 $$;
 
 CREATE VIEW imgdb.space_health AS
+WITH fresh AS (
+    SELECT
+        f.space_id,
+        count(*) AS fresh_rows,
+        sum(cardinality(f.hashes)) AS fresh_hashes
+    FROM imgdb.fresh_hashes AS f
+    GROUP BY f.space_id
+),
+
+tracked AS (
+    SELECT
+        t.space_id,
+        count(*) AS tracked_columns
+    FROM imgdb.tracked_column AS t
+    GROUP BY t.space_id
+)
+
 SELECT
     s.name,
     s.owner_name,
-    cardinality(s.band_masks) AS bands,
     st.hash_count,
-    coalesce(f.fresh_rows, 0) AS fresh_rows,
-    coalesce(f.fresh_hashes, 0) AS fresh_hashes,
     st.scan_from,
     st.flushed_at,
     st.merged_at,
-    coalesce(t.tracked_columns, 0) AS tracked_columns,
+    cardinality(s.band_masks) AS bands,
+    coalesce(fresh.fresh_rows, 0) AS fresh_rows,
+    coalesce(fresh.fresh_hashes, 0) AS fresh_hashes,
+    coalesce(tracked.tracked_columns, 0) AS tracked_columns,
     s.shadow_of IS NOT NULL AS is_being_rebuilt
 FROM imgdb.space AS s
 INNER JOIN imgdb.space_state AS st ON s.space_id = st.space_id
-LEFT JOIN (
-    SELECT
-        fresh.space_id,
-        count(*) AS fresh_rows,
-        sum(cardinality(fresh.hashes)) AS fresh_hashes
-    FROM imgdb.fresh_hashes AS fresh
-    GROUP BY fresh.space_id
-) AS f ON s.space_id = f.space_id
-LEFT JOIN (
-    SELECT
-        tracked.space_id,
-        count(*) AS tracked_columns
-    FROM imgdb.tracked_column AS tracked
-    GROUP BY tracked.space_id
-) AS t ON s.space_id = t.space_id;
+LEFT JOIN fresh ON s.space_id = fresh.space_id
+LEFT JOIN tracked ON s.space_id = tracked.space_id;
 
 COMMENT ON VIEW imgdb.space_health IS
-'One row a space, for a monitor: owner, hashes in the buckets (nearly), fresh rows and hashes, the '
-'distance from which on a search reads every hash, the last flush and compact, and how many columns '
-'feed it. Reads no bucket.';
+'One row a space, for a monitor: owner, hashes in the buckets (nearly), fresh rows and hashes, '
+'the distance from which on a search reads every hash, the last flush and compact, and how many '
+'columns feed it. Reads no bucket.';
 
 COMMENT ON COLUMN imgdb.space_health.name IS 'The space.';
 

@@ -73,7 +73,9 @@ RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN EXISTS (
     SELECT FROM pg_catalog.pg_roles AS r
-    WHERE r.rolname = of_owner AND pg_has_role(current_user, r.oid, 'USAGE')
+    WHERE
+        r.rolname = of_owner -- noqa: RF03
+        AND pg_has_role(current_user, r.oid, 'USAGE')
 );
 
 COMMENT ON FUNCTION imgdb._may_keep(text) IS
@@ -100,5 +102,6 @@ COMMENT ON COLUMN imgdb.own_space.space_id IS 'Identity.';
 COMMENT ON COLUMN imgdb.own_space.name IS 'What the functions call it by.';
 COMMENT ON COLUMN imgdb.own_space.description IS 'What the hashes are and where they come from.';
 COMMENT ON COLUMN imgdb.own_space.default_max_distance IS 'As in imgdb.space.';
-COMMENT ON COLUMN imgdb.own_space.owner_name IS 'The current user, or a role that it is a member of.';
+COMMENT ON COLUMN imgdb.own_space.owner_name IS
+'The current user, or a role that it is a member of.';
 COMMENT ON COLUMN imgdb.own_space.claimed_by IS 'The transaction that changes the space just now.';

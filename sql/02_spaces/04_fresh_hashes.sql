@@ -1,6 +1,6 @@
 -- The fresh level: what statements brought and no flush has put into buckets yet. Every search
 -- reads all of it, so it stays small; it has no index, so a writer pays for one row at its end.
-CREATE TABLE imgdb.fresh_hashes (
+CREATE TABLE imgdb.fresh_hashes ( -- noqa: PRS
     space_id smallint NOT NULL,
     hashes bigint[] NOT NULL,
     CONSTRAINT fresh_hashes_hashes_check CHECK (cardinality(hashes) BETWEEN 1 AND 200)

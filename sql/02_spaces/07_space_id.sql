@@ -76,7 +76,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._claim_space(text) IS
-'Locks a space of the current user''s for changes by this transaction; error IM013 if it is another''s.';
+'Locks a space of the current user''s for changes by this transaction; error IM013 if it is '
+'another''s.';
 
 CREATE FUNCTION imgdb._release_space(of_space_id smallint)
 RETURNS void

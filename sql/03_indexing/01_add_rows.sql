@@ -1,6 +1,6 @@
 -- array_agg ... ORDER BY and DISTINCT ON make PostgreSQL sort: its hash of a bigint XORs the two
--- halves, so prefixes and perceptual hashes collide there by the thousand, and hash aggregation of a
--- million of them takes minutes instead of seconds.
+-- halves, so prefixes and perceptual hashes collide there by the thousand, and hash aggregation of
+-- a million of them takes minutes instead of seconds.
 CREATE FUNCTION imgdb._add_rows(
     for_space_id smallint,
     new_prefixes bigint[],

@@ -141,5 +141,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._fold_hashes(smallint, bigint[]) IS
-'Puts hashes that the buckets of a space lack into them: into the last row of each prefix, or a new '
-'one where that is full. The caller holds the lock of the space.';
+'Puts hashes that the buckets of a space lack into them: into the last row of each prefix, or a '
+'new one where that is full. The caller holds the lock of the space.';

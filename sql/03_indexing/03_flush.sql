@@ -34,9 +34,9 @@ $$;
 COMMENT ON FUNCTION imgdb._lock_space(smallint, boolean) IS
 'Holds others off from the buckets of a space; false if one is at work there, or there are none.';
 
--- A snapshot shows a hash in the fresh level, in the buckets or in both, never in neither: what goes
--- from one to the other goes in one transaction. Distributed buckets show it some time after the
--- commit here, so there a row stays fresh until a later flush sees its hashes in all bands.
+-- A snapshot shows a hash in the fresh level, in the buckets or in both, never in neither: what
+-- goes from one to the other goes in one transaction. Distributed buckets show it some time after
+-- the commit here, so there a row stays fresh until a later flush sees its hashes in all bands.
 CREATE FUNCTION imgdb._flush(of_space_id smallint, most_hashes integer, to_wait boolean)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE

@@ -2,39 +2,44 @@
 -- may bring more hashes than one array holds, so they come in parts of a million.
 CREATE FUNCTION imgdb._new_hashes_query(columns name[], space_ids smallint[], for_update boolean)
 RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    -- What an old row held is searchable already.
-    WHEN for_update THEN (
-        SELECT string_agg(
-            format(
-                'SELECT %s::smallint, array_agg(n.hash) '
-                'FROM (SELECT d.hash, (row_number() OVER () - 1) / 1000000 AS part '
-                'FROM (SELECT DISTINCT ON (r.hash) r.hash, r.old '
-                'FROM (SELECT %2$I, false FROM new_rows UNION ALL SELECT %2$I, true FROM old_rows) '
-                'AS r (hash, old) WHERE r.hash IS NOT NULL '
-                'ORDER BY r.hash, r.old DESC) AS d WHERE NOT d.old) AS n GROUP BY n.part',
-                c.space_id, c.name
-            ),
-            ' UNION ALL '
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE
+        -- What an old row held is searchable already.
+        WHEN for_update THEN (
+            SELECT string_agg(
+                format(
+                    'SELECT %s::smallint, array_agg(n.hash) '
+                    'FROM (SELECT d.hash, (row_number() OVER () - 1) / 1000000 AS part '
+                    'FROM (SELECT DISTINCT ON (r.hash) r.hash, r.old '
+                    'FROM (SELECT %2$I, false FROM new_rows UNION ALL SELECT %2$I, true FROM old_rows) '
+                    'AS r (hash, old) WHERE r.hash IS NOT NULL '
+                    'ORDER BY r.hash, r.old DESC) AS d WHERE NOT d.old) AS n GROUP BY n.part',
+                    c.space_id, c.name
+                ),
+                ' UNION ALL '
+            )
+            FROM unnest(columns, space_ids) AS c (name, space_id)
         )
-        FROM unnest(columns, space_ids) AS c (name, space_id)
-    )
-    ELSE (
-        SELECT format(
-            'SELECT v.space_id, v.hashes FROM (SELECT %s FROM '
-            '(SELECT %s, (row_number() OVER () - 1) / 1000000 AS part FROM new_rows) AS n '
-            'GROUP BY n.part) AS a CROSS JOIN LATERAL (VALUES %s) AS v (space_id, hashes) '
-            'WHERE v.hashes IS NOT NULL',
-            string_agg(
-                format('array_agg(n.c%1$s) FILTER (WHERE n.c%1$s IS NOT NULL) AS a%1$s', c.place), ', '
-            ),
-            string_agg(format('%I AS c%s', c.name, c.place), ', '),
-            string_agg(format('(%s::smallint, a.a%s)', c.space_id, c.place), ', ')
+        ELSE (
+            SELECT format(
+                'SELECT v.space_id, v.hashes FROM (SELECT %s FROM '
+                '(SELECT %s, (row_number() OVER () - 1) / 1000000 AS part FROM new_rows) AS n '
+                'GROUP BY n.part) AS a CROSS JOIN LATERAL (VALUES %s) AS v (space_id, hashes) '
+                'WHERE v.hashes IS NOT NULL',
+                string_agg(
+                    format('array_agg(n.c%1$s) FILTER (WHERE n.c%1$s IS NOT NULL) AS a%1$s', c.place), ', '
+                ),
+                string_agg(format('%I AS c%s', c.name, c.place), ', '),
+                string_agg(format('(%s::smallint, a.a%s)', c.space_id, c.place), ', ')
+            )
+            FROM unnest(columns, space_ids) WITH ORDINALITY AS c (name, space_id, place)
         )
-        FROM unnest(columns, space_ids) WITH ORDINALITY AS c (name, space_id, place)
-    )
-END;
+    END;
+END
+$$;
 
 COMMENT ON FUNCTION imgdb._new_hashes_query(name[], smallint[], boolean) IS
 'SQL that gives the hashes that a statement brought into columns: (space_id, hashes), in parts.';
@@ -122,4 +127,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._append_hashes() IS
-'Trigger (track_key, ...): makes the hashes that a statement brought into tracked columns searchable.';
+'Trigger (track_key, ...): makes the hashes that a statement brought into tracked columns '
+'searchable.';

@@ -153,8 +153,8 @@ $$;
 COMMENT ON FUNCTION imgdb._source_query(smallint) IS
 'SQL that reads all tracked columns of a space, whose tables are held from here on.';
 
--- Each part is a range of a band: prefixes, and hashes within a prefix, ascend from part to part. So
--- a part is compared with the same range of the buckets, and no array holds a whole space.
+-- Each part is a range of a band: prefixes, and hashes within a prefix, ascend from part to part.
+-- So a part is compared with the same range of the buckets, and no array holds a whole space.
 CREATE FUNCTION imgdb._ordered_parts_query(source_query text, of_mask bigint)
 RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -195,7 +195,8 @@ BEGIN
                     AND b.prefix & of_mask = b.prefix
             ) AS entry
             WHERE
-                -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
+                -- The bucket of prefix 0 serves all bands: what it holds for the others is left
+                -- out.
                 entry.hash & of_mask = entry.prefix
                 AND (
                     after_hash IS NULL OR entry.prefix > after_hash & of_mask

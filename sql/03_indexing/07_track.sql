@@ -101,8 +101,8 @@ BEGIN
         v_after := NULL;
         FOR v_part IN EXECUTE imgdb._ordered_parts_query(source_query, v_mask) LOOP
             v_missing := v_part;
-            -- A few are looked up; many are compared with their range of the buckets, which may hold
-            -- more than one answer gives.
+            -- A few are looked up; many are compared with their range of the buckets, which may
+            -- hold more than one answer gives.
             IF cardinality(v_part) < 10000 THEN
                 v_missing := imgdb._difference(
                     v_part,

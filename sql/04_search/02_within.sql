@@ -56,5 +56,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.within(text, bigint, integer) IS
-'All hashes of a space within max_distance of query_hash: by prefix buckets, or by a scan where that '
-'costs less (imgdb.explain tells).';
+'All hashes of a space within max_distance of query_hash: by prefix buckets, or by a scan where '
+'that costs less (imgdb.explain tells).';

@@ -1,7 +1,7 @@
--- Level by level: the probes of level g are read, the best match_limit hashes are kept, and after it
--- everything within g is found. So it ends when the last of the best is not farther than g; hashes as
--- far as that one still count, since ties go by hash. Where a level costs more than reading every
--- hash, every hash is read, once.
+-- Level by level: the probes of level g are read, the best match_limit hashes are kept, and after
+-- it everything within g is found. So it ends when the last of the best is not farther than g;
+-- hashes as far as that one still count, since ties go by hash. Where a level costs more than
+-- reading every hash, every hash is read, once.
 CREATE FUNCTION imgdb._nearest_hashes(
     of_space_id smallint,
     query_hash bigint,
@@ -90,11 +90,11 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._nearest_hashes(smallint, bigint, integer, integer) IS
-'The hashes of a space nearest to query_hash, by distance, then by hash, whether or not a row holds '
-'them still; NULL if there are none.';
+'The hashes of a space nearest to query_hash, by distance, then by hash, whether or not a row '
+'holds them still; NULL if there are none.';
 
--- A superuser runs no code of another role: see imgdb._check_member. Nobody else runs code of a role
--- whose rights he has not. Without an index a table would be read whole.
+-- A superuser runs no code of another role: see imgdb._check_member. Nobody else runs code of a
+-- role whose rights he has not. Without an index a table would be read whole.
 CREATE FUNCTION imgdb._held_among(of_space_id smallint, doubtful_hashes bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE

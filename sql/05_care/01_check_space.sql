@@ -14,7 +14,8 @@ BEGIN
             ERRCODE = 'IM012',
             HINT = 'Say how many hashes to try; 100 is a good start.';
     END IF;
-    -- Some bits of each are turned, up to max_distance of them, for a query seldom is a hash itself.
+    -- Some bits of each are turned, up to max_distance of them, for a query seldom is a hash
+    -- itself.
     SELECT array_agg(chosen.hash # chosen.turned)
     INTO v_queries
     FROM (

@@ -76,5 +76,5 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb.tracking_problems() IS
-'Where triggers, tables and spaces differ from what imgdb.tracked_column asks for: rows that are in '
-'a table may not be found. imgdb.catch_up mends triggers.';
+'Where triggers, tables and spaces differ from what imgdb.tracked_column asks for: rows that are '
+'in a table may not be found. imgdb.catch_up mends triggers.';

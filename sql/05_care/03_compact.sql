@@ -249,6 +249,6 @@ END
 $$;
 
 COMMENT ON PROCEDURE imgdb.compact (text, integer) IS
-'Puts fresh hashes into the buckets of a space, or of all, merges the rows of each prefix and drops '
-'doubles. Commits after every batch_size hashes: CALL it outside of a transaction. VACUUM gives the '
-'space back.';
+'Puts fresh hashes into the buckets of a space, or of all, merges the rows of each prefix and '
+'drops doubles. Commits after every batch_size hashes: CALL it outside of a transaction. VACUUM '
+'gives the space back.';

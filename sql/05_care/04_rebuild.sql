@@ -2,23 +2,30 @@
 -- hold hundreds of hashes (docs/benchmarks.md). Bit i is in band i % 3.
 CREATE FUNCTION imgdb._masks_for(of_count bigint)
 RETURNS bigint[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN of_count >= 30000000 THEN (
-        SELECT array_agg(b.mask ORDER BY b.band)
-        FROM (
-            SELECT i % 3 AS band, bit_or(1::bigint << i) AS mask
-            FROM generate_series(0, 63) AS i
-            GROUP BY i % 3
-        ) AS b
-    )
-    ELSE ARRAY[
-        imgdb.from_hex('aa005500aa005500'),
-        imgdb.from_hex('00aa005500aa0055'),
-        imgdb.from_hex('5500aa005500aa00'),
-        imgdb.from_hex('005500aa005500aa')
-    ]
-END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN of_count >= 30000000 THEN (
+            SELECT array_agg(b.mask ORDER BY b.band)
+            FROM (
+                SELECT
+                    i % 3 AS band,
+                    bit_or(1::bigint << i) AS mask
+                FROM generate_series(0, 63) AS i
+                GROUP BY i % 3
+            ) AS b
+        )
+        ELSE ARRAY[
+            imgdb.from_hex('aa005500aa005500'),
+            imgdb.from_hex('00aa005500aa0055'),
+            imgdb.from_hex('5500aa005500aa00'),
+            imgdb.from_hex('005500aa005500aa')
+        ]
+    END;
+END
+$$;
 
 COMMENT ON FUNCTION imgdb._masks_for(bigint) IS 'The band masks that suit so many hashes.';
 
@@ -117,8 +124,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._begin_rebuild(text, bigint[]) IS
-'Makes the shadow of a space, and has the triggers of its columns feed both. Writers wait until the '
-'transaction ends.';
+'Makes the shadow of a space, and has the triggers of its columns feed both. Writers wait until '
+'the transaction ends.';
 
 CREATE FUNCTION imgdb._fill_shadow(of_space text)
 RETURNS void
@@ -184,6 +191,6 @@ BEGIN
 END
 $$;
 
-COMMENT ON PROCEDURE imgdb.rebuild (text, bigint[]) IS
-'Makes the buckets of a space anew from its tracked columns, with new band masks, or those that suit '
-'how many hashes there are. Searches and writers go on. CALL it outside of a transaction.';
+COMMENT ON PROCEDURE imgdb.rebuild (text, bigint []) IS -- noqa: LT01
+'Makes the buckets of a space anew from its tracked columns, with new band masks, or those that '
+'suit how many hashes there are. Searches and writers go on. CALL it outside of a transaction.';

@@ -78,7 +78,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._drop_if_stale(smallint, text, bigint[]) IS
-'Removes hashes from the buckets of a claimed space, and puts those back that the query still gives.';
+'Removes hashes from the buckets of a claimed space, and puts those back that the query still '
+'gives.';
 
 CREATE FUNCTION imgdb.drop_stale(space_name text)
 RETURNS bigint

@@ -69,7 +69,8 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._bucket_bytes() IS 'Bytes of the buckets of all spaces, with their index.';
+COMMENT ON FUNCTION imgdb._bucket_bytes() IS
+'Bytes of the buckets of all spaces, with their index.';
 
 CREATE FUNCTION imgdb.space_statistics(space_name text)
 RETURNS TABLE (
