@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -38,14 +38,16 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """An image as the disk has it: `folder` and `name` are where the name is written down."""
+    """An image as the disk has it: `folder` and `name` are where the name is written down.
+
+    A link that leads nowhere has no `file`.
+    """
 
     member: GroupRow
-    file: Identity
+    file: Identity | None
     folder: Identity
     name: str
     is_link: bool
-    is_trashed: bool
     is_behind_link: bool
 
 
@@ -57,16 +59,23 @@ def look_at_names(groups: Iterable[Group], reference: str | None) -> Names:
     """
     found = Names()
     by_file: dict[Identity, list[_Seen]] = {}
-    for seen in _seen(member for group in groups for member in group.members):
-        if seen.is_trashed:
-            found.left_out.add(seen.member.image_id)
+    in_trash, folder_of = cache(_is_in_trash), cache(_folder)
+    for member in (member for group in groups for member in group.members):
+        if member.sha256 is None:  # imported, by whatever name
+            continue
+        if in_trash(os.path.split(path_from_text(member.path))[0]):
+            found.left_out.add(member.image_id)
+        elif (seen := _seen(member, folder_of)) is None:
+            continue
+        elif seen.file is None:
+            found.left_out.add(member.image_id)
         else:
             by_file.setdefault(seen.file, []).append(seen)
-    for names in by_file.values():
+    for file, names in by_file.items():
         files = [seen for seen in names if not seen.is_link]
         entries: dict[tuple[Identity, str], list[_Seen]] = {}
         for seen in files or names:
-            entry = (seen.folder, seen.name) if files else (seen.file, "")
+            entry = (seen.folder, seen.name) if files else (file, "")
             entries.setdefault(entry, []).append(seen)
         stay = [min(same, key=lambda seen: _order(seen, reference)) for same in entries.values()]
         kept = {seen.member.image_id for seen in stay}
@@ -116,27 +125,28 @@ def _counted(group: Group) -> Group:
     return replace(group, reclaimable_bytes=total, members=members)
 
 
-def _seen(members: Iterable[GroupRow]) -> Iterable[_Seen]:
-    folder_of = cache(_folder)
-    for member in members:
-        status = _status(member)
-        if status is None:
-            continue
-        outside, name = os.path.split(path_from_text(member.path))
-        is_link = stat.S_ISLNK(status.st_mode)
-        file = _identity(_followed(path_from_text(member.path)) if is_link else status)
-        folder = folder_of(outside)
-        if file is not None and folder is not None:
-            yield _Seen(member, file, folder[0], name, is_link, folder[1], folder[2])
-
-
-def _folder(path: str) -> tuple[Identity, bool, bool] | None:
-    """Return which folder this is, whether it is in a trash, and behind a symbolic link."""
-    identity = _identity(_followed(path))
-    if identity is None:
+def _seen(
+    member: GroupRow, folder_of: Callable[[str], tuple[Identity, bool] | None]
+) -> _Seen | None:
+    path, status = path_from_text(member.path), _status(member)
+    outside, name = os.path.split(path)
+    folder = folder_of(outside) if status is not None else None
+    if status is None or folder is None:
         return None
-    real = os.path.realpath(path)
-    return identity, trash_of(f"{real}{os.sep}.") is not None, real != path
+    is_link = stat.S_ISLNK(status.st_mode)
+    file = _identity(_followed(path) if is_link else status)
+    return _Seen(member, file, folder[0], name, is_link, folder[1])
+
+
+def _folder(path: str) -> tuple[Identity, bool] | None:
+    """Return which folder this is, and whether it is behind a symbolic link."""
+    identity = _identity(_followed(path))
+    return None if identity is None else (identity, os.path.realpath(path) != path)
+
+
+def _is_in_trash(folder: str) -> bool:
+    """Tell whether a folder is a trash or below one; it may be gone, having been emptied."""
+    return trash_of(f"{os.path.realpath(folder)}{os.sep}.") is not None
 
 
 def _order(seen: _Seen, reference: str | None) -> tuple[bool, bool]:

@@ -108,6 +108,8 @@ def test_a_link_whose_file_is_no_image_is_shown_and_neither_kept_nor_removed(
     ((keeper, gone, members, freed),) = found(database)
     assert (keeper, gone, freed) == ("copy.png", set(), 0)
     assert members == {"copy.png", "a"}  # two links to one file are one file
+    (tmp_path / "elsewhere.png").unlink()  # links that lead nowhere are nothing
+    assert found(database) == []
 
 
 def other_name(folder, name, kind):
@@ -190,6 +192,20 @@ def test_nothing_is_kept_in_a_trash_for_what_is_outside(database, folder, rule):
     with psycopg.connect(database) as conn:
         conn.execute("UPDATE imgdb.image SET path = replace(path, '/t/', '/photos/link/')")
     assert found(database, keep=rule) == []
+    # And what was taken out of it since it was ingested.
+    shutil.rmtree(trash / "p")
+    assert found(database, keep=rule) == []
+
+
+def test_imported_hashes_may_have_any_name(database, folder):
+    add(database, *sorted(folder.iterdir()))
+    with psycopg.connect(database) as conn:
+        conn.execute(
+            "INSERT INTO imgdb.image (collection_id, path, ahash, dhash, phash, whash, recipe)"
+            " SELECT collection_id, '\\odd', ahash, dhash, phash, whash, 'imported'"
+            " FROM imgdb.image WHERE path ~ 'copy'"
+        )
+    assert found(database)[0][1:3] == ({"copy.png"}, {"a.png", "copy.png", "\\odd"})
 
 
 def test_what_is_not_on_this_machine_is_as_the_database_has_it(database, folder):
