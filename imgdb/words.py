@@ -27,6 +27,13 @@ def byte_count(count: int | None) -> str:
     return f"{size / 1000:.1f} TB"
 
 
+def picture_size(width: int | None, height: int | None, frames: int | None) -> str:
+    """Say how large a picture is: 640x480, or 640x480 x 3 for a file of three frames or pages."""
+    if not width:
+        return ""
+    return f"{width}x{height}" + (f" x {frames:,}" if frames and frames > 1 else "")
+
+
 def printable(text: str) -> str:
     """Show characters that would move the cursor, break the line or turn the text as escapes."""
     return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

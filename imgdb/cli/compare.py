@@ -40,7 +40,8 @@ def compare_files(
 
     They are alike if the hash of --hash differs in at most --max-distance bits. Flat pictures
     (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
-    are the same.
+    are the same. Of files with several frames or pages the first one is compared,
+    so they are alike only if their bytes are the same.
     """
     from imgdb.search.compare import compare, read_look
 
@@ -78,4 +79,7 @@ def _verdict(found: Comparison) -> str:
         return "alike: same pixels in grey, other bytes"
     if found.flat:
         return "different: a flat picture, whose distances say nothing"
+    if max(found.a_frames, found.b_frames) > 1:
+        frames = f"{found.a_frames:,} and {found.b_frames:,} frames"
+        return f"different: {frames}, of which only the first two were compared"
     return f"{'alike' if found.alike else 'different'} by {found.hash}"

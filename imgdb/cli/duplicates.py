@@ -23,7 +23,7 @@ from imgdb.cli.output import Format, Row, default_format, print_object, print_ro
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures
 from imgdb.errors import UsageError
-from imgdb.words import byte_count, printable
+from imgdb.words import byte_count, picture_size, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,6 +95,14 @@ def duplicates_command(
         str | None,
         typer.Option(metavar="FOLDER", help="Prefer to keep images in this folder and below."),
     ] = None,
+    raw_copies: Annotated[
+        bool,
+        typer.Option(
+            "--raw-copies",
+            help="Take a camera raw and its JPEG for copies of each other, so that one of them may "
+            "go. Else they are a pair: one of each is kept.",
+        ),
+    ] = False,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="At most N groups.")] = None,
     plan: Annotated[
         str | None,
@@ -165,6 +173,7 @@ def duplicates_command(
         least_pixels=least_pixels,
         keep=keep,
         keep_in=path_text(absolute(keep_in)).rstrip("/") if keep_in else None,
+        raw_copies=raw_copies,
         limit=limit,
     )
     failures = Failures()
@@ -310,6 +319,7 @@ def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> No
 def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> Row:
     notes = (
         "keep" if member.keeper else "" if member.removable else "stays",
+        "raw" if member.format == "RAW" else "",
         "same file" if member.same_file else "",
         "same bytes" if member.same_bytes and not (member.keeper or member.same_file) else "",
         "frees nothing" if member.freed_bytes == 0 and member.byte_size else "",
@@ -320,7 +330,7 @@ def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> 
     return (
         member.path,
         *(getattr(member, f"{name}_distance") for name in (hash_name, *others)),
-        f"{member.width}x{member.height}" if member.width else "",
+        picture_size(member.width, member.height, member.frames),
         byte_count(member.byte_size),
         ", ".join(filter(None, notes)),
     )

@@ -122,7 +122,7 @@ def _row(match: RegionMatch) -> dict[str, object]:
     return {
         "path": match.path,
         **{name: getattr(match, name) for name in names},
-        "note": note(match),
+        "note": note(match, f"{match.frames:,} frames" if match.frames > 1 else ""),
     }
 
 

@@ -23,7 +23,7 @@ from imgdb.cli.pages import Html, OpenPage
 from imgdb.cli.pictures import FilesFrom, pictures
 from imgdb.cli.show import Show
 from imgdb.errors import UsageError
-from imgdb.words import byte_count
+from imgdb.words import byte_count, picture_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,7 @@ def _row(hash_name: HashName, match: Match) -> dict[str, object]:
         hash_name: match.distance,
         **{name: getattr(match, f"{name}_distance") for name in others},
         "orientation": match.orientation,
-        "pixels": f"{match.width}x{match.height}" if match.width else "",
+        "pixels": picture_size(match.width, match.height, match.frames),
         "size": byte_count(match.byte_size),
         "note": note(match, f"one of {match.images:,} of this hash" if match.images > 1 else ""),
     }

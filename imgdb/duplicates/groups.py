@@ -22,7 +22,8 @@ DUPLICATES = (
     " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
     " least_pixels => %(least_pixels)s, keep_rule => %(keep)s, keep_folder => %(keep_in)s,"
     " group_limit => %(limit)s, linked_a => %(linked_a)s, linked_b => %(linked_b)s,"
-    " left_out => %(left_out)s, no_files => %(no_files)s)"
+    " left_out => %(left_out)s, no_files => %(no_files)s,"
+    " raw_copies => %(raw_copies)s)"
 )
 
 
@@ -33,7 +34,7 @@ class DuplicateChoice:
     `against` compares `collection` (None: all others) with the images of another one, and only
     with these; `other_folders` compares only what is in unlike folders. `least_bytes` and
     `least_pixels` leave out smaller images. `keep_in`, a folder as `imgdb.paths` spells it, goes
-    before the rule `keep`.
+    before the rule `keep`. With `raw_copies` a raw and its JPEG are copies of each other.
     """
 
     space: str = "phash"
@@ -46,6 +47,7 @@ class DuplicateChoice:
     least_pixels: int | None = None
     keep: str = "most-pixels"
     keep_in: str | None = None
+    raw_copies: bool = False
     limit: int | None = None
 
 
@@ -78,6 +80,7 @@ class GroupRow:
     image_id: int
     width: int | None
     height: int | None
+    frames: int | None
     byte_size: int | None
     format: str | None
     modified_at: datetime | None
@@ -94,6 +97,8 @@ class GroupRow:
 class Group:
     """Images that are connected by matches; the keeper comes first.
 
+    One of each kind is kept, since what is of another kind is no copy: a raw beside its JPEG, and
+    files of several frames, of which only the first was looked at. Their copies follow them.
     `diameter` is the largest distance between any two of them in the space that was searched: more
     than the distance asked for in a chain, whose ends may be unlike. None for groups of more than
     5,000 different hashes. The distances of a member are those to the keeper.
@@ -109,6 +114,15 @@ class Group:
     def keeper(self) -> GroupRow:
         """Return the image to keep."""
         return self.members[0]
+
+    def parts(self) -> list[Group]:
+        """Split into groups of one kind, each with its own keeper."""
+        parts: list[list[GroupRow]] = []
+        for member in self.members:
+            if member.keeper or not parts:
+                parts.append([])
+            parts[-1].append(member)
+        return [replace(self, members=part) for part in parts]
 
     @property
     def removable(self) -> list[GroupRow]:

@@ -121,7 +121,9 @@ def write_plan(path: str | os.PathLike[str], groups: Sequence[Group]) -> int:
     Groups with nothing to remove are left out. UsageError if there is a file already: it
     may be a plan that somebody has edited.
     """
-    lines = _lines([group for group in groups if group.removable])
+    # What is to go is only safe while the kept one of its own kind is there.
+    parts = [part for group in groups for part in group.parts() if part.removable]
+    lines = _lines(parts)
     try:
         with creating(Path(path)) as file:
             file.writelines(line.encode("utf-8") for line in lines)
@@ -140,7 +142,7 @@ def _lines(groups: Sequence[Group]) -> Iterator[str]:
         yield f"link    {plain_text(path_text(link))}\t{plain_text(path_text(target))}\n"
     for number, group in enumerate(groups, 1):
         diameter = "" if group.diameter is None else f", diameter {group.diameter}"
-        size = byte_count(group.reclaimable_bytes)
+        size = byte_count(sum(member.freed_bytes or 0 for member in group.removable))
         yield f"\n# group {number}: {group.tier}, {len(group.members)} images{diameter}, {size}\n"
         for member in group.members:
             yield _line(member, group.keeper)
@@ -183,6 +185,8 @@ def _with_line(path: str) -> str:
 
 
 def _warnings(member: GroupRow, keeper: GroupRow) -> Iterator[str]:
+    if (member.frames or 1) > 1:
+        yield f"has {member.frames} frames or pages"
     if member.keeper:
         return
     if _pixels(member) > _pixels(keeper):

@@ -21,6 +21,8 @@ from imgdb.pictures.reasons import picture_errors
 
 ZIP_SUFFIXES = (".zip", ".cbz")
 TAR_SUFFIXES = (".tar", ".cbt", ".tgz", ".tar.gz", ".tbz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
+# Archives of other programs are not read, which is said: their pictures are not searchable.
+UNREAD_SUFFIXES = (".7z", ".cb7", ".rar", ".cbr", ".ace", ".cba", ".lzh", ".lha")
 
 # Between the archive and the member; no folder is likely to end in an exclamation mark.
 INSIDE = "!/"
@@ -45,7 +47,7 @@ class ArchiveMember:
 
 def is_archive(path: str) -> bool:
     """Tell by its name whether a file is to be read as an archive."""
-    return path.lower().endswith(ZIP_SUFFIXES + TAR_SUFFIXES)
+    return path.lower().endswith(ZIP_SUFFIXES + TAR_SUFFIXES + UNREAD_SUFFIXES)
 
 
 def is_zip(path: str) -> bool:
@@ -81,6 +83,9 @@ def entries(path: str, part: int, parts: int) -> Iterator[ArchiveMember]:
 
     A member is to be read before the next one is asked for.
     """
+    if path.lower().endswith(UNREAD_SUFFIXES):
+        words = "an archive that is neither zip nor tar: pack it anew"
+        raise PictureError("unsupported-format", words)
     with picture_errors("archive"):
         yield from _zip(path, part, parts) if is_zip(path) else _tar(path)
 

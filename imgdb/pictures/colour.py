@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from imgdb.pictures.grey import Samples, is_grey, is_transparent, on_white, strips, to_grey
+from imgdb.pictures.grey import Samples, is_grey, is_transparent, on_paper, strips, to_grey
 
 
 def to_small_colour(image: Image.Image, samples: Samples, *, side: int) -> Image.Image:
@@ -18,6 +18,6 @@ def to_small_colour(image: Image.Image, samples: Samples, *, side: int) -> Image
     # First across, strip by strip, so that a big picture never stands in memory twice.
     narrow = Image.new("RGB", (-(-image.width // factor), image.height))
     for top, strip in strips(image):
-        colours = (on_white(strip) if transparent else strip).convert("RGB")
+        colours = (on_paper(strip) if transparent else strip).convert("RGB")
         narrow.paste(colours.reduce((factor, 1)), (0, top))
     return narrow.reduce((1, factor))

@@ -23,7 +23,7 @@ from imgdb.pictures.bmp import read_bmp
 from imgdb.pictures.colour import to_small_colour
 from imgdb.pictures.development import Raw, opened_raw, require_reader
 from imgdb.pictures.formats import HEAD_SIZE
-from imgdb.pictures.grey import Samples, to_grey, to_luma
+from imgdb.pictures.grey import Paper, Samples, is_transparent, to_grey, to_luma
 from imgdb.pictures.limits import MAX_PIXELS, SizeLimit
 from imgdb.pictures.mean_colours import mean_colours, to_seen_colour
 from imgdb.pictures.metadata import Metadata, metadata_of
@@ -81,6 +81,7 @@ class Decoded:
     width: int
     height: int
     frames: int = 1
+    transparent: bool = False
     colours: bytes | None = None
     luma: Image.Image | None = None
 
@@ -92,6 +93,7 @@ class _Wanted(NamedTuple):
     least_size: Callable[[tuple[int, int]], tuple[int, int] | None]
     colours: bool = False
     luma: bool = False
+    paper: Paper = "white"
 
 
 def prepare() -> None:
@@ -119,6 +121,13 @@ def decode_grey(
 ) -> Decoded:
     """Decode a picture whose format is known; raises PictureError."""
     return _decode(encoded, _GREY[decode]._replace(luma=luma), max_pixels)
+
+
+def decode_on_black(encoded: Encoded, max_pixels: int) -> Decoded:
+    """Decode a transparent picture as it looks on black; raises PictureError."""
+    return _decode(
+        encoded, _Wanted(partial(to_grey, paper="black"), _exact_size, paper="black"), max_pixels
+    )
 
 
 def decode_colour(encoded: Encoded, side: int, max_pixels: int) -> Decoded:
@@ -193,7 +202,8 @@ def _rendered(image: Image.Image, wanted: _Wanted) -> Decoded:
     rendered = wanted.render(image, Samples())
     colours = mean_colours(to_seen_colour(image, rendered)) if wanted.colours else None
     luma = to_luma(image, rendered) if wanted.luma else None
-    return Decoded(rendered, *image.size, colours=colours, luma=luma)
+    transparent = is_transparent(image)
+    return Decoded(rendered, *image.size, transparent=transparent, colours=colours, luma=luma)
 
 
 def _decode_raw(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
@@ -241,7 +251,7 @@ def _read(
     if wanted.luma:
         pictures.append(to_luma(shown, pictures[0]))
     if covered is not None:
-        pictures = [_on_paper(picture, covered, image.size) for picture in pictures]
+        pictures = [_framed(picture, covered, image.size, wanted.paper) for picture in pictures]
     if turn is not None:
         # Turning what was rendered gives the same pixels as turning the file's, for much less.
         pictures = [picture.transpose(turn) for picture in pictures]
@@ -249,7 +259,8 @@ def _read(
             width, height = height, width
     colours = mean_colours(pictures[1]) if wanted.colours else None
     luma = pictures[-1] if wanted.luma else None
-    return Decoded(pictures[0], width, height, colours=colours, luma=luma)
+    transparent = covered is not None or is_transparent(shown)
+    return Decoded(pictures[0], width, height, transparent=transparent, colours=colours, luma=luma)
 
 
 def _stores_rgb(image: ImageFile.ImageFile) -> bool:
@@ -284,10 +295,10 @@ def _is_gain_map(image: ImageFile.ImageFile, file: BinaryIO, number: int) -> boo
     return _GAIN_MAP.search(file.read(1 << 16)) is not None
 
 
-def _on_paper(
-    image: Image.Image, covered: tuple[int, int, int, int], size: tuple[int, int]
+def _framed(
+    image: Image.Image, covered: tuple[int, int, int, int], size: tuple[int, int], paper: Paper
 ) -> Image.Image:
-    """Make white what a frame does not cover, of a picture rendered from one of `size`."""
+    """Make paper of what a frame does not cover, of a picture rendered from one of `size`."""
     across, down = image.width / size[0], image.height / size[1]
     box = (
         round(covered[0] * across),
@@ -295,9 +306,9 @@ def _on_paper(
         round(covered[2] * across),
         round(covered[3] * down),
     )
-    paper = Image.new(image.mode, image.size, "white")
-    paper.paste(image.crop(box), box)
-    return paper
+    sheet = Image.new(image.mode, image.size, paper)
+    sheet.paste(image.crop(box), box)
+    return sheet
 
 
 def _load(image: ImageFile.ImageFile, encoded: Encoded) -> None:

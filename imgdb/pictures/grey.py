@@ -1,11 +1,11 @@
-"""Turn any picture that Pillow decoded into 8-bit grey, as it looks on white paper.
+"""Turn any picture that Pillow decoded into 8-bit grey, as it looks on paper.
 
 `imgdb.pictures.colour` takes from here what holds for colours too.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from PIL import Image, ImageChops
 
 # Conversions go strip by strip, so that a big picture never stands in memory three times.
 _STRIP_PIXELS = 1 << 18
+
+# What is seen through a picture: white, but for who looks for a picture that was laid on black.
+Paper = Literal["white", "black"]
+_LEVEL: dict[Paper, int] = {"white": 255, "black": 0}
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -29,8 +33,8 @@ class Samples:
 _USUAL = Samples()
 
 
-def to_grey(image: Image.Image, samples: Samples = _USUAL) -> Image.Image:
-    """Give the loaded `image` as mode "L": ranges scaled, transparency on white, then convert("L").
+def to_grey(image: Image.Image, samples: Samples = _USUAL, paper: Paper = "white") -> Image.Image:
+    """Give the loaded `image` as mode "L": ranges scaled, transparency on paper, then convert("L").
 
     The result is a new picture that needs no open file.
     """
@@ -40,14 +44,14 @@ def to_grey(image: Image.Image, samples: Samples = _USUAL) -> Image.Image:
         if mode in ("I", "F"):
             grey = _by_own_range(image, unsigned=samples.unsigned and mode == "I")
         else:
-            grey = _by_depth(image, samples.bits, transparent)
+            grey = _by_depth(image, samples.bits, transparent, paper)
         return ImageChops.invert(grey) if samples.white_is_zero else grey
     if mode == "LAB":
         return image.getchannel(0)
     if mode in ("L", "1") and isinstance(transparent, int):
-        return _grey_with_transparent_value(image, transparent)
+        return _grey_with_transparent_value(image, transparent, paper)
     if is_transparent(image):
-        return _by_strips(image, lambda strip: on_white(strip).convert("L"))
+        return _by_strips(image, lambda strip: on_paper(strip, paper).convert("L"))
     return image.copy() if mode == "L" else image.convert("L")
 
 
@@ -62,7 +66,7 @@ def to_luma(image: Image.Image, grey: Image.Image) -> Image.Image:
         return image.convert("RGB")
     colours = Image.new("RGB", image.size)
     for top, strip in strips(image):
-        colours.paste(on_white(strip).convert("RGB"), (0, top))
+        colours.paste(on_paper(strip).convert("RGB"), (0, top))
     return colours
 
 
@@ -97,25 +101,24 @@ def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]
     return grey
 
 
-def on_white(strip: Image.Image) -> Image.Image:
-    """Lay a picture on white paper; the answer is of mode "RGBA", without transparency."""
+def on_paper(strip: Image.Image, paper: Paper = "white") -> Image.Image:
+    """Lay a picture on paper; the answer is of mode "RGBA", without transparency."""
     # RGBa and La (colours multiplied by alpha) convert to grey or colour through RGBA and LA only.
     if strip.mode == "La":
         strip = strip.convert("LA")
     colours = strip.convert("RGBA")
-    white = Image.new("RGBA", strip.size, "white")
-    return Image.alpha_composite(white, colours)
+    return Image.alpha_composite(Image.new("RGBA", strip.size, paper), colours)
 
 
-def _grey_with_transparent_value(image: Image.Image, value: int) -> Image.Image:
-    """Make one value of a grey picture white: tRNS of PNG, the transparent index of a grey GIF."""
+def _grey_with_transparent_value(image: Image.Image, value: int, paper: Paper) -> Image.Image:
+    """Make one value of a grey picture paper: tRNS of PNG, the transparent index of a grey GIF."""
     table = list(range(256))
     if 0 <= value <= 255:
-        table[value] = 255
+        table[value] = _LEVEL[paper]
     return (image if image.mode == "L" else image.convert("L")).point(table)
 
 
-def _by_depth(image: Image.Image, bits: int, transparent: object) -> Image.Image:
+def _by_depth(image: Image.Image, bits: int, transparent: object, paper: Paper) -> Image.Image:
     """Scale unsigned samples by the depth of the file, as Pillow does for 16-bit colours.
 
     Where no sample reaches a sixteenth of that range, the file holds data of fewer bits (12 of a
@@ -134,7 +137,7 @@ def _by_depth(image: Image.Image, bits: int, transparent: object) -> Image.Image
         samples = np.asarray(strip)
         grey = np.minimum(samples >> shift, 255).astype(np.uint8)
         if isinstance(transparent, int):
-            grey[samples == transparent] = 255
+            grey[samples == transparent] = _LEVEL[paper]
         return Image.fromarray(grey)
 
     return _by_strips(image, convert)

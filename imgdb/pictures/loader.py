@@ -26,6 +26,7 @@ from imgdb.pictures.decoding import (
     Encoded,
     decode_colour,
     decode_grey,
+    decode_on_black,
     read_metadata,
 )
 from imgdb.pictures.formats import HEAD_SIZE, identify
@@ -43,7 +44,8 @@ class Picture:
     """One decoded file; `width` and `height` are those of the full picture, upright.
 
     `colours` are as `imgdb.pictures.mean_colours` makes them. `luma` is the picture in colours, or
-    again in grey where it has none; None if it was not asked for.
+    again in grey where it has none; None if it was not asked for. `transparent` says whether paper
+    may be seen through it.
     """
 
     grey: Image.Image
@@ -56,6 +58,7 @@ class Picture:
     sha256: bytes
     colours: bytes
     luma: Image.Image | None = None
+    transparent: bool = False
 
 
 def load(
@@ -124,7 +127,13 @@ class Source:
             sha256=sha256,
             colours=decoded.colours,
             luma=decoded.luma,
+            transparent=decoded.transparent,
         )
+
+    def on_black(self, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+        """Decode to grey, as it looks on black; raises PictureError."""
+        with self._checked():
+            return decode_on_black(self._encoded(), max_pixels).image
 
     def small(self, side: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         """Decode to colours, at most `side` pixels wide and high; raises PictureError."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, features
 
-from imgdb.pictures.grey import is_grey, is_transparent, on_white
+from imgdb.pictures.grey import is_grey, is_transparent, on_paper
 
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
@@ -69,7 +69,7 @@ def to_seen_colour(image: Image.Image, grey: Image.Image) -> Image.Image:
         image = _by_profile(image, profile)
         return _thin(grey) if image.mode == "LAB" else image.convert("RGB")
     if is_transparent(image):
-        image = on_white(image)
+        image = on_paper(image)
     return _by_profile(image.convert("RGB"), profile)
 
 

@@ -15,7 +15,7 @@ REASONS = {
     "not-a-file": "a folder, FIFO, socket or device, not a regular file",
     "empty": "the file has no bytes",
     "unknown-format": "not a picture in any format that imgdb knows",
-    "unsupported-format": "a picture, but of a format that imgdb does not read",
+    "unsupported-format": "a format that imgdb knows, but does not read",
     "too-large": "it has more pixels than --max-pixels allows",
     "truncated": "the file ends before the picture does",
     "broken": "the file is damaged, or of a kind that the decoder does not know",

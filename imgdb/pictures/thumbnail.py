@@ -33,6 +33,7 @@ class Thumbnail:
     format: str
     width: int
     height: int
+    frames: int
     byte_size: int
     modified_at: datetime
 
@@ -54,6 +55,7 @@ def make_thumbnail(source: Source, *, side: int, max_pixels: int = MAX_PIXELS) -
         format=source.format,
         width=decoded.width,
         height=decoded.height,
+        frames=decoded.frames,
         byte_size=source.byte_size,
         modified_at=source.modified_at,
     )

@@ -21,6 +21,7 @@ class Look:
     sha256: bytes
     # Width, height and digest of the picture as it is hashed: upright, on white, in 8-bit grey.
     pixels: tuple[int, int, bytes]
+    frames: int
     reading: Reading
 
 
@@ -29,7 +30,8 @@ class Comparison:
     """How far two pictures are apart; `..._within` says which distances are near enough.
 
     `alike` is the answer by one hash, except that flat pictures, which look alike to every hash,
-    are alike only if their pixels are the same.
+    are alike only if their pixels are the same. Only the first frame or page of each is compared,
+    so that files of several are alike only if their bytes are the same.
     """
 
     a: str
@@ -39,6 +41,8 @@ class Comparison:
     max_distance: int
     same_bytes: bool
     same_pixels: bool
+    a_frames: int
+    b_frames: int
     flat: bool
     ahash_distance: int
     dhash_distance: int
@@ -59,6 +63,7 @@ def read_look(image: AnyImage, name: str) -> Look:
         name,
         picture.sha256,
         (picture.width, picture.height, digest),
+        picture.frames,
         read_grey(picture.grey),
     )
 
@@ -72,16 +77,21 @@ def compare(
         for name in ALGORITHMS
     )
     decisive = {"ahash": ahash, "dhash": dhash, "phash": phash, "whash": whash}[hash]
-    same_pixels = a.pixels == b.pixels
+    same_bytes = a.sha256 == b.sha256
+    # Of several frames or pages only the first was looked at.
+    seen = a.frames == b.frames == 1
+    same_pixels = same_bytes or (seen and a.pixels == b.pixels)
     flat = a.reading.flat or b.reading.flat
     return Comparison(
         a=a.path,
         b=b.path,
-        alike=same_pixels or (decisive <= max_distance and not flat),
+        alike=same_pixels or (seen and decisive <= max_distance and not flat),
         hash=hash,
         max_distance=max_distance,
-        same_bytes=a.sha256 == b.sha256,
+        same_bytes=same_bytes,
         same_pixels=same_pixels,
+        a_frames=a.frames,
+        b_frames=b.frames,
         flat=flat,
         ahash_distance=ahash,
         dhash_distance=dhash,

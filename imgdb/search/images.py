@@ -15,50 +15,75 @@ from imgdb.hashes.values import ALGORITHMS, Hashes, from_hex
 from imgdb.paths import path_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import Image
+
     from imgdb.pictures.images import AnyImage
 
 MATCHES = (
     "SELECT * FROM imgdb._matches(space_name => %(space)s, query_ahashes => %(ahash)s,"
     " query_dhashes => %(dhash)s, query_phashes => %(phash)s, query_whashes => %(whash)s,"
-    " query_orientations => %(orientations)s, query_sha256 => %(sha256)s,"
+    " query_orientations => %(orientations)s::text[], query_sha256 => %(sha256)s,"
     " max_distance => %(max_distance)s, collection_name => %(collection)s,"
     " match_limit => %(limit)s, flood_limit => %(flood)s, include_flat => %(include_flat)s)"
 )
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """One look of what is looked for: its hashes, and how it is turned if that is asked."""
+
+    hashes: Hashes
+    flat: bool = False
+    orientation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """What is looked for: its name for a person, its hashes, and its bytes if it is a file.
 
-    `turned` is what its hashes would be if it were turned back, for each orientation that it may
-    have; empty if it is looked for as it is.
+    `looks` are all that it may look like: turned back, for each orientation that it may have, and
+    where it is transparent on white and on black. `flat` says that it is flat in all of them.
     """
 
     name: str
     hashes: Hashes
     sha256: bytes | None = None
     flat: bool = False
-    turned: tuple[Hashes, ...] = ()
+    looks: tuple[Asked, ...] = ()
 
 
 def query_by_file(
     image: AnyImage, *, name: str | None = None, any_orientation: bool = False
 ) -> Query:
     """Read a picture to look for, in any of its eight orientations if asked; PictureError."""
-    from imgdb.hashes.exact import read_grey
-    from imgdb.hashes.orientations import read_turned_back
     from imgdb.pictures.images import open_image
 
     with open_image(image) as source:
         picture = source.picture()
+        greys = [picture.grey]
+        # What is stored was laid on white; but a program without transparency makes it black.
+        if picture.transparent:
+            black = source.on_black()
+            greys += [black] if black.tobytes() != picture.grey.tobytes() else []
     if name is None:
         name = path_text(image) if isinstance(image, str | os.PathLike) else ""
+    looks = tuple(look for grey in greys for look in _looks(grey, any_orientation))
+    flat = all(look.flat for look in looks)
+    return Query(name, looks[0].hashes, picture.sha256, flat, looks)
+
+
+def _looks(grey: Image.Image, any_orientation: bool) -> Iterator[Asked]:
+    from imgdb.hashes.exact import read_grey
+    from imgdb.hashes.orientations import WORDS, read_turned_back
+
     if not any_orientation:
-        read = read_grey(picture.grey)
-        return Query(name, read.hashes, picture.sha256, read.flat)
-    readings = read_turned_back(picture.grey)
-    turned = tuple(reading.hashes for reading in readings)
-    return Query(name, turned[0], picture.sha256, readings[0].flat, turned)
+        read = read_grey(grey)
+        yield Asked(read.hashes, read.flat)
+        return
+    for words, read in zip(WORDS, read_turned_back(grey), strict=True):
+        yield Asked(read.hashes, read.flat, words)
 
 
 def query_by_hex(space: str, hex_digits: str) -> Query:
@@ -89,6 +114,7 @@ class Match:
     image_id: int
     width: int | None
     height: int | None
+    frames: int | None
     byte_size: int | None
     format: str | None
     modified_at: datetime | None
@@ -112,13 +138,13 @@ def similar(
     have one hash, one of them stands for all. The connection must be outside of a transaction: the
     search runs in one that is read-only.
     """
-    from imgdb.hashes.orientations import WORDS
-
-    asked = query.turned or (query.hashes,)
+    asked = query.looks or (Asked(query.hashes),)
+    if not (query.flat or include_flat):  # on one of the papers it may be flat
+        asked = tuple(look for look in asked if not look.flat)
     arguments = {
-        **{name: [getattr(hashes, name) for hashes in asked] for name in ALGORITHMS},
+        **{name: [getattr(look.hashes, name) for look in asked] for name in ALGORITHMS},
         "space": space,
-        "orientations": list(WORDS) if query.turned else None,
+        "orientations": [look.orientation for look in asked],
         "sha256": query.sha256,
         "max_distance": max_distance,
         "collection": collection,

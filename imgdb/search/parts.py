@@ -77,6 +77,7 @@ class RegionMatch:
     image_id: int
     width: int
     height: int
+    frames: int
     byte_size: int
     format: str
     modified_at: datetime

@@ -19,7 +19,9 @@ BEGIN
         WHEN 'same-bytes' THEN
             RETURN 'CASE WHEN i.sha256 IS NOT NULL THEN dense_rank() OVER (ORDER BY i.sha256) END';
         WHEN 'same-picture' THEN
-            RETURN 'CASE WHEN NOT i.flat AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
+            -- Of a file of several frames only the first was looked at.
+            RETURN 'CASE WHEN NOT i.flat AND coalesce(i.frames, 1) = 1 '
+                'AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
                 'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
         WHEN 'near' THEN
             RETURN format('CASE WHEN NOT i.flat THEN i.%I END', v_column);

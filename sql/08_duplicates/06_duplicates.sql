@@ -38,6 +38,21 @@ $$;
 COMMENT ON FUNCTION imgdb._keep_order(text, bigint, bigint, timestamptz, text) IS
 'The smaller, the rather an image is kept; NULL where the rule does not say.';
 
+-- Of a file of several frames or pages only the first was looked at, and a raw is no copy of the
+-- JPEG that was made of it: files of one kind alone can stand for each other.
+CREATE FUNCTION imgdb._kind(of_format text, of_frames integer, of_sha256 bytea, raw_copies boolean)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN of_frames > 1 THEN encode(of_sha256, 'hex')
+    WHEN of_format = 'RAW' AND NOT raw_copies THEN 'raw'
+    ELSE 'picture'
+END;
+
+COMMENT ON FUNCTION imgdb._kind(text, integer, bytea, boolean) IS
+'What an image is among its likes: a raw (unless these count as copies), a file of several frames '
+'(each of other bytes a kind of its own), or a picture.';
+
 CREATE FUNCTION imgdb._duplicates(
     space_name text,
     max_distance integer,
@@ -53,7 +68,8 @@ CREATE FUNCTION imgdb._duplicates(
     linked_a bigint[],
     linked_b bigint[],
     left_out bigint[],
-    no_files bigint[]
+    no_files bigint[],
+    raw_copies boolean
 )
 RETURNS TABLE (
     group_id bigint,
@@ -74,6 +90,7 @@ RETURNS TABLE (
     image_id bigint,
     width integer,
     height integer,
+    frames integer,
     byte_size bigint,
     format text,
     modified_at timestamptz,
@@ -130,6 +147,7 @@ BEGIN
             i.*,
             c.name AS collection,
             c.name = against_name AS reference,
+            imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
             i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
             AND i.image_id NOT IN (SELECT unnest(no_files)) AS is_file,
             CASE v_column
@@ -147,7 +165,7 @@ BEGIN
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
     ),
     -- Where there is a reference, its images are kept. What is no file of its own can neither be
-    -- removed, nor be checked when others are removed.
+    -- removed, nor be checked when others are removed. More frames are more than more pixels.
     ranked AS (
         SELECT
             m.*,
@@ -157,6 +175,7 @@ BEGIN
                     m.reference DESC NULLS LAST,
                     m.is_file DESC,
                     starts_with(m.path, keep_folder || '/') DESC NULLS LAST,
+                    coalesce(m.frames, 1) DESC,
                     imgdb._keep_order(
                         keep_rule, m.width::bigint * m.height, m.byte_size, m.modified_at, m.path
                     ),
@@ -167,6 +186,11 @@ BEGIN
                     m.image_id
             ) AS place
         FROM member AS m
+    ),
+    -- One of each kind is kept.
+    paired AS (
+        SELECT r.*, min(r.place) OVER (PARTITION BY r.first_image_id, r.kind) AS kept_place
+        FROM ranked AS r
     ),
     judged AS (
         SELECT
@@ -179,10 +203,10 @@ BEGIN
             coalesce(r.sha256 = k.sha256, false) AS same_bytes,
             coalesce(
                 (r.ahash, r.dhash, r.phash, r.whash) = (k.ahash, k.dhash, k.phash, k.whash)
-                AND NOT r.flat,
+                AND NOT r.flat AND r.kind = k.kind,
                 false
             ) AS same_picture,
-            r.place > 1 AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
+            r.place > r.kept_place AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
             AND NOT (
                 other_folders
                 AND regexp_replace(r.path, '/[^/]*$', '') = regexp_replace(k.path, '/[^/]*$', '')
@@ -196,8 +220,10 @@ BEGIN
                 FROM unnest(linked_a, linked_b) AS l (a, b)
             ) AS linked,
             NOT r.flat AND NOT k.flat AS has_structure
-        FROM ranked AS r
-        JOIN ranked AS k ON k.first_image_id = r.first_image_id AND k.place = 1
+        FROM paired AS r
+        JOIN paired AS k
+            ON k.first_image_id = r.first_image_id
+            AND k.place = CASE WHEN r.place = r.kept_place THEN 1 ELSE r.kept_place END
     ),
     -- The far end of a chain is connected with the keeper by others, but no duplicate of it.
     decided AS (
@@ -234,7 +260,7 @@ BEGIN
         s.images,
         s.reclaimable_bytes,
         j.path,
-        j.place = 1,
+        j.place = j.kept_place,
         j.removable,
         j.distance,
         j.ahash_distance,
@@ -246,21 +272,23 @@ BEGIN
         j.image_id,
         j.width,
         j.height,
+        j.frames,
         j.byte_size,
         j.format,
         j.modified_at,
         j.sha256
     FROM summary AS s
     JOIN decided AS j ON j.first_image_id = s.first_image_id
-    ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.place;
+    ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.kept_place, j.place;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._duplicates(
     text, integer, text, text, text, boolean, bigint, bigint, text, text, integer, bigint[],
-    bigint[], bigint[], bigint[]
+    bigint[], bigint[], bigint[], boolean
 ) IS
 'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
-'most reclaimable bytes first; in a group the keeper first, distances are those to it. linked_a '
+'most reclaimable bytes first; in a group the keeper first, distances are those to it (or to the '
+'keeper of its kind: one of each is kept). linked_a '
 'and linked_b are further pairs of images that count as near; left_out are images that do not '
 'count, no_files are symbolic links, which can neither be kept nor go.';

@@ -18,8 +18,8 @@ GROUP = {"group_id", "tier", "diameter", "images", "reclaimable_bytes"}
 MEMBER = {
     "path", "keeper", "removable", "distance", "ahash_distance", "dhash_distance",
     "phash_distance", "whash_distance", "same_bytes", "collection", "image_id", "width", "height",
-    "byte_size", "format", "modified_at", "sha256", "same_file", "freed_bytes", "companions",
-    "shared_companions",
+    "frames", "byte_size", "format", "modified_at", "sha256", "same_file", "freed_bytes",
+    "companions", "shared_companions",
     "orientation", "more_metadata",
 }  # fmt: skip
 

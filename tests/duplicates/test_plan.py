@@ -25,8 +25,9 @@ def member(path, *, keeper=False, removable=True, pixels=100, number=1):
         group_id=1, tier="near", diameter=4, images=2, reclaimable_bytes=10, path=path,
         keeper=keeper, removable=removable and not keeper, distance=0 if keeper else 4,
         ahash_distance=0, dhash_distance=0, phash_distance=0, whash_distance=0, same_bytes=False,
-        collection="default", image_id=number, width=pixels, height=100, byte_size=10 + number,
-        format="PNG", modified_at=datetime.now(UTC), sha256=bytes([number]) * 32,
+        collection="default", image_id=number, width=pixels, height=100, frames=1,
+        byte_size=10 + number, format="PNG", modified_at=datetime.now(UTC),
+        sha256=bytes([number]) * 32,
     )  # fmt: skip
 
 

@@ -138,11 +138,12 @@ def test_of_equals_the_least_turned_is_told(database, tmp_path, stored, query, t
 def test_nothing_is_turned_unless_asked(monkeypatch, tmp_path):
     scene(1).save(tmp_path / "lake.png")
     monkeypatch.setattr(orientations, "read_turned_back", None)
-    assert images.query_by_file(tmp_path / "lake.png").turned == ()
+    (as_it_is,) = images.query_by_file(tmp_path / "lake.png").looks
+    assert as_it_is.orientation is None
     monkeypatch.undo()
     turned = images.query_by_file(tmp_path / "lake.png", any_orientation=True)
-    assert len(turned.turned) == len(WORDS) == 8
-    assert turned.turned[0] == turned.hashes
+    assert [look.orientation for look in turned.looks] == list(WORDS)
+    assert turned.looks[0].hashes == turned.hashes == as_it_is.hashes
 
 
 def test_a_flat_query_is_searched_only_if_asked_in_any_orientation(cli, database, tmp_path):

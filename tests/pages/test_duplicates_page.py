@@ -26,7 +26,7 @@ def member(path, bits, **changed):
         group_id=1, tier="near", diameter=4, images=3, reclaimable_bytes=5_200_000,
         path=path_text(path), keeper=bits == 0, removable=bits > 0, distance=bits,
         ahash_distance=bits, dhash_distance=bits + 1, phash_distance=bits, whash_distance=None,
-        same_bytes=False, collection="default", image_id=1, width=64, height=48,
+        same_bytes=False, collection="default", image_id=1, width=64, height=48, frames=1,
         byte_size=2_600_000, format="PNG", modified_at=datetime(2024, 5, 1, tzinfo=UTC),
         sha256=bytes(32),
     )  # fmt: skip

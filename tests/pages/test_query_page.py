@@ -43,6 +43,7 @@ def match(path, bits=4, **changed):
             image_id=1,
             width=64,
             height=48,
+            frames=1,
             byte_size=2_600_000,
             format="PNG",
             modified_at=datetime(2024, 5, 1, tzinfo=UTC),

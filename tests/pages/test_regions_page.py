@@ -44,6 +44,7 @@ def page(tmp_path_factory):
                 image_id=number,
                 width=SIZE[0],
                 height=SIZE[1],
+                frames=1,
                 byte_size=2_600_000,
                 format="PNG",
                 modified_at=datetime(2024, 5, 1, tzinfo=UTC),

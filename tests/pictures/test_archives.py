@@ -14,7 +14,7 @@ from folders import failures, paint, picture, replace_at_same_time, row_versions
 
 from imgdb.errors import PictureError
 from imgdb.pictures import archives
-from imgdb.pictures.archives import archive_of, entries, member_text
+from imgdb.pictures.archives import UNREAD_SUFFIXES, archive_of, entries, member_text
 
 
 @pytest.fixture
@@ -110,6 +110,18 @@ def test_bad_members_and_bad_archives(ingest, database, tmp_path):
     }
     assert stored(database) == {f"{mixed}!/good.png": False}
     assert (again["unchanged"], summary["added"]) == (1, 1)
+
+
+@pytest.mark.parametrize("suffix", UNREAD_SUFFIXES)
+def test_archives_that_are_not_read_are_said(ingest, database, tmp_path, suffix):
+    path = tmp_path / f"album{suffix.upper()}"
+    path.write_bytes(b"Rar!\x1a\x07\1\0" + bytes(100))
+    (tmp_path / "a.png").write_bytes(png(1))
+    summary = ingest(tmp_path, code=3)
+    assert [(failed["path"], failed["kind"]) for failed in summary["failures"]] == [
+        (str(path), "unsupported-format")
+    ]
+    assert list(failures(database)) == [str(path)]
 
 
 def test_encrypted_members_fail(ingest, tmp_path):
