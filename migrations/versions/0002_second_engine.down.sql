@@ -6,7 +6,9 @@ DROP FUNCTION imgdb._rights;
 DROP FUNCTION imgdb._compatible_since;
 DROP FUNCTION imgdb._revision;
 DROP FUNCTION imgdb._fill;
+DROP FUNCTION imgdb._region_matches;
 DROP FUNCTION imgdb._duplicates;
+DROP FUNCTION imgdb._kind;
 DROP FUNCTION imgdb._duplicate_candidates;
 DROP FUNCTION imgdb._store_import;
 DROP FUNCTION imgdb._outdated_collections;
@@ -16,6 +18,7 @@ DROP FUNCTION imgdb._remove_collection;
 DROP FUNCTION imgdb._rename_collection;
 DROP FUNCTION imgdb._collections;
 DROP FUNCTION imgdb._exported_images;
+DROP FUNCTION imgdb._matches;
 DROP VIEW imgdb.space_health;
 DROP FUNCTION imgdb.space_statistics;
 DROP FUNCTION imgdb._bucket_bytes;
@@ -1865,7 +1868,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._matches(
+CREATE FUNCTION imgdb._matches(
     space_name text,
     query_ahashes bigint[],
     query_dhashes bigint[],
@@ -1939,6 +1942,14 @@ BEGIN
     ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._matches(
+    text, bigint[], bigint[], bigint[], bigint[], text[], bytea, integer, text, integer, integer,
+    boolean
+) IS
+'Images like a picture, with the distances in all hashes that each has and what is known of each '
+'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
+'default of the space, NULL as flood_limit for none.';
 
 CREATE OR REPLACE FUNCTION imgdb._statistics()
 RETURNS TABLE (
@@ -3721,7 +3732,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._region_matches(
+CREATE FUNCTION imgdb._region_matches(
     query_width integer,
     query_height integer,
     query_boxes integer[],
@@ -3926,6 +3937,13 @@ BEGIN
     LIMIT match_limit;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._region_matches(
+    integer, integer, integer[], bigint[], bytea, integer, integer, text, integer
+) IS
+'The images that share regions with a query, most votes first, then by path: what the image is to '
+'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
+'where in the query it lies. NULL as max_distance stands for the default of the space.';
 
 CREATE OR REPLACE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint

@@ -1,5 +1,6 @@
 -- noqa: disable=LT05
 -- Made by tools/make_revision.py: what goes.
+DROP FUNCTION imgdb._region_matches;
 DROP FUNCTION imgdb._duplicates;
 DROP FUNCTION imgdb._duplicate_candidates;
 DROP FUNCTION imgdb._empty_buckets;
@@ -16,6 +17,7 @@ DROP FUNCTION imgdb._outdated_collections;
 DROP FUNCTION imgdb._outdated_images;
 DROP FUNCTION imgdb._compare_files;
 DROP FUNCTION imgdb._exported_images;
+DROP FUNCTION imgdb._matches;
 DROP FUNCTION imgdb._take_hashes;
 DROP FUNCTION imgdb._begin_merge;
 DROP FUNCTION imgdb.space_statistics;
@@ -3750,7 +3752,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._matches(
+CREATE FUNCTION imgdb._matches(
     space_name text,
     query_ahashes bigint[],
     query_dhashes bigint[],
@@ -3778,6 +3780,7 @@ RETURNS TABLE (
     image_id bigint,
     width integer,
     height integer,
+    frames integer,
     byte_size bigint,
     format text,
     modified_at timestamptz,
@@ -3813,6 +3816,7 @@ BEGIN
         f.image_id,
         i.width,
         i.height,
+        i.frames,
         i.byte_size,
         i.format,
         i.modified_at,
@@ -3825,6 +3829,14 @@ BEGIN
     ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._matches(
+    text, bigint[], bigint[], bigint[], bigint[], text[], bytea, integer, text, integer, integer,
+    boolean
+) IS
+'Images like a picture, with the distances in all hashes that each has and what is known of each '
+'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
+'default of the space, NULL as flood_limit for none.';
 
 CREATE OR REPLACE FUNCTION imgdb._statistics()
 RETURNS TABLE (
@@ -4837,7 +4849,9 @@ BEGIN
         WHEN 'same-bytes' THEN
             RETURN 'CASE WHEN i.sha256 IS NOT NULL THEN dense_rank() OVER (ORDER BY i.sha256) END';
         WHEN 'same-picture' THEN
-            RETURN 'CASE WHEN NOT i.flat AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
+            -- Of a file of several frames only the first was looked at.
+            RETURN 'CASE WHEN NOT i.flat AND coalesce(i.frames, 1) = 1 '
+                'AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
                 'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
         WHEN 'near' THEN
             RETURN format('CASE WHEN NOT i.flat THEN i.%I END', v_column);
@@ -5014,6 +5028,19 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION imgdb._kind(of_format text, of_frames integer, of_sha256 bytea, raw_copies boolean)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN of_frames > 1 THEN encode(of_sha256, 'hex')
+    WHEN of_format = 'RAW' AND NOT raw_copies THEN 'raw'
+    ELSE 'picture'
+END;
+
+COMMENT ON FUNCTION imgdb._kind(text, integer, bytea, boolean) IS
+'What an image is among its likes: a raw (unless these count as copies), a file of several frames '
+'(each of other bytes a kind of its own), or a picture.';
+
 CREATE FUNCTION imgdb._duplicates(
     space_name text,
     max_distance integer,
@@ -5029,7 +5056,8 @@ CREATE FUNCTION imgdb._duplicates(
     linked_a bigint[],
     linked_b bigint[],
     left_out bigint[],
-    no_files bigint[]
+    no_files bigint[],
+    raw_copies boolean
 )
 RETURNS TABLE (
     group_id bigint,
@@ -5050,6 +5078,7 @@ RETURNS TABLE (
     image_id bigint,
     width integer,
     height integer,
+    frames integer,
     byte_size bigint,
     format text,
     modified_at timestamptz,
@@ -5106,6 +5135,7 @@ BEGIN
             i.*,
             c.name AS collection,
             c.name = against_name AS reference,
+            imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
             i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
             AND i.image_id NOT IN (SELECT unnest(no_files)) AS is_file,
             CASE v_column
@@ -5123,7 +5153,7 @@ BEGIN
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
     ),
     -- Where there is a reference, its images are kept. What is no file of its own can neither be
-    -- removed, nor be checked when others are removed.
+    -- removed, nor be checked when others are removed. More frames are more than more pixels.
     ranked AS (
         SELECT
             m.*,
@@ -5133,6 +5163,7 @@ BEGIN
                     m.reference DESC NULLS LAST,
                     m.is_file DESC,
                     starts_with(m.path, keep_folder || '/') DESC NULLS LAST,
+                    coalesce(m.frames, 1) DESC,
                     imgdb._keep_order(
                         keep_rule, m.width::bigint * m.height, m.byte_size, m.modified_at, m.path
                     ),
@@ -5143,6 +5174,11 @@ BEGIN
                     m.image_id
             ) AS place
         FROM member AS m
+    ),
+    -- One of each kind is kept.
+    paired AS (
+        SELECT r.*, min(r.place) OVER (PARTITION BY r.first_image_id, r.kind) AS kept_place
+        FROM ranked AS r
     ),
     judged AS (
         SELECT
@@ -5155,10 +5191,10 @@ BEGIN
             coalesce(r.sha256 = k.sha256, false) AS same_bytes,
             coalesce(
                 (r.ahash, r.dhash, r.phash, r.whash) = (k.ahash, k.dhash, k.phash, k.whash)
-                AND NOT r.flat,
+                AND NOT r.flat AND r.kind = k.kind,
                 false
             ) AS same_picture,
-            r.place > 1 AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
+            r.place > r.kept_place AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
             AND NOT (
                 other_folders
                 AND regexp_replace(r.path, '/[^/]*$', '') = regexp_replace(k.path, '/[^/]*$', '')
@@ -5172,8 +5208,10 @@ BEGIN
                 FROM unnest(linked_a, linked_b) AS l (a, b)
             ) AS linked,
             NOT r.flat AND NOT k.flat AS has_structure
-        FROM ranked AS r
-        JOIN ranked AS k ON k.first_image_id = r.first_image_id AND k.place = 1
+        FROM paired AS r
+        JOIN paired AS k
+            ON k.first_image_id = r.first_image_id
+            AND k.place = CASE WHEN r.place = r.kept_place THEN 1 ELSE r.kept_place END
     ),
     -- The far end of a chain is connected with the keeper by others, but no duplicate of it.
     decided AS (
@@ -5210,7 +5248,7 @@ BEGIN
         s.images,
         s.reclaimable_bytes,
         j.path,
-        j.place = 1,
+        j.place = j.kept_place,
         j.removable,
         j.distance,
         j.ahash_distance,
@@ -5222,22 +5260,24 @@ BEGIN
         j.image_id,
         j.width,
         j.height,
+        j.frames,
         j.byte_size,
         j.format,
         j.modified_at,
         j.sha256
     FROM summary AS s
     JOIN decided AS j ON j.first_image_id = s.first_image_id
-    ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.place;
+    ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.kept_place, j.place;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._duplicates(
     text, integer, text, text, text, boolean, bigint, bigint, text, text, integer, bigint[],
-    bigint[], bigint[], bigint[]
+    bigint[], bigint[], bigint[], boolean
 ) IS
 'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
-'most reclaimable bytes first; in a group the keeper first, distances are those to it. linked_a '
+'most reclaimable bytes first; in a group the keeper first, distances are those to it (or to the '
+'keeper of its kind: one of each is kept). linked_a '
 'and linked_b are further pairs of images that count as near; left_out are images that do not '
 'count, no_files are symbolic links, which can neither be kept nor go.';
 
@@ -5413,7 +5453,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._region_matches(
+CREATE FUNCTION imgdb._region_matches(
     query_width integer,
     query_height integer,
     query_boxes integer[],
@@ -5442,6 +5482,7 @@ RETURNS TABLE (
     image_id bigint,
     width integer,
     height integer,
+    frames integer,
     byte_size bigint,
     format text,
     modified_at timestamptz,
@@ -5605,6 +5646,7 @@ BEGIN
         i.image_id,
         i.width,
         i.height,
+        i.frames,
         i.byte_size,
         i.format,
         i.modified_at,
@@ -5616,6 +5658,13 @@ BEGIN
     LIMIT match_limit;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._region_matches(
+    integer, integer, integer[], bigint[], bytea, integer, integer, text, integer
+) IS
+'The images that share regions with a query, most votes first, then by path: what the image is to '
+'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
+'where in the query it lies. NULL as max_distance stands for the default of the space.';
 
 CREATE OR REPLACE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint
