@@ -115,6 +115,18 @@ image_region = Table(
     Column("region_hash", BigInteger, nullable=False),
 )
 
+image_pdq = Table(
+    "image_pdq",
+    metadata,
+    Column("image_id", BigInteger, primary_key=True),
+    Column("pdq_1", BigInteger, nullable=False),
+    Column("pdq_2", BigInteger, nullable=False),
+    Column("pdq_3", BigInteger, nullable=False),
+    Column("pdq_4", BigInteger, nullable=False),
+    Column("quality", SmallInteger),
+    Column("pdq_recipe", Text, nullable=False),
+)
+
 ingest_failure = Table(
     "ingest_failure",
     metadata,

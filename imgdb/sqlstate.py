@@ -46,6 +46,7 @@ BROKEN_RULES = {
     "image_path_check": "an image needs a path",
     "image_region_box_check": "a region lies inside of its image and has an area",
     "image_region_image_id_fkey": "there is no such image",
+    "image_pdq_quality_check": "the quality of a PDQ hash is 0 to 100",
     "image_region_recipe_check": "regions are of an image whose file was read",
     "image_sha256_check": "a SHA-256 has 32 bytes",
     "image_size_check": "width, height and frames of an image are at least 1, its size at least 0",

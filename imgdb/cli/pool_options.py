@@ -66,6 +66,10 @@ class HashingOptions:
             autocompletion=hashes,
         ),
     ] = ",".join(ALGORITHMS)
+    pdq: Annotated[
+        bool,
+        typer.Option("--pdq", help="Also make PDQ, a hash of 256 bits."),
+    ] = False
 
 
 def ingest_options(hashing: HashingOptions, workers: WorkerOptions, **choices: Any) -> Options:
@@ -75,6 +79,7 @@ def ingest_options(hashing: HashingOptions, workers: WorkerOptions, **choices: A
     return Options(
         decode=hashing.decode,
         algorithms=hash_names(hashing.hashes),
+        pdq=hashing.pdq,
         jobs=workers.jobs,
         max_pixels=workers.max_pixels,
         memory=workers.worker_memory,

@@ -34,6 +34,7 @@ class Options:
     retry: bool = False
     archives: bool = False
     regions: bool = False
+    pdq: bool = False
 
     @property
     def region_recipe(self) -> str | None:
@@ -67,5 +68,6 @@ class Options:
             decode=self.decode,
             algorithms=self.algorithms,
             regions=self.regions,
+            pdq=self.pdq,
         )
         return Pool(work, jobs=self.workers, timeout=self.timeout)

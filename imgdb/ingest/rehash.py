@@ -136,6 +136,6 @@ def _arguments(choice: RehashChoice, options: Options) -> dict[str, object]:
         "collection": choice.collection,
         "recipe": choice.recipe,
         "targets": recipes(options.decode),
-        "hashes": list(options.algorithms),
+        "hashes": [*options.algorithms, *(["pdq"] if options.pdq else [])],
         "before": choice.before,
     }

@@ -21,7 +21,7 @@ _values = operator.attrgetter(*COLUMNS)
 COMPARE = (
     "SELECT * FROM imgdb._compare_files"
     "(%s, %s::text[], %s::bigint[], %s::timestamptz[], current_recipes => %s::text[],"
-    " needed_region_recipe => %s)"
+    " needed_region_recipe => %s, need_pdq => %s)"
 )
 STAGE = "SELECT imgdb._stage_images()"
 COPY = f"COPY pg_temp.fresh_image (path, {', '.join(COLUMNS)}) FROM STDIN"
@@ -35,7 +35,12 @@ FAIL = (
 )
 FOUND = "SELECT imgdb._mark_found(%s, %s::text[])"
 KNOWN_BELOW = "SELECT * FROM imgdb._known_below(%s, %s, %s, %s)"
-KNOWN_MEMBERS = "SELECT * FROM imgdb._known_members(%s, %s, %s, %s, needed_region_recipe => %s)"
+STAGE_PDQ = "SELECT imgdb._stage_pdq()"
+COPY_PDQ = "COPY pg_temp.fresh_pdq (path, words, quality) FROM STDIN"
+STORE_PDQ = "SELECT imgdb._store_pdq(%s)"
+KNOWN_MEMBERS = (
+    "SELECT * FROM imgdb._known_members(%s, %s, %s, %s, needed_region_recipe => %s, need_pdq => %s)"
+)
 ARCHIVES = "SELECT imgdb._store_archives(%s, %s::text[], %s::bigint[], %s::timestamptz[])"
 MISSING = "SELECT imgdb._mark_missing(%s, %s::text[])"
 
@@ -108,11 +113,12 @@ class Store:
         times: Sequence[datetime],
         recipes: Sequence[str],
         region_recipe: str | None = None,
+        pdq: bool = False,
     ) -> dict[int, State]:
         """Return by position what is known of files; those left out are unchanged."""
         with self._conn.cursor(row_factory=class_row(State)) as cursor:
             files = (list(spellings), list(sizes), list(times))
-            given = (self._collection_id, *files, list(recipes), region_recipe)
+            given = (self._collection_id, *files, list(recipes), region_recipe, pdq)
             return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
 
     def store(self, batch: Batch, *, rewrite: bool = False) -> Stored:
@@ -147,7 +153,19 @@ class Store:
             stored = cursor.execute(STORE, (self._collection_id, rewrite)).fetchone()
             assert stored is not None
         self._store_regions(images)
-        return stored
+        # Whatever got another PDQ hash was updated, if it was nothing else.
+        return Stored(stored.added, max(stored.updated, self._store_pdq(images) - stored.added))
+
+    def _store_pdq(self, images: dict[str, Fingerprint]) -> int:
+        found = {path: image.pdq for path, image in images.items() if image.pdq is not None}
+        if not found:
+            return 0
+        with self._conn.cursor() as cursor:
+            cursor.execute(STAGE_PDQ)
+            with cursor.copy(COPY_PDQ) as copy:
+                for path, reading in found.items():
+                    copy.write_row((path, list(reading.pdq), reading.quality))
+        return int(self._value(STORE_PDQ))
 
     def _store_regions(self, images: dict[str, Fingerprint]) -> None:
         found = {
@@ -166,11 +184,16 @@ class Store:
             cursor.execute(STORE_REGIONS, (self._collection_id,))
 
     def known_members(
-        self, spelling: str, size: int, modified_at: datetime, region_recipe: str | None = None
+        self,
+        spelling: str,
+        size: int,
+        modified_at: datetime,
+        region_recipe: str | None = None,
+        pdq: bool = False,
     ) -> KnownMembers | None:
-        """Return what an archive gave, if it was read, regions and all, and has not changed."""
+        """Return what an archive gave, if it was read for all that is needed and is the same."""
         with self._conn.cursor(row_factory=class_row(KnownMembers)) as cursor:
-            given = (self._collection_id, spelling, size, modified_at, region_recipe)
+            given = (self._collection_id, spelling, size, modified_at, region_recipe, pdq)
             return cursor.execute(KNOWN_MEMBERS, given).fetchone()
 
     def known_below(self, prefix: str) -> Iterator[list[str]]:

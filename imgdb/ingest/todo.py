@@ -98,6 +98,7 @@ class Todo:
             [file.modified_at for file in files],
             recipes(self._options.decode),
             self._options.region_recipe,
+            self._options.pdq,
         )
         self._summary.unchanged += len(files) - len(states)
         # Old disks and cold caches read files fastest in the order in which they were written.
@@ -130,7 +131,11 @@ class Todo:
         known = None
         if not self._options.retry and not self._rewrite:
             known = self._store.known_members(
-                spelling, file.byte_size, file.modified_at, self._options.region_recipe
+                spelling,
+                file.byte_size,
+                file.modified_at,
+                self._options.region_recipe,
+                self._options.pdq,
             )
         if known is None:
             tasks = list(archive_tasks(file, spelling, self._options.workers))

@@ -10,15 +10,23 @@ DROP FUNCTION imgdb._region_matches;
 DROP FUNCTION imgdb._duplicates;
 DROP FUNCTION imgdb._kind;
 DROP FUNCTION imgdb._duplicate_candidates;
+DROP FUNCTION imgdb._store_pdq;
+DROP FUNCTION imgdb._stage_pdq;
 DROP FUNCTION imgdb._store_import;
 DROP FUNCTION imgdb._outdated_collections;
 DROP FUNCTION imgdb._outdated_images;
 DROP FUNCTION imgdb._compare_files;
+DROP FUNCTION imgdb._exported_images;
+DROP FUNCTION imgdb.within_pdq;
+DROP FUNCTION imgdb.scan_pdq;
+DROP FUNCTION imgdb._check_pdq;
 DROP FUNCTION imgdb._remove_collection;
 DROP FUNCTION imgdb._rename_collection;
 DROP FUNCTION imgdb._collections;
-DROP FUNCTION imgdb._exported_images;
+DROP TRIGGER image_forget_pdq ON imgdb.image;
+DROP FUNCTION imgdb._forget_pdq;
 DROP FUNCTION imgdb._matches;
+DROP FUNCTION imgdb._known_members;
 DROP VIEW imgdb.space_health;
 DROP FUNCTION imgdb.space_statistics;
 DROP FUNCTION imgdb._bucket_bytes;
@@ -93,11 +101,18 @@ DROP FUNCTION imgdb._scan_from;
 DROP FUNCTION imgdb._cost;
 DROP VIEW imgdb.own_space;
 DROP FUNCTION imgdb._may_keep;
+DROP FUNCTION imgdb.pdq_from_hex;
+DROP FUNCTION imgdb.pdq_to_hex;
+DROP FUNCTION imgdb.pdq_distance;
 DROP FUNCTION imgdb.same_colours;
 DROP FUNCTION imgdb.colour_difference;
 DROP FUNCTION imgdb._is_flat;
 
 -- By hand
+DELETE FROM imgdb.tracked_column AS t
+WHERE t.table_id = 'imgdb.image_pdq'::regclass;
+DROP TABLE imgdb.image_pdq;
+
 DO $do$
 DECLARE
     v_trigger record;
@@ -1663,7 +1678,7 @@ $$;
 COMMENT ON FUNCTION imgdb._collection_id(text) IS
 'The identity of a collection; error IM011 if there is none of that name.';
 
-CREATE OR REPLACE FUNCTION imgdb._known_members(
+CREATE FUNCTION imgdb._known_members(
     for_collection_id integer,
     archive_path text,
     size bigint,
@@ -1711,6 +1726,10 @@ BEGIN
     GROUP BY a.path;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz, text) IS
+'How many images an archive gave and which of its members failed; no row unless it was read, has '
+'not changed, and its images have the regions that are needed, if any.';
 
 CREATE OR REPLACE FUNCTION imgdb._store_archives(
     for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
@@ -4148,6 +4167,12 @@ $$;
 -- By hand, at last
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA imgdb TO public;
 REVOKE EXECUTE ON FUNCTION imgdb._append_hashes() FROM public;
+
+DELETE FROM imgdb.prefix_bucket AS b
+USING imgdb.space AS s
+WHERE b.space_id = s.space_id AND s.name = 'pdq';
+DELETE FROM imgdb.space AS s
+WHERE s.name = 'pdq';
 
 SELECT imgdb._prepare_probes(s.space_id) FROM imgdb.space AS s;
 SELECT imgdb._put_append_triggers(t.table_id, t.column_name, t.space_id)

@@ -18,6 +18,7 @@ DROP FUNCTION imgdb._outdated_images;
 DROP FUNCTION imgdb._compare_files;
 DROP FUNCTION imgdb._exported_images;
 DROP FUNCTION imgdb._matches;
+DROP FUNCTION imgdb._known_members;
 DROP FUNCTION imgdb._take_hashes;
 DROP FUNCTION imgdb._begin_merge;
 DROP FUNCTION imgdb.space_statistics;
@@ -264,6 +265,40 @@ ALTER TABLE imgdb.image ADD CONSTRAINT image_colours_check CHECK (
 COMMENT ON COLUMN imgdb.image.colours IS
 'Mean colours of nine cells, row by row, three bytes each: grey, and a and b of OKLab in steps of '
 '1/400 from 128. NULL if they were not measured: imported, or stored before imgdb did it.';
+
+CREATE TABLE imgdb.image_pdq (
+    image_id bigint NOT NULL,
+    pdq_1 bigint NOT NULL,
+    pdq_2 bigint NOT NULL,
+    pdq_3 bigint NOT NULL,
+    pdq_4 bigint NOT NULL,
+    quality smallint,
+    pdq_recipe text NOT NULL,
+    CONSTRAINT image_pdq_pkey PRIMARY KEY (image_id),
+    CONSTRAINT image_pdq_image_id_fkey FOREIGN KEY (image_id)
+    REFERENCES imgdb.image (image_id) ON DELETE CASCADE,
+    CONSTRAINT image_pdq_quality_check CHECK (quality BETWEEN 0 AND 100)
+);
+
+CREATE INDEX image_pdq_pdq_1_idx ON imgdb.image_pdq (pdq_1);
+CREATE INDEX image_pdq_pdq_2_idx ON imgdb.image_pdq (pdq_2);
+CREATE INDEX image_pdq_pdq_3_idx ON imgdb.image_pdq (pdq_3);
+CREATE INDEX image_pdq_pdq_4_idx ON imgdb.image_pdq (pdq_4);
+
+COMMENT ON TABLE imgdb.image_pdq IS 'PDQ hashes of images, 256 bits in four words (ingest --pdq).';
+COMMENT ON COLUMN imgdb.image_pdq.image_id IS 'The image.';
+COMMENT ON COLUMN imgdb.image_pdq.pdq_1 IS 'The first 16 of the 64 hex digits.';
+COMMENT ON COLUMN imgdb.image_pdq.pdq_2 IS 'The next 16 hex digits.';
+COMMENT ON COLUMN imgdb.image_pdq.pdq_3 IS 'The next 16 hex digits.';
+COMMENT ON COLUMN imgdb.image_pdq.pdq_4 IS 'The last 16 hex digits.';
+COMMENT ON COLUMN imgdb.image_pdq.quality IS
+'How much there is to see, 0 to 100; below 50 the hash says little. NULL if it is not known.';
+COMMENT ON COLUMN imgdb.image_pdq.pdq_recipe IS
+'Which recipe read the picture, as in image.recipe; ''imported'' if somebody else made the hash.';
+COMMENT ON INDEX imgdb.image_pdq_pdq_1_idx IS 'Joins with matches in space pdq.';
+COMMENT ON INDEX imgdb.image_pdq_pdq_2_idx IS 'Joins with matches in space pdq.';
+COMMENT ON INDEX imgdb.image_pdq_pdq_3_idx IS 'Joins with matches in space pdq.';
+COMMENT ON INDEX imgdb.image_pdq_pdq_4_idx IS 'Joins with matches in space pdq.';
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.
@@ -361,6 +396,47 @@ RETURN imgdb.colour_difference(a, b) <= 3.5::double precision;
 COMMENT ON FUNCTION imgdb.same_colours(bytea, bytea) IS
 'Whether the colours of two images (image.colours) are the same, as far as edits leave them: their '
 'colour_difference is at most 3.5. NULL if those of one are not known.';
+
+CREATE FUNCTION imgdb.pdq_distance(pdq_a bigint[], pdq_b bigint[])
+RETURNS integer
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN imgdb.distance(pdq_a[1], pdq_b[1]) + imgdb.distance(pdq_a[2], pdq_b[2])
++ imgdb.distance(pdq_a[3], pdq_b[3]) + imgdb.distance(pdq_a[4], pdq_b[4]);
+
+COMMENT ON FUNCTION imgdb.pdq_distance(bigint[], bigint[]) IS
+'Number of differing bits of two PDQ hashes, each of four words, 0 to 256.';
+
+CREATE FUNCTION imgdb.pdq_to_hex(pdq_words bigint[])
+RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN imgdb.to_hex(pdq_words[1]) || imgdb.to_hex(pdq_words[2])
+|| imgdb.to_hex(pdq_words[3]) || imgdb.to_hex(pdq_words[4]);
+
+COMMENT ON FUNCTION imgdb.pdq_to_hex(bigint[]) IS
+'A PDQ hash of four words as 64 lower-case hex digits, as ThreatExchange spells it.';
+
+CREATE FUNCTION imgdb.pdq_from_hex(hex text)
+RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF hex !~ '^[0-9A-Fa-f]{64}$' THEN
+        RAISE EXCEPTION '"%" is not a PDQ hash', left(hex, 80) USING
+            ERRCODE = 'IM003',
+            HINT = 'A PDQ hash is 64 hex digits, as ThreatExchange spells it.';
+    END IF;
+    RETURN ARRAY[
+        ('x' || substr(hex, 1, 16))::bit(64)::bigint,
+        ('x' || substr(hex, 17, 16))::bit(64)::bigint,
+        ('x' || substr(hex, 33, 16))::bit(64)::bigint,
+        ('x' || substr(hex, 49, 16))::bit(64)::bigint
+    ];
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.pdq_from_hex(text) IS
+'The four words of the PDQ hash that 64 hex digits spell; anything else is error IM003.';
 
 CREATE OR REPLACE FUNCTION imgdb._masks_split(masks bigint[])
 RETURNS boolean
@@ -3545,12 +3621,13 @@ COMMENT ON FUNCTION imgdb._collection_id(text) IS
 'The identity of a collection; error IM011 if there is none of that name. NULL, which stands for '
 'all collections, stays NULL.';
 
-CREATE OR REPLACE FUNCTION imgdb._known_members(
+CREATE FUNCTION imgdb._known_members(
     for_collection_id integer,
     archive_path text,
     size bigint,
     modified timestamptz,
-    needed_region_recipe text
+    needed_region_recipe text,
+    need_pdq boolean
 )
 RETURNS TABLE (images bigint, failed_paths text[], failed_reasons text[], failed_details text[])
 LANGUAGE plpgsql STABLE ROWS 1
@@ -3582,6 +3659,18 @@ BEGIN
         a.collection_id = for_collection_id AND a.path = archive_path
         AND a.byte_size = size AND a.modified_at = modified
         AND (
+            NOT need_pdq
+            OR NOT EXISTS (
+                SELECT FROM imgdb.image AS i
+                WHERE
+                    i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                    AND i.missing_since IS NULL
+                    AND NOT EXISTS (
+                        SELECT FROM imgdb.image_pdq AS p WHERE p.image_id = i.image_id
+                    )
+            )
+        )
+        AND (
             needed_region_recipe IS NULL
             OR NOT EXISTS (
                 SELECT FROM imgdb.image AS i
@@ -3594,6 +3683,10 @@ BEGIN
     GROUP BY a.path;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz, text, boolean) IS
+'How many images an archive gave and which of its members failed; no row unless it was read, has '
+'not changed, and its images have the regions and PDQ hashes that are needed.';
 
 CREATE OR REPLACE FUNCTION imgdb._store_archives(
     for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
@@ -3932,28 +4025,24 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION imgdb._exported_images(of_collection text)
-RETURNS TABLE (
-    path text, collection text, ahash text, dhash text, phash text, whash text, colours text,
-    flat boolean,
-    recipe text, byte_size bigint, modified_at timestamptz, sha256 text, format text,
-    width integer, height integer, frames integer, missing_since timestamptz
-)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
-BEGIN ATOMIC
-    -- noqa: disable=all
-    SELECT
-        i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
-        imgdb.to_hex(i.whash), encode(i.colours, 'hex'), i.flat, i.recipe, i.byte_size,
-        i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
-    FROM imgdb.image AS i
-    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
-    WHERE of_collection IS NULL OR c.name = of_collection;
-    -- noqa: enable=all
-END;
+CREATE FUNCTION imgdb._forget_pdq()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM imgdb.image_pdq AS p WHERE p.image_id = NEW.image_id;
+    RETURN NULL;
+END
+$$;
 
-COMMENT ON FUNCTION imgdb._exported_images(text) IS
-'What is known of the images of a collection, or of all: what imgdb export writes.';
+COMMENT ON FUNCTION imgdb._forget_pdq() IS 'Forgets the PDQ hash of a file that has changed.';
+
+CREATE TRIGGER image_forget_pdq
+AFTER UPDATE ON imgdb.image
+FOR EACH ROW
+WHEN (old.sha256 IS DISTINCT FROM new.sha256)
+EXECUTE FUNCTION imgdb._forget_pdq();
 
 CREATE FUNCTION imgdb._collections()
 RETURNS TABLE (name text, images bigint, missing bigint, failures bigint, bytes bigint)
@@ -4031,6 +4120,140 @@ COMMENT ON FUNCTION imgdb._remove_collection(text) IS
 'Removes a collection with its images, failures, archives, regions and marks, and tells how many '
 'images these were; error IM011 if there is none of that name. No file is touched.';
 
+CREATE FUNCTION imgdb._check_pdq(pdq_words bigint[], max_distance integer)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF num_nulls(pdq_words[1], pdq_words[2], pdq_words[3], pdq_words[4]) > 0
+        OR cardinality(pdq_words) <> 4
+    THEN
+        RAISE EXCEPTION 'a PDQ hash is four words, not %', coalesce(pdq_words::text, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'imgdb.pdq_from_hex makes them of 64 hex digits.';
+    END IF;
+    IF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 256 THEN
+        RAISE EXCEPTION 'max_distance is %, not between 0 and 256',
+            coalesce(max_distance::text, 'NULL') USING
+            ERRCODE = 'IM002',
+            HINT = 'It counts the differing bits of two PDQ hashes; 31 is the usual choice.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_pdq(bigint[], integer) IS
+'Error IM012 unless it is a PDQ hash, IM002 unless 0 <= max_distance <= 256.';
+
+CREATE FUNCTION imgdb.scan_pdq(query_pdq bigint[], max_distance integer)
+RETURNS TABLE (image_id bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 100000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM imgdb._check_pdq(query_pdq, max_distance);
+    RETURN QUERY
+    SELECT near.image_id, near.distance
+    FROM (
+        SELECT
+            p.image_id,
+            imgdb.distance(p.pdq_1, query_pdq[1]) + imgdb.distance(p.pdq_2, query_pdq[2])
+            + imgdb.distance(p.pdq_3, query_pdq[3]) + imgdb.distance(p.pdq_4, query_pdq[4])
+            AS distance
+        FROM imgdb.image_pdq AS p
+    ) AS near
+    WHERE near.distance <= max_distance
+    ORDER BY near.distance, near.image_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.scan_pdq(bigint[], integer) IS
+'All images whose PDQ hash is within max_distance (0 to 256) of query_pdq, nearest first, by '
+'reading every one: twin of within_pdq.';
+
+CREATE FUNCTION imgdb.within_pdq(query_pdq bigint[], max_distance integer)
+RETURNS TABLE (image_id bigint, distance integer)
+LANGUAGE plpgsql STABLE ROWS 10 COST 4000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_most integer := max_distance / 4;
+    -- The words behind the rest of that division are one bit nearer; none is nearer than 0.
+    v_least integer[] := ARRAY(
+        SELECT greatest(CASE WHEN word <= max_distance % 4 THEN v_most ELSE v_most - 1 END, 0)
+        FROM generate_series(0, 3) AS word
+    );
+BEGIN
+    PERFORM imgdb._check_pdq(query_pdq, max_distance);
+    -- Beyond, a search of words reads them all, and most match.
+    IF v_most > 12 THEN
+        RETURN QUERY SELECT * FROM imgdb.scan_pdq(query_pdq, max_distance);
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT DISTINCT near.image_id, near.distance
+    FROM (
+        SELECT
+            p.image_id,
+            imgdb.distance(p.pdq_1, query_pdq[1]) + imgdb.distance(p.pdq_2, query_pdq[2])
+            + imgdb.distance(p.pdq_3, query_pdq[3]) + imgdb.distance(p.pdq_4, query_pdq[4])
+            AS distance
+        FROM (
+            SELECT p.*
+            FROM imgdb.within('pdq', query_pdq[1], v_least[1]) AS m
+            JOIN imgdb.image_pdq AS p ON p.pdq_1 = m.hash
+            UNION ALL
+            SELECT p.*
+            FROM imgdb.within('pdq', query_pdq[2], v_least[2]) AS m
+            JOIN imgdb.image_pdq AS p ON p.pdq_2 = m.hash
+            UNION ALL
+            SELECT p.*
+            FROM imgdb.within('pdq', query_pdq[3], v_least[3]) AS m
+            JOIN imgdb.image_pdq AS p ON p.pdq_3 = m.hash
+            UNION ALL
+            SELECT p.*
+            FROM imgdb.within('pdq', query_pdq[4], v_least[4]) AS m
+            JOIN imgdb.image_pdq AS p ON p.pdq_4 = m.hash
+        ) AS p
+    ) AS near
+    WHERE near.distance <= max_distance
+    ORDER BY near.distance, near.image_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.within_pdq(bigint[], integer) IS
+'All images whose PDQ hash is within max_distance (0 to 256) of query_pdq, nearest first: by the '
+'prefix buckets of its words up to distance 51, by reading every one beyond.';
+
+CREATE FUNCTION imgdb._exported_images(of_collection text)
+RETURNS TABLE (
+    path text, collection text, ahash text, dhash text, phash text, whash text, colours text,
+    flat boolean,
+    recipe text, byte_size bigint, modified_at timestamptz, sha256 text, format text,
+    width integer, height integer, frames integer, missing_since timestamptz, pdq text,
+    pdq_quality smallint
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
+BEGIN ATOMIC
+    -- noqa: disable=all
+    SELECT
+        i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
+        imgdb.to_hex(i.whash), encode(i.colours, 'hex'), i.flat, i.recipe, i.byte_size,
+        i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since,
+        imgdb.to_hex(p.pdq_1) || imgdb.to_hex(p.pdq_2) || imgdb.to_hex(p.pdq_3) || imgdb.to_hex(p.pdq_4),
+        p.quality
+    FROM imgdb.image AS i
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    LEFT JOIN imgdb.image_pdq AS p ON p.image_id = i.image_id
+    WHERE of_collection IS NULL OR c.name = of_collection;
+    -- noqa: enable=all
+END;
+
+COMMENT ON FUNCTION imgdb._exported_images(text) IS
+'What is known of the images of a collection, or of all: what imgdb export writes.';
+
 CREATE OR REPLACE FUNCTION imgdb._make_collection(collection_name text)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -4052,7 +4275,8 @@ CREATE FUNCTION imgdb._compare_files(
     sizes bigint[],
     times timestamptz[],
     current_recipes text[],
-    needed_region_recipe text
+    needed_region_recipe text,
+    need_pdq boolean
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
 LANGUAGE plpgsql STABLE ROWS 500
@@ -4068,6 +4292,9 @@ BEGIN
             WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at
                 THEN CASE
                     WHEN i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+                        OR need_pdq AND NOT EXISTS (
+                            SELECT FROM imgdb.image_pdq AS p WHERE p.image_id = i.image_id
+                        )
                         THEN 'incomplete'
                     WHEN i.missing_since IS NULL THEN 'outdated'
                     ELSE 'found'
@@ -4089,17 +4316,22 @@ BEGIN
         OR i.recipe <> ALL (current_recipes)
         OR i.sha256 IS NOT NULL AND i.colours IS NULL
         OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+        OR need_pdq
+        AND NOT EXISTS (
+            SELECT FROM imgdb.image_pdq AS p
+            WHERE p.image_id = i.image_id
+        )
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._compare_files(
-    integer, text[], bigint[], timestamptz[], text[], text
+    integer, text[], bigint[], timestamptz[], text[], text, boolean
 ) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
-'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions '
-'that are needed, if any) or failed (unchanged since it failed); nothing is said of the others, '
-'which are unchanged.';
+'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions or '
+'the PDQ hash that are needed) or failed (unchanged since it failed); nothing is said of the '
+'others, which are unchanged.';
 
 CREATE OR REPLACE FUNCTION imgdb._stage_images()
 RETURNS void
@@ -4420,6 +4652,11 @@ BEGIN
             OR 'dhash' = ANY (needed_hashes) AND i.dhash IS NULL
             OR 'phash' = ANY (needed_hashes) AND i.phash IS NULL
             OR 'whash' = ANY (needed_hashes) AND i.whash IS NULL
+            OR 'pdq' = ANY (needed_hashes)
+            AND NOT EXISTS (
+                SELECT FROM imgdb.image_pdq AS p
+                WHERE p.image_id = i.image_id
+            )
         )
     ORDER BY i.path
     LIMIT page_size;
@@ -4538,6 +4775,63 @@ $$;
 COMMENT ON FUNCTION imgdb._store_import(integer) IS
 'Puts the rows of pg_temp.fresh_hash, each path once, into imgdb.image; rows that were made from a '
 'file stay as they are.';
+
+CREATE FUNCTION imgdb._stage_pdq()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Asked first, because IF NOT EXISTS would tell the client about it each time.
+    IF to_regclass('pg_temp.fresh_pdq') IS NULL THEN
+        CREATE TEMPORARY TABLE fresh_pdq (
+            path text COLLATE "C" NOT NULL,
+            words bigint[] NOT NULL,
+            quality smallint NOT NULL
+        ) ON COMMIT DELETE ROWS;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._stage_pdq() IS
+'Makes the session''s table pg_temp.fresh_pdq, which is copied into and then stored.';
+
+CREATE FUNCTION imgdb._store_pdq(for_collection_id integer)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET plan_cache_mode = force_custom_plan
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    INSERT INTO imgdb.image_pdq AS p (image_id, pdq_1, pdq_2, pdq_3, pdq_4, quality, pdq_recipe)
+    SELECT
+        i.image_id, n.words[1], n.words[2], n.words[3], n.words[4], n.quality, i.recipe
+    FROM pg_temp.fresh_pdq AS n
+    JOIN imgdb.image AS i ON i.collection_id = for_collection_id AND i.path = n.path
+    ORDER BY i.image_id
+    ON CONFLICT ON CONSTRAINT image_pdq_pkey DO UPDATE SET
+        pdq_1 = excluded.pdq_1,
+        pdq_2 = excluded.pdq_2,
+        pdq_3 = excluded.pdq_3,
+        pdq_4 = excluded.pdq_4,
+        quality = excluded.quality,
+        pdq_recipe = excluded.pdq_recipe
+    WHERE
+        (p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4, p.quality, p.pdq_recipe)
+        IS DISTINCT FROM (
+            excluded.pdq_1, excluded.pdq_2, excluded.pdq_3, excluded.pdq_4, excluded.quality,
+            excluded.pdq_recipe
+        );
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._store_pdq(integer) IS
+'Stores the PDQ hashes of the images in pg_temp.fresh_pdq, and returns how many are new or '
+'other ones.';
 
 CREATE OR REPLACE FUNCTION imgdb._different_from(image_ids bigint[])
 RETURNS bigint[]
@@ -5877,13 +6171,22 @@ BEGIN
     PERFORM imgdb.create_space('region', 'hashes like phash of the regions in imgdb.image_region');
     PERFORM imgdb.track('imgdb.image_region', 'region_hash', 'region');
 
+    PERFORM imgdb.create_space('pdq', 'the four words of the PDQ hashes in imgdb.image_pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_1', 'pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_2', 'pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_3', 'pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_4', 'pdq');
+
     -- The planner assumes that in a table that was never analyzed each hash stands in every 200th
     -- row, and would rather read the whole table than join it by index. So it is told, until the
     -- first real ANALYZE, what a table of one row tells: that hashes differ.
     INSERT INTO imgdb.collection (collection_id, name) VALUES (0, 'imgdb');
     INSERT INTO imgdb.image (image_id, collection_id, path, ahash, dhash, phash, whash, recipe)
     VALUES (0, 0, '/', 0, 0, 0, 0, 'imported');
+    INSERT INTO imgdb.image_pdq (image_id, pdq_1, pdq_2, pdq_3, pdq_4, pdq_recipe)
+    VALUES (0, 0, 0, 0, 0, 'imported');
     ANALYZE imgdb.image (ahash, dhash, phash, whash);
+    ANALYZE imgdb.image_pdq (pdq_1, pdq_2, pdq_3, pdq_4);
     DELETE FROM imgdb.image;
     DELETE FROM imgdb.collection;
     DELETE FROM imgdb.fresh_hashes;
@@ -6048,4 +6351,20 @@ BEGIN
     END LOOP;
 END
 $do$;
+
+-- As in a new database: the planner is told that words differ, before they are tracked.
+INSERT INTO imgdb.collection (collection_id, name) VALUES (0, 'imgdb');
+INSERT INTO imgdb.image (image_id, collection_id, path, recipe) VALUES (0, 0, '/', 'imported');
+INSERT INTO imgdb.image_pdq (image_id, pdq_1, pdq_2, pdq_3, pdq_4, pdq_recipe)
+VALUES (0, 0, 0, 0, 0, 'imported');
+ANALYZE imgdb.image_pdq (pdq_1, pdq_2, pdq_3, pdq_4);
+DELETE FROM imgdb.image
+WHERE image_id = 0;
+DELETE FROM imgdb.collection
+WHERE collection_id = 0;
+SELECT imgdb.create_space('pdq', 'the four words of the PDQ hashes in imgdb.image_pdq');
+SELECT imgdb.track('imgdb.image_pdq', 'pdq_1', 'pdq');
+SELECT imgdb.track('imgdb.image_pdq', 'pdq_2', 'pdq');
+SELECT imgdb.track('imgdb.image_pdq', 'pdq_3', 'pdq');
+SELECT imgdb.track('imgdb.image_pdq', 'pdq_4', 'pdq');
 -- End by hand

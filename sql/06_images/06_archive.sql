@@ -22,7 +22,8 @@ CREATE FUNCTION imgdb._known_members(
     archive_path text,
     size bigint,
     modified timestamptz,
-    needed_region_recipe text
+    needed_region_recipe text,
+    need_pdq boolean
 )
 RETURNS TABLE (images bigint, failed_paths text[], failed_reasons text[], failed_details text[])
 LANGUAGE plpgsql STABLE ROWS 1
@@ -54,6 +55,18 @@ BEGIN
         a.collection_id = for_collection_id AND a.path = archive_path
         AND a.byte_size = size AND a.modified_at = modified
         AND (
+            NOT need_pdq
+            OR NOT EXISTS (
+                SELECT FROM imgdb.image AS i
+                WHERE
+                    i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                    AND i.missing_since IS NULL
+                    AND NOT EXISTS (
+                        SELECT FROM imgdb.image_pdq AS p WHERE p.image_id = i.image_id
+                    )
+            )
+        )
+        AND (
             needed_region_recipe IS NULL
             OR NOT EXISTS (
                 SELECT FROM imgdb.image AS i
@@ -67,9 +80,9 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz, text) IS
+COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz, text, boolean) IS
 'How many images an archive gave and which of its members failed; no row unless it was read, has '
-'not changed, and its images have the regions that are needed, if any.';
+'not changed, and its images have the regions and PDQ hashes that are needed.';
 
 CREATE FUNCTION imgdb._store_archives(
     for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]

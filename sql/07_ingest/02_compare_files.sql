@@ -6,7 +6,8 @@ CREATE FUNCTION imgdb._compare_files(
     sizes bigint[],
     times timestamptz[],
     current_recipes text[],
-    needed_region_recipe text
+    needed_region_recipe text,
+    need_pdq boolean
 )
 RETURNS TABLE (ordinal bigint, state text, reason text, detail text)
 LANGUAGE plpgsql STABLE ROWS 500
@@ -22,6 +23,9 @@ BEGIN
             WHEN i.byte_size = given.byte_size AND i.modified_at = given.modified_at
                 THEN CASE
                     WHEN i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+                        OR need_pdq AND NOT EXISTS (
+                            SELECT FROM imgdb.image_pdq AS p WHERE p.image_id = i.image_id
+                        )
                         THEN 'incomplete'
                     WHEN i.missing_since IS NULL THEN 'outdated'
                     ELSE 'found'
@@ -43,14 +47,19 @@ BEGIN
         OR i.recipe <> ALL (current_recipes)
         OR i.sha256 IS NOT NULL AND i.colours IS NULL
         OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
+        OR need_pdq
+        AND NOT EXISTS (
+            SELECT FROM imgdb.image_pdq AS p
+            WHERE p.image_id = i.image_id
+        )
         OR (i.byte_size, i.modified_at) IS DISTINCT FROM (given.byte_size, given.modified_at);
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._compare_files(
-    integer, text[], bigint[], timestamptz[], text[], text
+    integer, text[], bigint[], timestamptz[], text[], text, boolean
 ) IS
 'What is to do for files by size and time: new, changed, found (unchanged, was missing), outdated '
-'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions '
-'that are needed, if any) or failed (unchanged since it failed); nothing is said of the others, '
-'which are unchanged.';
+'(unchanged, of another recipe or without colours), incomplete (unchanged, without the regions or '
+'the PDQ hash that are needed) or failed (unchanged since it failed); nothing is said of the '
+'others, which are unchanged.';

@@ -30,6 +30,11 @@ BEGIN
             OR 'dhash' = ANY (needed_hashes) AND i.dhash IS NULL
             OR 'phash' = ANY (needed_hashes) AND i.phash IS NULL
             OR 'whash' = ANY (needed_hashes) AND i.whash IS NULL
+            OR 'pdq' = ANY (needed_hashes)
+            AND NOT EXISTS (
+                SELECT FROM imgdb.image_pdq AS p
+                WHERE p.image_id = i.image_id
+            )
         )
     ORDER BY i.path
     LIMIT page_size;

@@ -18,13 +18,22 @@ BEGIN
     PERFORM imgdb.create_space('region', 'hashes like phash of the regions in imgdb.image_region');
     PERFORM imgdb.track('imgdb.image_region', 'region_hash', 'region');
 
+    PERFORM imgdb.create_space('pdq', 'the four words of the PDQ hashes in imgdb.image_pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_1', 'pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_2', 'pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_3', 'pdq');
+    PERFORM imgdb.track('imgdb.image_pdq', 'pdq_4', 'pdq');
+
     -- The planner assumes that in a table that was never analyzed each hash stands in every 200th
     -- row, and would rather read the whole table than join it by index. So it is told, until the
     -- first real ANALYZE, what a table of one row tells: that hashes differ.
     INSERT INTO imgdb.collection (collection_id, name) VALUES (0, 'imgdb');
     INSERT INTO imgdb.image (image_id, collection_id, path, ahash, dhash, phash, whash, recipe)
     VALUES (0, 0, '/', 0, 0, 0, 0, 'imported');
+    INSERT INTO imgdb.image_pdq (image_id, pdq_1, pdq_2, pdq_3, pdq_4, pdq_recipe)
+    VALUES (0, 0, 0, 0, 0, 'imported');
     ANALYZE imgdb.image (ahash, dhash, phash, whash);
+    ANALYZE imgdb.image_pdq (pdq_1, pdq_2, pdq_3, pdq_4);
     DELETE FROM imgdb.image;
     DELETE FROM imgdb.collection;
     DELETE FROM imgdb.fresh_hashes;

@@ -148,7 +148,7 @@ def test_the_four_hashes(conn):
 
 def test_default_distances(conn):
     found = dict(conn.execute("SELECT name, default_max_distance FROM imgdb.space").fetchall())
-    assert set(found) == {*ALGORITHMS, "region"}
+    assert set(found) == {*ALGORITHMS, "region", "pdq"}
     (usual,) = set(found.values())
     assert usual == compare.DEFAULT_MAX_DISTANCE == default(spaces.check, "max_distance")
     # None is the default of the space.

@@ -20,6 +20,7 @@ from folders import (
 )
 
 from imgdb.hashes.fingerprint import fingerprint
+from imgdb.hashes.values import pdq_to_hex
 from imgdb.ingest.store import COLUMNS
 
 
@@ -365,3 +366,55 @@ def test_a_path_that_cannot_be_indexed_costs_that_file_only(cli, database, tmp_p
     result = cli("import", tmp_path / "long.csv", "--collection", "shop", dsn=database)
     assert result.code == 1
     assert "line 3: path is longer than 2,600 bytes" in result.stderr
+
+
+PDQ = (
+    "SELECT i.path, imgdb.pdq_to_hex(ARRAY[p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4]), p.quality,"
+    " p.pdq_recipe FROM imgdb.image AS i JOIN imgdb.image_pdq AS p USING (image_id)"
+)
+
+
+def stored_pdq(database):
+    with psycopg.connect(database) as conn:
+        return {path: tuple(rest) for path, *rest in conn.execute(PDQ)}
+
+
+def expected_pdq(path):
+    made = fingerprint(path, pdq=True)
+    return pdq_to_hex(made.pdq.pdq), made.pdq.quality, made.recipe
+
+
+def test_pdq_is_stored_when_asked_for_and_made_up_for(ingest, database, tmp_path):
+    first, second = paint(tmp_path / "pictures", 2)
+    assert counts(ingest(tmp_path)) == (2, 0, 0, 0, 0)
+    assert stored_pdq(database) == {}
+    # Unchanged files lack it, so they are read again, once.
+    assert counts(ingest(tmp_path, "--pdq")) == (0, 2, 0, 0, 0)
+    assert counts(ingest(tmp_path, "--pdq")) == (0, 0, 2, 0, 0)
+    expected = {str(path): expected_pdq(path) for path in (first, second)}
+    assert stored_pdq(database) == expected
+    # It stays where it is not asked for, as long as it is of the same bytes.
+    os.utime(first, (1, 1))
+    picture(100).save(second)
+    assert counts(ingest(tmp_path)) == (0, 2, 0, 0, 0)
+    assert stored_pdq(database) == {str(first): expected[str(first)]}
+    assert counts(ingest(tmp_path, "--pdq")) == (0, 1, 1, 0, 0)
+    assert stored_pdq(database)[str(second)] == expected_pdq(second)
+
+
+def test_members_of_archives_get_their_pdq_later(ingest, database, tmp_path):
+    (path,) = paint(tmp_path / "pictures", 1)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(path, "one.png")
+    ingest(tmp_path / "a.zip", "--archives")
+    assert counts(ingest(tmp_path / "a.zip", "--archives", "--pdq")) == (0, 1, 0, 0, 0)
+    assert counts(ingest(tmp_path / "a.zip", "--archives", "--pdq")) == (0, 0, 1, 0, 0)
+    assert stored_pdq(database) == {f"{tmp_path}/a.zip!/one.png": expected_pdq(path)}
+
+
+def test_rehash_makes_the_pdq_that_is_missing(ingest, cli, database, tmp_path):
+    paths = paint(tmp_path / "pictures", 2)
+    ingest(tmp_path)
+    result = cli("rehash", "--jobs", "1", "--pdq", "--format", "json", dsn=database)
+    assert counts(json.loads(result.stdout))[1] == 2
+    assert stored_pdq(database) == {str(path): expected_pdq(path) for path in paths}

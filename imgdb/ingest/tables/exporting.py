@@ -32,6 +32,8 @@ TYPES = {
     "height": "int4",
     "frames": "int4",
     "missing_since": "timestamptz",
+    "pdq": "text",
+    "pdq_quality": "int2",
 }
 
 ROW_GROUP = 100_000
@@ -56,6 +58,7 @@ def export_parquet(conn: psycopg.Connection[Any], file: IO[bytes], collection: s
         "bool": pa.bool_(),
         "int8": pa.int64(),
         "int4": pa.int32(),
+        "int2": pa.int16(),
         "timestamptz": pa.timestamp("us", tz="UTC"),
     }
     schema = pa.schema(

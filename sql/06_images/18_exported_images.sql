@@ -4,7 +4,8 @@ RETURNS TABLE (
     path text, collection text, ahash text, dhash text, phash text, whash text, colours text,
     flat boolean,
     recipe text, byte_size bigint, modified_at timestamptz, sha256 text, format text,
-    width integer, height integer, frames integer, missing_since timestamptz
+    width integer, height integer, frames integer, missing_since timestamptz, pdq text,
+    pdq_quality smallint
 )
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100000
 BEGIN ATOMIC
@@ -12,9 +13,12 @@ BEGIN ATOMIC
     SELECT
         i.path, c.name, imgdb.to_hex(i.ahash), imgdb.to_hex(i.dhash), imgdb.to_hex(i.phash),
         imgdb.to_hex(i.whash), encode(i.colours, 'hex'), i.flat, i.recipe, i.byte_size,
-        i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since
+        i.modified_at, encode(i.sha256, 'hex'), i.format, i.width, i.height, i.frames, i.missing_since,
+        imgdb.to_hex(p.pdq_1) || imgdb.to_hex(p.pdq_2) || imgdb.to_hex(p.pdq_3) || imgdb.to_hex(p.pdq_4),
+        p.quality
     FROM imgdb.image AS i
     JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    LEFT JOIN imgdb.image_pdq AS p ON p.image_id = i.image_id
     WHERE of_collection IS NULL OR c.name = of_collection;
     -- noqa: enable=all
 END;
