@@ -23,6 +23,7 @@ def fingerprint(number: int, regions: list[Region] | None, **changed: object) ->
         "format": "PNG", "width": 640, "height": 480, "frames": 1, "byte_size": 9,
         "modified_at": WHEN, "sha256": number.to_bytes(32, "big"), "ahash": number,
         "dhash": number, "phash": number, "whash": number, "flat": False, "recipe": "exact-1",
+        "colours": bytes([128] * 27),
         "region_recipe": None if regions is None else RECIPE,
         "regions": None if regions is None else tuple(regions),
     }  # fmt: skip
