@@ -35,6 +35,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+USUAL_RULE = "phash+dhash"
+
 __all__ = [
     "collection",
     "colour_difference",
@@ -255,16 +257,20 @@ def pairs(
 
 
 def similar_images(
-    space_name: Value[str],
-    query_hash: Value[int],
-    max_distance: Value[int],
+    space_name: Value[str] = USUAL_RULE,
+    query_hash: Value[int] | None = None,
+    max_distance: Value[int] | None = None,
     collection_name: Value[str] | None = None,
     match_limit: Value[int] | None = None,
     include_flat: Value[bool] = False,
+    query_hashes: Value[Sequence[int]] | None = None,
     *,
     name: str = "similar",
 ) -> TableValuedAlias:
-    """Give the images that look alike: columns `image_id`, `collection`, `path`, `distance`."""
+    """Give the images that look alike: columns `image_id`, `collection`, `path`, `distance`.
+
+    A space takes `query_hash`, the rule phash+dhash `query_hashes`: the phash, then the dhash.
+    """
     return _table(
         "similar_images",
         [
@@ -274,6 +280,7 @@ def similar_images(
             _sent(collection_name, Text()),
             _sent(match_limit, Integer()),
             _sent(include_flat, Boolean()),
+            _sent(query_hashes, ARRAY(BigInteger())),
         ],
         {"image_id": BigInteger(), "collection": Text(), "path": Text(), "distance": Integer()},
         name,
@@ -281,8 +288,8 @@ def similar_images(
 
 
 def duplicate_groups(
-    space_name: Value[str],
-    max_distance: Value[int],
+    space_name: Value[str] = USUAL_RULE,
+    max_distance: Value[int] | None = None,
     collection_name: Value[str] | None = None,
     *,
     name: str = "duplicates",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.completion import names
-from imgdb.cli.options import Dsn, FormatOption, HashName, collection_option, takes_options
+from imgdb.cli.options import Dsn, FormatOption, RuleName, collection_option, takes_options
 from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pages import OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures
@@ -45,10 +45,10 @@ def calibrate_command(
         str,
         typer.Option(
             metavar="LIST",
-            help="The hashes to measure, separated by commas.",
-            autocompletion=names.hashes,
+            help="What to measure, separated by commas: the rule, and hashes alone.",
+            autocompletion=names.rules,
         ),
-    ] = ",".join(HashName),
+    ] = ",".join(RuleName),
     edits: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +66,7 @@ def calibrate_command(
             help="How many of the edited copies a search must find.",
         ),
     ] = 95,
-    false_matches: Annotated[
+    wrong_per_query: Annotated[
         float,
         typer.Option(
             metavar="COUNT",
@@ -85,19 +85,22 @@ def calibrate_command(
             "a wrong image.",
         ),
     ] = 8,
-    among: Annotated[
+    at: Annotated[
         int | None,
         typer.Option(
+            parser=whole_number,
             metavar="N",
-            min=1,
-            help="Count the wrong images among N images: the size that the collection will have. "
-            "Default: its size now.",
+            help="The size that the collection will have: count the wrong images among so many. "
+            "1e6 is a million. Default: its size now.",
             show_default=False,
         ),
     ] = None,
     apply: Annotated[
         bool,
-        typer.Option("--apply", help="Store the proposed distances as the defaults of the hashes."),
+        typer.Option(
+            "--apply",
+            help="Store the proposed distances as the defaults: of --collection, or of all images.",
+        ),
     ] = False,
     html: Annotated[
         Path | None,
@@ -117,9 +120,9 @@ def calibrate_command(
     """Measure on your pictures how similar is similar enough.
 
     The command edits pictures of the collection as people edit them (saved anew, scaled, cropped,
-    ...), and looks for every copy. It shows how many copies and how many wrong images each hash
-    finds at each distance, and which distance is a good default. Nothing is changed without
-    --apply.
+    ...), and looks for every copy; thousands of stored hashes are looked for, to count wrong
+    images. It shows how many of both the rule and each hash find at each distance, and which
+    distance is a good default. Nothing is changed without --apply.
 
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """
@@ -136,12 +139,12 @@ def calibrate_command(
         collection=collection,
         sample=sample,
         seed=seed,
-        hashes=hash_names(hashes),
+        rules=hash_names(hashes),
         edits=all_edits.chosen(edits),
         recall=recall / 100,
-        false_matches=false_matches,
+        wrong_per_query=wrong_per_query,
         alike=alike,
-        among=among,
+        at=at,
     )
     work = module.EditingOptions(
         jobs=workers.jobs,
@@ -195,9 +198,9 @@ def _show(found: Calibration) -> None:
         ]
     ]
     print_rows(lines, columns, Format.table)
-    typer.echo(f"\nWrong images that one search shows among {found.among:,}")
+    typer.echo(f"\nWrong images that one search shows among {found.at:,}")
     print_rows(
-        [(d, *(_few(f.false_at(d)) for f in found.hashes)) for d in _told(found)],
+        [(d, *(_few(f.wrong_at(d)) for f in found.hashes)) for d in _told(found)],
         ("within", *(f.name for f in found.hashes)),
         Format.table,
     )
@@ -236,30 +239,65 @@ def _proposal(figures: HashFigures) -> Row:
         figures.name,
         now,
         f"{100 * figures.recall.at(now).value:.0f} %",
-        _few(figures.false_at(now)),
+        _few(figures.wrong_at(now)),
         then,
         f"{100 * figures.recall.at(then).value:.0f} %",
-        _few(figures.false_at(then)),
+        _few(figures.wrong_at(then)),
         BECAUSE[chosen.reason],
     )
 
 
 BECAUSE = {
     "recall": "it finds enough",
-    "false_matches": "more shows too many wrong",
+    "wrong": "more shows too many wrong",
     "search": "more is slow to search",
 }
+
+
+def _told_at(figures: HashFigures, distance: int) -> str:
+    found, wrong = figures.recall.at(distance), figures.wrong_at(distance)
+    return f"{100 * found.value:.0f} % of the copies, {_few(wrong)} wrong images a search"
+
+
+def whole_number(text: str) -> int:
+    """Read a number of images: 1000000, 1_000_000, 1e6."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"not a number: {text}") from None
+    if not 1 <= number <= 1e15 or number != int(number):
+        raise typer.BadParameter(f"not a whole number from 1 on: {text}")
+    return int(number)
 
 
 def _tell(found: Calibration, applied: Sequence[Applied]) -> None:
     say = [
         f"edited {found.pictures:,} of {found.images:,} images, "
         f"{len(found.question.edits)} ways each; "
-        f"on average {found.copies / max(found.pictures, 1):.1f} other images are copies of one, "
-        "and no wrong images"
+        f"on average {found.copies:.1f} other images are copies of one, and no wrong images"
     ]
+    if found.hashes:
+        best = found.best
+        distance = best.proposal.max_distance
+        say.append(
+            f"{best.name} within {distance} finds most among {found.at:,} images: "
+            f"{_told_at(best, distance)}"
+        )
     if not found.sound and found.hashes:
         say.append(f"{found.pictures} pictures are too few to rely on: take 30 or more, better 100")
-    say += [f"{one.hash}: default {one.before} -> {one.after}" for one in applied]
+    of = "" if found.question.collection is None else f" of {found.question.collection}"
+    by_name = {figures.name: figures for figures in found.hashes}
+    say += [
+        f"{one.hash}: default{of} {one.before} -> {one.after}: "
+        f"{_told_at(by_name[one.hash], one.after)}"
+        for one in applied
+    ]
+    if applied:
+        say += [
+            f"{figures.name}: default{of} stays {figures.default}: even equal hashes show "
+            f"{_few(figures.wrong_at(0))} wrong images a search"
+            for figures in found.hashes
+            if figures.proposal.allowed is None
+        ]
     for line in say:
         typer.echo(f"imgdb: {line}", err=True)

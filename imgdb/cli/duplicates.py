@@ -13,9 +13,10 @@ from imgdb.cli.options import (
     FLOOD,
     Dsn,
     FormatOption,
-    HashName,
-    MaxDistance,
+    RuleDistance,
+    RuleName,
     byte_size,
+    check_distance,
     collection_option,
     hash_option,
 )
@@ -53,8 +54,8 @@ class Keep(StrEnum):
 
 
 def duplicates_command(
-    hash_name: Annotated[HashName, hash_option("The hash to compare by")] = HashName.phash,
-    max_distance: MaxDistance = None,
+    hash_name: Annotated[RuleName, hash_option("What to compare by", RuleName)] = RuleName.both,
+    max_distance: RuleDistance = None,
     tier: Annotated[
         Tier,
         typer.Option(
@@ -161,6 +162,7 @@ def duplicates_command(
     from imgdb.paths import absolute, path_text
 
     check_page(html, open_page)
+    check_distance(hash_name, max_distance)
     least_bytes, least_pixels = _least(min_size)
     choice = DuplicateChoice(
         space=hash_name,
@@ -201,11 +203,11 @@ def duplicates_command(
 
 
 def _radius(conn: Connection[Any], choice: DuplicateChoice) -> int:
-    from imgdb.database.spaces import spaces
+    from imgdb.database.spaces import default_distance
 
     if choice.max_distance is not None:
         return choice.max_distance
-    return {space.name: space.default_max_distance for space in spaces(conn)}[choice.space]
+    return default_distance(conn, choice.space, choice.collection)
 
 
 def _save_page(
@@ -297,9 +299,10 @@ def _show_rows(groups: Sequence[Group], format: Format) -> None:
     print_rows(rows, columns, format)
 
 
-def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> None:
-    others = [name for name in sorted(HashName) if name != hash_name]
-    columns = ("path", hash_name, *others, "pixels", "size", "note")
+def _show_tables(groups: Sequence[Group], hash_name: RuleName, flood: int) -> None:
+    others = [name for name in RuleName if name not in (hash_name, RuleName.both)]
+    first = "sum" if hash_name == RuleName.both else hash_name
+    columns = ("path", first, *others, "pixels", "size", "note")
     for position, group in enumerate(groups):
         said = ", ".join(
             filter(None, [
@@ -310,13 +313,13 @@ def _show_tables(groups: Sequence[Group], hash_name: HashName, flood: int) -> No
         )  # fmt: skip
         typer.echo(("\n" if position else "") + said)
         shown = group.members[: flood or None]
-        rows = [_table_row(member, hash_name, others) for member in shown]
+        rows = [_table_row(member, others) for member in shown]
         print_rows(rows, columns, Format.table, paths="path")
         if more := len(group.members) - len(shown):
             typer.echo(f"and {more:,} more (--flood 0 lists them all)")
 
 
-def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> Row:
+def _table_row(member: GroupRow, others: Sequence[str]) -> Row:
     notes = (
         "keep" if member.keeper else "" if member.removable else "stays",
         "raw" if member.format == "RAW" else "",
@@ -329,7 +332,8 @@ def _table_row(member: GroupRow, hash_name: HashName, others: Sequence[str]) -> 
     )
     return (
         member.path,
-        *(getattr(member, f"{name}_distance") for name in (hash_name, *others)),
+        member.distance,
+        *(getattr(member, f"{name}_distance") for name in others),
         picture_size(member.width, member.height, member.frames),
         byte_count(member.byte_size),
         ", ".join(filter(None, notes)),

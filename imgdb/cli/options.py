@@ -13,6 +13,7 @@ import typer
 from imgdb.cli.completion import names
 from imgdb.cli.output import Format
 from imgdb.errors import UsageError
+from imgdb.hashes.values import USUAL_RULE, rule_hashes
 
 
 def _or_global(ctx: typer.Context, value: str | None) -> str | None:
@@ -50,6 +51,20 @@ MaxDistance = Annotated[
     ),
 ]
 
+# Without it, the distance that the rule has as its own.
+RuleDistance = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BITS",
+        min=0,
+        max=128,
+        help="The largest distance that counts as alike: how many of the 64 bits of a hash may "
+        "differ, or of both hashes together. Default: that of the collection, else that of the "
+        "rule, which is 17 for phash+dhash unless somebody changed it.",
+        show_default=False,
+    ),
+]
+
 SpaceArgument = Annotated[
     str | None,
     typer.Argument(
@@ -72,6 +87,22 @@ class HashName(StrEnum):
     ahash = "ahash"
 
 
+class RuleName(StrEnum):
+    """What `--hash` offers where images are compared: the rule, and the hashes alone."""
+
+    both = USUAL_RULE
+    phash = "phash"
+    dhash = "dhash"
+    whash = "whash"
+    ahash = "ahash"
+
+
+def check_distance(rule: str, max_distance: int | None) -> None:
+    """Raise UsageError for a distance that two hashes of 64 bits can have, and one cannot."""
+    if max_distance is not None and max_distance > 64 * len(rule_hashes(rule)):
+        raise UsageError(f"--max-distance {max_distance}: a hash alone has 64 bits")
+
+
 def collection_option(said: str, flag: str = "--collection", *, default: bool = False) -> Any:
     """Return an option that takes a collection; `default` shows its default."""
     return typer.Option(
@@ -83,10 +114,10 @@ def collection_option(said: str, flag: str = "--collection", *, default: bool = 
     )
 
 
-def hash_option(said: str) -> Any:
-    """Return the option --hash, which takes a HashName."""
-    # Four names in the place of HASH would push all help to the right.
-    *first, last = HashName
+def hash_option(said: str, names: type[StrEnum] = HashName) -> Any:
+    """Return the option --hash, which takes one of `names`."""
+    # All names in the place of HASH would push all help to the right.
+    *first, last = names
     help = f"{said}: {', '.join(first)} or {last}."
     return typer.Option("--hash", metavar="HASH", help=help)
 

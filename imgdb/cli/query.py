@@ -13,8 +13,9 @@ from imgdb.cli.options import (
     FLOOD,
     Dsn,
     FormatOption,
-    HashName,
-    MaxDistance,
+    RuleDistance,
+    RuleName,
+    check_distance,
     collection_option,
     hash_option,
 )
@@ -43,10 +44,17 @@ def query(
     files_from: FilesFrom = None,
     hex_digits: Annotated[
         str | None,
-        typer.Option("--hex", metavar="HEX", help="Look for this hash (16 hex digits) instead."),
+        typer.Option(
+            "--hex",
+            metavar="HEX",
+            help="Look for this hash (16 hex digits) instead: a phash, unless --hash says which; "
+            "with a + between them, for a phash and a dhash.",
+        ),
     ] = None,
-    hash_name: Annotated[HashName, hash_option("The hash to search by")] = HashName.phash,
-    max_distance: MaxDistance = None,
+    hash_name: Annotated[
+        RuleName | None, hash_option("What to search by: by default the first of", RuleName)
+    ] = None,
+    max_distance: RuleDistance = None,
     limit: Limit = None,
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     include_flat: Annotated[
@@ -92,6 +100,10 @@ def query(
         raise UsageError("give either pictures to look for, or a hash with --hex")
     if hex_digits is not None and any_orientation:
         raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
+    rule = hash_name or RuleName.both
+    if hash_name is None and hex_digits is not None and "+" not in hex_digits:
+        rule = RuleName.phash
+    check_distance(rule, max_distance)
     format = format or default_format()
     if flood is None:
         flood = FLOOD if format is Format.table else 0
@@ -100,7 +112,7 @@ def query(
         refuse=_flat if not include_flat else lambda query: "",
         find=partial(
             similar,
-            space=hash_name,
+            space=rule,
             max_distance=max_distance,
             collection=collection,
             limit=limit,
@@ -108,17 +120,15 @@ def query(
             include_flat=include_flat,
         ),
         advise=_advise if format is Format.table else lambda conn, answers: "",
-        row=partial(_row, hash_name),
+        row=partial(_row, rule),
         fields=[field.name for field in fields(Match)],
         brief=lambda match: "same" if match.same_bytes else str(match.distance),
-        page=partial(
-            _page, {"hash": hash_name, "max_distance": max_distance, "collection": collection}
-        ),
+        page=partial(_page, {"hash": rule, "max_distance": max_distance, "collection": collection}),
     )
     search_and_show(
         search,
         named,
-        given=[query_by_hex(hash_name, hex_digits)] if hex_digits is not None else [],
+        given=[query_by_hex(rule, hex_digits)] if hex_digits is not None else [],
         format=format,
         show=show,
         html=html,
@@ -143,11 +153,11 @@ def _advise(conn: Connection[Any], answers: Answers[Query, Match]) -> str:
     return "many images have the same hash; --flood 0 lists them all"
 
 
-def _row(hash_name: HashName, match: Match) -> dict[str, object]:
-    others = (name for name in sorted(HashName) if name != hash_name)
+def _row(rule: RuleName, match: Match) -> dict[str, object]:
+    others = (name for name in RuleName if name not in (rule, RuleName.both))
     return {
         "path": match.path,
-        hash_name: match.distance,
+        "sum" if rule == RuleName.both else rule: match.distance,
         **{name: getattr(match, f"{name}_distance") for name in others},
         "orientation": match.orientation,
         "pixels": picture_size(match.width, match.height, match.frames),

@@ -21,6 +21,7 @@ SPACES = (
     "SELECT name, description, default_max_distance FROM imgdb.space"
     " WHERE shadow_of IS NULL ORDER BY name"
 )
+DEFAULT = "SELECT imgdb._default_distance(%s, %s)"
 STATISTICS = "SELECT * FROM imgdb.space_statistics(%(space)s)"
 FULLEST = "SELECT * FROM imgdb.fullest_buckets(%(space)s, bucket_limit => %(limit)s)"
 REBUILD = "CALL imgdb.rebuild(%(space)s)"
@@ -118,6 +119,12 @@ def spaces(conn: Connection) -> list[Space]:
     """List the spaces by name."""
     with conn.cursor(row_factory=class_row(Space)) as cursor:
         return cursor.execute(SPACES).fetchall()
+
+
+def default_distance(conn: Connection, space: str, collection: str | None) -> int:
+    """Return the distance that counts as alike by a rule, or in a space, where nobody says one."""
+    with read_only(conn):
+        return int(value(conn, DEFAULT, space, collection))
 
 
 def space_statistics(conn: Connection, space: str) -> SpaceStatistics:

@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from imgdb.database.connect import read_only
 from imgdb.duplicates.companions import find_companions
 from imgdb.duplicates.names import Names, count_freed, look_at_names
+from imgdb.hashes.values import USUAL_RULE
 
 DUPLICATES = (
     "SELECT * FROM imgdb._duplicates(space_name => %(space)s, max_distance => %(max_distance)s,"
@@ -37,7 +38,7 @@ class DuplicateChoice:
     before the rule `keep`. With `raw_copies` a raw and its JPEG are copies of each other.
     """
 
-    space: str = "phash"
+    space: str = USUAL_RULE
     max_distance: int | None = None
     tier: str = "near"
     collection: str | None = None
@@ -99,9 +100,9 @@ class Group:
 
     One of each kind is kept, since what is of another kind is no copy: a raw beside its JPEG, and
     files of several frames, of which only the first was looked at. Their copies follow them.
-    `diameter` is the largest distance between any two of them in the space that was searched: more
-    than the distance asked for in a chain, whose ends may be unlike. None for groups of more than
-    5,000 different hashes. The distances of a member are those to the keeper.
+    `diameter` is the largest distance between any two of them by the rule that was searched by:
+    more than the distance asked for in a chain, whose ends may be unlike. None for groups of more
+    than 5,000 different hashes. The distances of a member are those to the keeper.
     """
 
     group_id: int

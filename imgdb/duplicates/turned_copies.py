@@ -19,7 +19,7 @@ from imgdb.database.connect import read_only
 from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow
 from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.orientations import AS_IS, ONE_OF_TWO, ORIENTATIONS, Orientation, Turned, by_words
-from imgdb.hashes.values import bit_distance
+from imgdb.hashes.values import rule_distance, rule_hashes
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.workers.limits import PICTURE_SECONDS
 from imgdb.workers.stored_pictures import read_stored
@@ -34,7 +34,8 @@ PAIRS = (
     "SELECT * FROM imgdb._turned_pairs(space_name => %(space)s, max_distance => %(max_distance)s,"
     " collection_name => %(collection)s, against_name => %(against)s,"
     " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
-    " least_pixels => %(least_pixels)s, turned_images => %(images)s, turned_hashes => %(hashes)s)"
+    " least_pixels => %(least_pixels)s, turned_images => %(images)s, turned_hashes => %(hashes)s,"
+    " turned_seconds => %(seconds)s)"
 )
 
 # Images whose turned hashes are searched in one call.
@@ -46,10 +47,14 @@ _MEASURED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Turnable:
-    """An image and its hash as it is; `to_turn` if its file is to be hashed turned."""
+    """An image and its hashes as it is; `to_turn` if its file is to be hashed turned.
+
+    `second` is the hash that a rule adds to the first.
+    """
 
     image_id: int
-    hash: int
+    hash: int | None
+    second: int | None
     path: str
     sha256: bytes | None
     to_turn: bool
@@ -57,16 +62,23 @@ class Turnable:
 
 @dataclass(slots=True)
 class TurnedHashes:
-    """What was found out: hashes by image_id, as they are and in all ORIENTATIONS.
+    """What was found out: the hashes of a rule by image_id, as they are and in all ORIENTATIONS.
 
     `failures` are the files that could not be read, by path; `without_file` counts images whose
     hashes were imported.
     """
 
-    upright: dict[int, int] = field(default_factory=dict)
+    upright: dict[int, tuple[int | None, ...]] = field(default_factory=dict)
     turned: dict[int, array[int]] = field(default_factory=dict)
     failures: dict[str, PictureError] = field(default_factory=dict)
     without_file: int = 0
+
+    def in_orientation(self, image_id: int, orientation: Orientation) -> tuple[int, ...] | None:
+        """Return the hashes of an image that was turned."""
+        hashes = self.turned.get(image_id)
+        if hashes is None:
+            return None
+        return tuple(hashes[ORIENTATIONS.index(orientation) :: len(ORIENTATIONS)])
 
 
 def turnable(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> list[Turnable]:
@@ -95,15 +107,16 @@ def turn_images(
     timeout: float = PICTURE_SECONDS,
     watching: Callable[[int], None] = lambda done: None,
 ) -> TurnedHashes:
-    """Read files again and make their hash of a space in every orientation.
+    """Read files again and make their hashes by a rule in every orientation.
 
     `watching` is told now and then how many of `files_to_read` are done.
     """
+    names = tuple(rule_hashes(space))
     known = TurnedHashes(
-        upright={image.image_id: image.hash for image in images},
+        upright={image.image_id: (image.hash, image.second)[: len(names)] for image in images},
         without_file=sum(image.to_turn and image.sha256 is None for image in images),
     )
-    work = HashTurned(algorithm=space, max_pixels=max_pixels)
+    work = HashTurned(algorithms=names, max_pixels=max_pixels)
     files = files_to_read(images)
     read = read_stored(files, work, jobs=jobs, timeout=timeout, watching=watching)
     for path, outcome in read.items():
@@ -124,16 +137,22 @@ def turned_pairs(
     """Find pairs of images (by image_id): one of them, turned, is near the other as it is."""
     # With a reference only one of two is turned, so it must be turned in every way.
     wanted = ONE_OF_TWO if choice.against is None else ORIENTATIONS[1:]
-    places = [ORIENTATIONS.index(orientation) for orientation in wanted]
+    is_sum = len(rule_hashes(choice.space)) > 1
     pairs: list[tuple[int, int]] = []
     images = list(known.turned)
     for first in range(0, len(images), BATCH):
         batch = images[first : first + BATCH]
-        entries = [(image, known.turned[image][place]) for image in batch for place in places]
+        entries = [
+            (image, hashes)
+            for image in batch
+            for orientation in wanted
+            if (hashes := known.in_orientation(image, orientation))
+        ]
         arguments = {
             **asdict(choice),
             "images": [image for image, _ in entries],
-            "hashes": [value for _, value in entries],
+            "hashes": [hashes[0] for _, hashes in entries],
+            "seconds": [hashes[1] for _, hashes in entries] if is_sum else None,
         }
         with read_only(conn):
             pairs += conn.execute(PAIRS, arguments).fetchall()
@@ -143,7 +162,7 @@ def turned_pairs(
 def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterator[Group]:
     """Say how each image of a group is turned against the keeper, and measure it turned back.
 
-    For a turned image, only the distance in the space that was searched is known.
+    For a turned image, only the distances of the rule that was searched by are known.
     """
     for group in groups:
         members = [_oriented(member, group.keeper, known, space) for member in group.members]
@@ -160,42 +179,53 @@ def _oriented(member: GroupRow, keeper: GroupRow, known: TurnedHashes, space: st
     if member.same_bytes or member.image_id == keeper.image_id or upright is None:
         return replace(member, orientation=AS_IS.words)
     kept = known.upright.get(keeper.image_id)
-    apart: dict[Orientation, int] = {}
-    for place, orientation in enumerate(ORIENTATIONS):
-        if (turned := known.turned.get(keeper.image_id)) is not None:
-            apart[orientation] = bit_distance(turned[place], upright)
-        elif (turned := known.turned.get(member.image_id)) is not None and kept is not None:
-            apart[orientation.inverse()] = bit_distance(turned[place], kept)
-    # The least turned one comes first among equals.
-    best = min(ORIENTATIONS, key=lambda orientation: apart.get(orientation, 65))
-    if best not in apart:
+    # The distance by the rule, and those of its hashes.
+    apart: dict[Orientation, tuple[int | None, ...]] = {}
+    for orientation in ORIENTATIONS:
+        if (turned := known.in_orientation(keeper.image_id, orientation)) is not None:
+            apart[orientation] = _distances(turned, upright)
+        elif kept and (turned := known.in_orientation(member.image_id, orientation)) is not None:
+            apart[orientation.inverse()] = _distances(turned, kept)
+    near = {one: distances for one, distances in apart.items() if distances[0] is not None}
+    if not near:
         return member
+    # The least turned one comes first among equals.
+    best = min(near, key=lambda one: (near[one][0], ORIENTATIONS.index(one)))
     if best == AS_IS:
         return replace(member, orientation=best.words)
-    measured = apart[best]
+    measured, *each = near[best]
+    known_now = dict(zip(rule_hashes(space), each, strict=True))
     return replace(
         member,
         orientation=best.words,
         distance=measured,
-        ahash_distance=measured if space == "ahash" else None,
-        dhash_distance=measured if space == "dhash" else None,
-        phash_distance=measured if space == "phash" else None,
-        whash_distance=measured if space == "whash" else None,
+        ahash_distance=known_now.get("ahash"),
+        dhash_distance=known_now.get("dhash"),
+        phash_distance=known_now.get("phash"),
+        whash_distance=known_now.get("whash"),
     )
+
+
+def _distances(a: Sequence[int | None], b: Sequence[int | None]) -> tuple[int | None, ...]:
+    each = (rule_distance([one], [other]) for one, other in zip(a, b, strict=True))
+    return rule_distance(a, b), *each
 
 
 def _diameter(members: Sequence[GroupRow], known: TurnedHashes) -> int | None:
     """Measure a group with every image turned as the keeper is; None if that is not known."""
-    hashes = set()
+    hashes: set[tuple[int | None, ...]] = set()
     for member in members:
         if member.orientation == AS_IS.words:
-            hashes.add(known.upright.get(member.image_id))
-        elif member.orientation and (turned := known.turned.get(member.image_id)):
+            hashes.add(known.upright.get(member.image_id, ()))
+        elif member.orientation:
             back = by_words(member.orientation).inverse()
-            hashes.add(turned[ORIENTATIONS.index(back)])
+            turned = known.in_orientation(member.image_id, back)
+            if turned is None:
+                return None
+            hashes.add(turned)
         else:
             return None
-    measured = [value for value in hashes if value is not None]
+    measured = [value for value in hashes if value]
     if len(measured) > _MEASURED:
         return None
-    return max((bit_distance(a, b) for a, b in combinations(measured, 2)), default=0)
+    return max((rule_distance(a, b) or 0 for a, b in combinations(measured, 2)), default=0)

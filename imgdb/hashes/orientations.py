@@ -7,7 +7,7 @@ query. An orientation tells how the query came from the stored picture: mirrored
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,17 +98,22 @@ def read_turned_back(
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """A file and one of its hashes, turned into each of ORIENTATIONS."""
+    """A file and its hashes: of each algorithm those of all ORIENTATIONS, one after the other."""
 
     sha256: bytes
     hashes: tuple[int, ...]
 
 
-def hash_turned(source: Source, algorithm: str, *, max_pixels: int = MAX_PIXELS) -> Turned:
+def hash_turned(
+    source: Source, algorithms: Sequence[str], *, max_pixels: int = MAX_PIXELS
+) -> Turned:
     """Hash a file in every orientation, decoded in full; raises PictureError."""
     picture = source.picture(max_pixels=max_pixels)
-    readings = read_turned(picture.grey, (algorithm,))
-    return Turned(picture.sha256, tuple(getattr(one.hashes, algorithm) for one in readings))
+    readings = read_turned(picture.grey, algorithms)
+    return Turned(
+        picture.sha256,
+        tuple(getattr(one.hashes, name) for name in algorithms for one in readings),
+    )
 
 
 def _flipped(grids: dict[str, Pixels], orientation: Orientation) -> dict[str, Pixels]:

@@ -7,7 +7,7 @@ as 16 hex digits. Only this module knows the difference.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from imgdb.errors import UsageError
@@ -16,6 +16,10 @@ from imgdb.errors import UsageError
 Pdq = tuple[int, int, int, int]
 
 ALGORITHMS = ("ahash", "dhash", "phash", "whash")
+
+# The rule by which images are searched and compared: the sum of two distances finds more than
+# either, with fewer wrong images (docs/hashes.md).
+USUAL_RULE = "phash+dhash"
 
 _SIGN = 1 << 63
 _HEX = re.compile(r"[0-9A-Fa-f]{16}")
@@ -40,6 +44,11 @@ def check_algorithms(names: Collection[str]) -> None:
     if unknown or not names:
         wrong = f"no such hash: {', '.join(unknown)}" if unknown else "no hash is chosen"
         raise UsageError(f"{wrong}; choose from {', '.join(ALGORITHMS)}")
+
+
+def rule_hashes(rule: str) -> list[str]:
+    """Return the names of the hashes that a rule adds up: one or two of ALGORITHMS."""
+    return rule.split("+")
 
 
 def to_bigint(unsigned: int) -> int:
@@ -72,6 +81,20 @@ def from_hex(text: str) -> int:
 def bit_distance(a: int, b: int) -> int:
     """Return the number of differing bits of two stored hashes, 0 to 64."""
     return (from_bigint(a) ^ from_bigint(b)).bit_count()
+
+
+def rule_distance(a: Sequence[int | None], b: Sequence[int | None]) -> int | None:
+    """Return the distance by a rule, given the hashes of each side that it adds up.
+
+    A hash that one of the two lacks is left out, and the other counts twice; None if no hash is
+    left. imgdb._rule_distance does the same in SQL.
+    """
+    known = [
+        bit_distance(one, other)
+        for one, other in zip(a, b, strict=True)
+        if one is not None and other is not None
+    ]
+    return sum(known) * len(a) // len(known) if known else None
 
 
 def hex_value(text: str) -> int:

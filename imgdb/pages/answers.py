@@ -13,6 +13,9 @@ from imgdb.search.images import Match, Query
 from imgdb.search.parts import RegionMatch, RegionQuery
 from imgdb.workers.thumbnails import side_for, thumbnails
 
+# The distances of a match in the order in which people should look at them.
+SHOWN = ("phash", "dhash", "whash", "ahash")
+
 Found = TypeVar("Found", bound=Match | RegionMatch)
 Shown = Thumbnail | PictureError
 

@@ -10,9 +10,9 @@ from imgdb.pages import charts, render
 from imgdb.pages.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Points, Tick
 from imgdb.pictures.edits import BY_NAME
 from imgdb.search.calibration.confidence import Rate
-from imgdb.search.calibration.false_matches import LARGEST, SEARCHED
 from imgdb.search.calibration.measure import Applied
 from imgdb.search.calibration.results import ENOUGH_PICTURES, Calibration, HashFigures
+from imgdb.search.calibration.wrong_images import LARGEST, searched
 
 # The distances that the tables have a column for.
 _TOLD = (0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32)
@@ -40,14 +40,14 @@ def page(calibration: Calibration, applied: Sequence[Applied] = ()) -> str:
         recall=_recall_chart(hashes),
         wrong=_wrong_chart(calibration),
         precision=_precision_chart(hashes),
-        limit_y=_wrong_scale(calibration)[0](calibration.question.false_matches),
+        limit_y=_wrong_scale(calibration)[0](calibration.question.wrong_per_query),
         box={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         size=(charts.WIDTH, charts.HEIGHT),
         step=(RIGHT - LEFT) / LARGEST,
         tables=[(figures, _edit_rows(figures)) for figures in hashes],
         told=_TOLD,
         largest=LARGEST,
-        searched=SEARCHED,
+        searched=searched,
         side=f"{SIDE:,}",
         enough=ENOUGH_PICTURES,
         curves=[_curve(figures) for figures in hashes],
@@ -97,8 +97,8 @@ def _recall_chart(hashes: Sequence[HashFigures]) -> Chart:
 
 
 def _wrong_scale(calibration: Calibration) -> tuple[charts.Scale, tuple[Tick, ...]]:
-    every = [rate.value for figures in calibration.hashes for rate in figures.false_matches]
-    limit = calibration.question.false_matches or 0.1
+    every = [rate.value for figures in calibration.hashes for rate in figures.wrong]
+    limit = calibration.question.wrong_per_query or 0.1
     least = max(min([limit / 10, *(value for value in every if value)]), 1e-3)
     return charts.decades(least, max(*every, 10 * limit))
 
@@ -106,7 +106,7 @@ def _wrong_scale(calibration: Calibration) -> tuple[charts.Scale, tuple[Tick, ..
 def _wrong_chart(calibration: Calibration) -> Chart:
     x, x_ticks = _distance_axis()
     y, y_ticks = _wrong_scale(calibration)
-    lines = [_line(figures.name, figures.false_matches) for figures in calibration.hashes]
+    lines = [_line(figures.name, figures.wrong) for figures in calibration.hashes]
     return charts.chart(lines, x=x, y=y, x_ticks=x_ticks, y_ticks=y_ticks)
 
 
@@ -150,8 +150,8 @@ def _curve(figures: HashFigures) -> dict[str, object]:
     return {
         "hash": figures.name,
         "found": [_numbers(figures.recall.at(distance)) for distance in distances],
-        "wrong": [_numbers(figures.false_at(distance)) for distance in distances],
-        "words": [wrong_in_words(figures.false_at(distance)) for distance in distances],
+        "wrong": [_numbers(figures.wrong_at(distance)) for distance in distances],
+        "words": [wrong_in_words(figures.wrong_at(distance)) for distance in distances],
         "right": [round(_precision(figures, distance), 4) for distance in distances],
     }
 

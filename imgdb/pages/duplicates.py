@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from imgdb.duplicates.groups import DuplicateChoice, Group
 from imgdb.hashes.orientations import AS_IS, by_words
-from imgdb.hashes.values import ALGORITHMS
 from imgdb.pages import render
+from imgdb.pages.answers import SHOWN
 from imgdb.workers.thumbnails import side_for, thumbnails
 
 
@@ -31,7 +31,7 @@ def duplicates_page(
         parts=("pictures", "lens", "marks", "duplicates"),
         choice=choice,
         max_distance=max_distance,
-        hashes=(choice.space, *(name for name in ALGORITHMS if name != choice.space)),
+        hashes=(choice.space, *(name for name in SHOWN if name != choice.space)),
         images=len(members),
         reclaimable_bytes=sum(group.reclaimable_bytes for group in groups),
         groups=[

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from imgdb.hashes.orientations import AS_IS, by_words
-from imgdb.hashes.values import ALGORITHMS
-from imgdb.pages.answers import answers_page
+from imgdb.pages.answers import SHOWN, answers_page
 from imgdb.search.images import Match, Query
 
 
@@ -18,11 +17,11 @@ def query_page(
     collection: str | None = None,
     watching: Callable[[int], None] = lambda done: None,
 ) -> str:
-    """Return the page for what was found by a hash; `watching` is told how many pictures are read.
+    """Return the page for what was found by a rule; `watching` is told how many pictures are read.
 
-    `max_distance` is what was asked for, None for the default of the space.
+    `max_distance` is what was asked for, None for the default.
     """
-    farthest = [getattr(match, f"{hash}_distance") for _, matches in answers for match in matches]
+    farthest = [match.distance for _, matches in answers for match in matches]
     return answers_page(
         "query.html",
         answers,
@@ -32,7 +31,7 @@ def query_page(
         described=lambda match: {"turn": by_words(match.orientation or AS_IS.words).inverse()},
         max_distance=max_distance,
         farthest=max((bits for bits in farthest if bits is not None), default=0),
-        hashes=(hash, *(name for name in ALGORITHMS if name != hash)),
+        hashes=(hash, *(name for name in SHOWN if name != hash)),
         collection=collection,
         watching=watching,
     )

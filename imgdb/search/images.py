@@ -11,7 +11,8 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
-from imgdb.hashes.values import ALGORITHMS, Hashes, from_hex
+from imgdb.errors import UsageError
+from imgdb.hashes.values import ALGORITHMS, USUAL_RULE, Hashes, from_hex, rule_hashes
 from imgdb.paths import path_text
 
 if TYPE_CHECKING:
@@ -86,16 +87,23 @@ def _looks(grey: Image.Image, any_orientation: bool) -> Iterator[Asked]:
         yield Asked(read.hashes, read.flat, words)
 
 
-def query_by_hex(space: str, hex_digits: str) -> Query:
-    """Look for a hash of a space in 16 hex digits; other text is a UsageError."""
-    return Query(hex_digits, Hashes(**{space: from_hex(hex_digits)}))
+def query_by_hex(rule: str, hex_digits: str) -> Query:
+    """Look for a hash in 16 hex digits, or for those of a rule, joined by + as in its name.
+
+    Other text is a UsageError.
+    """
+    names, given = rule_hashes(rule), hex_digits.split("+")
+    if len(given) != len(names):
+        raise UsageError(f"{rule} takes {len(names)} of 16 hex digits, joined by +: {hex_digits}")
+    return Query(hex_digits, Hashes(**dict(zip(names, map(from_hex, given), strict=True))))
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An image that looks like the query; `distance` is the one in the space that was searched.
+    """An image that looks like the query; `distance` is the one by the rule that was searched by.
 
-    Distances are None where either side lacks the hash, what is known of the file is None where
+    Distances are None where either side lacks the hash. By a rule of two hashes, where one is
+    lacking, the other counts twice. What is known of the file is None where
     its row was imported without the file. `orientation` says how the query is turned, against the
     image, in the words of `hashes.orientations`; None if it was looked for as it is.
     `images` is how many images of one hash the match stands for, 1 without flood control.
@@ -125,14 +133,16 @@ def similar(
     conn: psycopg.Connection[Any],
     query: Query,
     *,
-    space: str = "phash",
+    space: str = USUAL_RULE,
     max_distance: int | None = None,
     collection: str | None = None,
     limit: int | None = None,
     flood: int | None = None,
     include_flat: bool = False,
 ) -> list[Match]:
-    """List the images within `max_distance` (bits; None: the default of the space), nearest first.
+    """List the images within `max_distance` (None: the default), nearest first.
+
+    `space` is a rule, or one of its hashes alone.
 
     Files of the same bytes come first, whatever their hashes are. Where more than `flood` matches
     have one hash, one of them stands for all. The connection must be outside of a transaction: the

@@ -69,12 +69,12 @@ class ReadMetadata(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashTurned(Work):
-    """Make one hash of a file in every orientation."""
+    """Make hashes of a file in every orientation."""
 
-    algorithm: str
+    algorithms: tuple[str, ...]
 
     def do(self, source: Source) -> Turned:
-        return hash_turned(source, self.algorithm, max_pixels=self.max_pixels)
+        return hash_turned(source, self.algorithms, max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,19 @@ DROP FUNCTION imgdb._rights;
 DROP FUNCTION imgdb._compatible_since;
 DROP FUNCTION imgdb._revision;
 DROP FUNCTION imgdb._fill;
+DROP FUNCTION imgdb._drawn_hashes;
+DROP FUNCTION imgdb._searchable_images;
 DROP FUNCTION imgdb._region_matches;
+DROP FUNCTION imgdb._turned_pairs;
+DROP FUNCTION imgdb._turnable;
 DROP FUNCTION imgdb._duplicates;
 DROP FUNCTION imgdb._kind;
+DROP FUNCTION imgdb._diameter;
+DROP FUNCTION imgdb._same_bytes_pairs;
 DROP FUNCTION imgdb._duplicate_candidates;
+DROP FUNCTION imgdb.duplicate_groups;
+DROP FUNCTION imgdb._connected_images;
+DROP FUNCTION imgdb._pairs_by_rule;
 DROP FUNCTION imgdb._store_pdq;
 DROP FUNCTION imgdb._stage_pdq;
 DROP FUNCTION imgdb._store_import;
@@ -23,9 +32,17 @@ DROP FUNCTION imgdb._check_pdq;
 DROP FUNCTION imgdb._remove_collection;
 DROP FUNCTION imgdb._rename_collection;
 DROP FUNCTION imgdb._collections;
+DROP FUNCTION imgdb._rule_distance;
+DROP FUNCTION imgdb._check_rule_distance;
+DROP FUNCTION imgdb._default_distance;
+DROP FUNCTION imgdb._rule_hashes;
 DROP TRIGGER image_forget_pdq ON imgdb.image;
 DROP FUNCTION imgdb._forget_pdq;
 DROP FUNCTION imgdb._matches;
+DROP FUNCTION imgdb.similar_images;
+DROP FUNCTION imgdb._found_images;
+DROP FUNCTION imgdb._distance_to_query;
+DROP FUNCTION imgdb._near_images;
 DROP FUNCTION imgdb._known_members;
 DROP VIEW imgdb.space_health;
 DROP FUNCTION imgdb.space_statistics;
@@ -87,6 +104,7 @@ DROP FUNCTION imgdb._fold_hashes;
 DROP FUNCTION imgdb._indexed_among;
 DROP FUNCTION imgdb._count_in;
 DROP FUNCTION imgdb._add_rows;
+DROP FUNCTION imgdb.set_default_max_distance;
 DROP FUNCTION imgdb._check_claim;
 DROP FUNCTION imgdb._release_space;
 DROP FUNCTION imgdb._claim_space;
@@ -247,6 +265,12 @@ INSERT INTO imgdb.tracked_column (table_id, column_name, space_id)
 SELECT t.table_id, t.column_name, t.space_id FROM pg_temp.new_tracked AS t;
 
 ALTER TABLE imgdb.image DROP COLUMN colours;
+
+DROP TABLE imgdb.collection_rule;
+DROP TABLE imgdb.rule;
+UPDATE imgdb.space SET default_max_distance = 8
+WHERE (name, default_max_distance) IN (('ahash', 2), ('dhash', 4), ('whash', 2));
+
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.
@@ -451,7 +475,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.set_default_max_distance(space_name text, max_distance integer)
+CREATE FUNCTION imgdb.set_default_max_distance(space_name text, max_distance integer)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -472,6 +496,10 @@ BEGIN
     RETURN v_before;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb.set_default_max_distance(text, integer) IS
+'Sets the largest distance that counts as alike in a space where nobody says otherwise; returns '
+'the one before; error IM001 for an unknown space, IM002 unless it is 0 to 64.';
 
 CREATE FUNCTION imgdb._append_buckets(
     for_space_id smallint,
@@ -1773,7 +1801,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._found_images(
+CREATE FUNCTION imgdb._found_images(
     space_name text,
     query_hashes bigint[],
     query_sha256 bytea,
@@ -1865,7 +1893,14 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.similar_images(
+COMMENT ON FUNCTION imgdb._found_images(
+    text, bigint[], bytea, integer, text, integer, integer, boolean
+) IS
+'Images of the same bytes, then those within max_distance of any query hash, each with the '
+'number of the hash that it is nearest to. With a flood_limit one image stands for all of a hash '
+'that more images have; images says for how many.';
+
+CREATE FUNCTION imgdb.similar_images(
     space_name text,
     query_hash bigint,
     max_distance integer,
@@ -1886,6 +1921,9 @@ BEGIN
     ORDER BY f.distance, f.path, f.image_id;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb.similar_images(text, bigint, integer, text, integer, boolean) IS
+'The images within max_distance of query_hash, nearest first, then by path; flat if asked for.';
 
 CREATE FUNCTION imgdb._matches(
     space_name text,
@@ -2979,7 +3017,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._connected_images(
+CREATE FUNCTION imgdb._connected_images(
     of_images bigint[],
     of_hashes bigint[],
     of_sides integer[],
@@ -3128,7 +3166,13 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.duplicate_groups(
+COMMENT ON FUNCTION imgdb._connected_images(
+    bigint[], bigint[], integer[], integer[], integer, bigint[], bigint[], bigint[], bigint[]
+) IS
+'Groups of images connected by near hashes or by linked pairs, less different pairs (the smaller '
+'identity first). Sides and folders are NULL, or only pairs of unlike ones count.';
+
+CREATE FUNCTION imgdb.duplicate_groups(
     space_name text,
     max_distance integer,
     collection_name text DEFAULT NULL
@@ -3172,6 +3216,10 @@ BEGIN
     ORDER BY 1, 4, 3;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb.duplicate_groups(text, integer, text) IS
+'Groups of images connected by distances of at most max_distance, less pairs in not_duplicate. A '
+'group has the image_id of its first image; flat and missing images are in none.';
 
 CREATE OR REPLACE FUNCTION imgdb._duplicate_key(space_name text, tier_name text)
 RETURNS text
@@ -3258,7 +3306,7 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
 'the bytes are), and their side and folder where these matter.';
 
-CREATE OR REPLACE FUNCTION imgdb._same_bytes_pairs(
+CREATE FUNCTION imgdb._same_bytes_pairs(
     of_images bigint[],
     of_hashes bigint[],
     of_sides integer[],
@@ -3307,6 +3355,11 @@ BEGIN
 END
 $$;
 
+COMMENT ON FUNCTION imgdb._same_bytes_pairs(
+    bigint[], bigint[], integer[], integer[], bigint[]
+) IS
+'Pairs that connect files of the same bytes among images where their hashes do not.';
+
 CREATE OR REPLACE FUNCTION imgdb._different_pairs()
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
 LANGUAGE plpgsql STABLE ROWS 100
@@ -3335,6 +3388,20 @@ BEGIN
     JOIN alias AS b ON b.image_id = d.image_id_b AND b.alias_id <> a.alias_id;
 END
 $$;
+
+CREATE FUNCTION imgdb._diameter(of_hashes bigint[])
+RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN cardinality(of_hashes) <= 5000 THEN (
+        SELECT coalesce(max(imgdb.distance(a.hash, b.hash)), 0)
+        FROM unnest(of_hashes) AS a (hash)
+        INNER JOIN unnest(of_hashes) AS b (hash) ON a.hash < b.hash
+    )
+END;
+
+COMMENT ON FUNCTION imgdb._diameter(bigint[]) IS
+'Largest distance between any two hashes; NULL for more than 5,000 hashes, or none.';
 
 CREATE OR REPLACE FUNCTION imgdb._keep_order(
     keep_rule text, pixels bigint, of_bytes bigint, modified timestamptz, of_path text
@@ -3579,7 +3646,7 @@ COMMENT ON FUNCTION imgdb._duplicates(
 'most reclaimable bytes first; in a group the keeper first, distances are those to it. linked_a '
 'and linked_b are further pairs of images that count as near.';
 
-CREATE OR REPLACE FUNCTION imgdb._turnable(
+CREATE FUNCTION imgdb._turnable(
     space_name text,
     collection_name text,
     against_name text,
@@ -3602,7 +3669,11 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._turned_pairs(
+COMMENT ON FUNCTION imgdb._turnable(text, text, text, bigint, bigint) IS
+'The images among which turned duplicates are looked for, with their hashes as they are; to_turn '
+'are those whose files must be hashed in other orientations: all, or all but the reference.';
+
+CREATE FUNCTION imgdb._turned_pairs(
     space_name text,
     max_distance integer,
     collection_name text,
@@ -3671,6 +3742,12 @@ BEGIN
         AND (o.folder IS NULL OR o.folder <> t.folder);
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._turned_pairs(
+    text, integer, text, text, boolean, bigint, bigint, bigint[], bigint[]
+) IS
+'Pairs of images of which one, in an orientation in which its hash is one of turned_hashes, is '
+'near the other one as it is. Of the images of one hash 20 are paired, where only the hash counts.';
 
 CREATE OR REPLACE FUNCTION imgdb._hubs(
     space_name text,
@@ -4007,7 +4084,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._searchable_images(collection_name text)
+CREATE FUNCTION imgdb._searchable_images(collection_name text)
 RETURNS TABLE (
     images bigint, with_file bigint, ahash bigint, dhash bigint, phash bigint, whash bigint
 )
@@ -4033,7 +4110,11 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._copies_of(
+COMMENT ON FUNCTION imgdb._searchable_images(text) IS
+'How many images that are not flat a collection, or all, has: in all, with a file that is there, '
+'and with each hash; error IM011 for an unknown collection.';
+
+CREATE FUNCTION imgdb._copies_of(
     image_ids bigint[], collection_name text, alike_distance integer
 )
 RETURNS TABLE (original_id bigint, copy_id bigint)
@@ -4089,7 +4170,11 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._false_matches(
+COMMENT ON FUNCTION imgdb._copies_of(bigint[], text, integer) IS
+'Which other images of a collection, or of all, are taken for copies of images: those of the same '
+'bytes, and those within alike_distance of it in every hash that both have. Each pair once.';
+
+CREATE FUNCTION imgdb._false_matches(
     space_name text,
     collection_name text,
     original_ids bigint[],
@@ -4163,6 +4248,13 @@ BEGIN
         draw_size, draw_seed, collection_name;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._false_matches(
+    text, text, bigint[], bigint[], integer, integer, integer, bigint
+) IS
+'How many images of a collection lie at each distance of hashes of edited copies, but for the '
+'originals and what _copies_of takes for copies of them; summed over the copies of an original. '
+'With draw_size only so many images are looked at, drawn by a seed.';
 
 -- By hand, at last
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA imgdb TO public;

@@ -1,8 +1,17 @@
 -- noqa: disable=LT05
 -- Made by tools/make_revision.py: what goes.
+DROP FUNCTION imgdb._false_matches;
+DROP FUNCTION imgdb._copies_of;
+DROP FUNCTION imgdb._searchable_images;
 DROP FUNCTION imgdb._region_matches;
+DROP FUNCTION imgdb._turned_pairs;
+DROP FUNCTION imgdb._turnable;
 DROP FUNCTION imgdb._duplicates;
+DROP FUNCTION imgdb._diameter;
+DROP FUNCTION imgdb._same_bytes_pairs;
 DROP FUNCTION imgdb._duplicate_candidates;
+DROP FUNCTION imgdb.duplicate_groups;
+DROP FUNCTION imgdb._connected_images;
 DROP FUNCTION imgdb._empty_buckets;
 DROP FUNCTION imgdb._end_first_import;
 DROP FUNCTION imgdb._begin_first_import;
@@ -18,6 +27,8 @@ DROP FUNCTION imgdb._outdated_images;
 DROP FUNCTION imgdb._compare_files;
 DROP FUNCTION imgdb._exported_images;
 DROP FUNCTION imgdb._matches;
+DROP FUNCTION imgdb.similar_images;
+DROP FUNCTION imgdb._found_images;
 DROP FUNCTION imgdb._known_members;
 DROP FUNCTION imgdb._take_hashes;
 DROP FUNCTION imgdb._begin_merge;
@@ -41,6 +52,7 @@ DROP FUNCTION imgdb._table_tree;
 DROP FUNCTION imgdb._hash_parts_query;
 DROP FUNCTION imgdb._file_hashes;
 DROP FUNCTION imgdb._append_buckets;
+DROP FUNCTION imgdb.set_default_max_distance;
 DROP FUNCTION imgdb._hold_off_compact_together;
 DROP FUNCTION imgdb._hold_off_compact;
 DROP FUNCTION imgdb._is_flat;
@@ -299,6 +311,50 @@ COMMENT ON INDEX imgdb.image_pdq_pdq_1_idx IS 'Joins with matches in space pdq.'
 COMMENT ON INDEX imgdb.image_pdq_pdq_2_idx IS 'Joins with matches in space pdq.';
 COMMENT ON INDEX imgdb.image_pdq_pdq_3_idx IS 'Joins with matches in space pdq.';
 COMMENT ON INDEX imgdb.image_pdq_pdq_4_idx IS 'Joins with matches in space pdq.';
+
+-- The parts of its name are the hashes that it adds up: the first is what query_hashes begins with.
+CREATE TABLE imgdb.rule (
+    name text NOT NULL,
+    default_max_distance integer NOT NULL,
+    CONSTRAINT rule_pkey PRIMARY KEY (name),
+    -- Everything that searches images by a sum takes two hashes.
+    CONSTRAINT rule_name_check CHECK (name = 'phash+dhash'),
+    CONSTRAINT rule_default_max_distance_check CHECK (default_max_distance BETWEEN 0 AND 128)
+);
+
+COMMENT ON TABLE imgdb.rule IS
+'What counts as alike by a sum: phash+dhash. A hash alone has a space of its name.';
+COMMENT ON COLUMN imgdb.rule.name IS 'What the functions call it by: its hashes, joined by +.';
+COMMENT ON COLUMN imgdb.rule.default_max_distance IS
+'The largest sum of distances that counts as alike where nobody says otherwise, 0 to 128.';
+
+CREATE TABLE imgdb.collection_rule (
+    collection_id integer NOT NULL,
+    rule_name text NOT NULL,
+    default_max_distance integer NOT NULL,
+    CONSTRAINT collection_rule_pkey PRIMARY KEY (collection_id, rule_name),
+    CONSTRAINT collection_rule_collection_id_fkey FOREIGN KEY (collection_id)
+    REFERENCES imgdb.collection (collection_id) ON DELETE CASCADE,
+    CONSTRAINT collection_rule_rule_name_check CHECK (
+        rule_name IN ('phash+dhash', 'ahash', 'dhash', 'phash', 'whash')
+    ),
+    CONSTRAINT collection_rule_default_max_distance_check CHECK (
+        default_max_distance BETWEEN 0
+        AND CASE rule_name WHEN 'phash+dhash' THEN 128 ELSE 64 END
+    )
+);
+
+COMMENT ON TABLE imgdb.collection_rule IS
+'Defaults of collections of their own: how crowded the hashes are depends on the pictures.';
+COMMENT ON COLUMN imgdb.collection_rule.collection_id IS 'The collection.';
+COMMENT ON COLUMN imgdb.collection_rule.rule_name IS 'The rule, or the space of a hash alone.';
+COMMENT ON COLUMN imgdb.collection_rule.default_max_distance IS
+'The largest distance that counts as alike in a search of this collection.';
+
+INSERT INTO imgdb.rule (name, default_max_distance) VALUES ('phash+dhash', 17);
+UPDATE imgdb.space SET default_max_distance = CASE name WHEN 'dhash' THEN 4 ELSE 2 END
+WHERE name IN ('ahash', 'dhash', 'whash') AND default_max_distance = 8;
+
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.
@@ -852,27 +908,71 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.set_default_max_distance(space_name text, max_distance integer)
+CREATE FUNCTION imgdb.set_default_max_distance(
+    space_name text, max_distance integer, collection_name text DEFAULT NULL
+)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    -- Locked, so that what is returned is what this call replaced.
-    v_space_id smallint := imgdb._claim_space(space_name);
+    v_is_rule boolean := EXISTS (SELECT 1 FROM imgdb.rule AS r WHERE r.name = space_name);
+    v_space_id smallint;
+    v_collection_id integer;
     v_before integer;
 BEGIN
-    PERFORM imgdb._check_distance(max_distance);
-    SELECT s.default_max_distance
-    INTO v_before
-    FROM imgdb.space AS s
-    WHERE s.space_id = v_space_id;
-    UPDATE imgdb.own_space AS s
-    SET default_max_distance = max_distance, claimed_by = NULL
-    WHERE s.space_id = v_space_id;
+    IF collection_name IS NOT NULL THEN
+        v_collection_id := imgdb._collection_id(collection_name);
+        PERFORM imgdb._rule_hashes(space_name);
+        -- One after the other, so that what is returned is what this call replaced.
+        PERFORM 1 FROM imgdb.collection AS c WHERE c.collection_id = v_collection_id FOR UPDATE;
+        v_before := (
+            SELECT o.default_max_distance
+            FROM imgdb.collection_rule AS o
+            WHERE o.collection_id = v_collection_id AND o.rule_name = space_name
+        );
+        IF max_distance IS NULL THEN
+            DELETE FROM imgdb.collection_rule AS o
+            WHERE o.collection_id = v_collection_id AND o.rule_name = space_name;
+            RETURN v_before;
+        END IF;
+    END IF;
+    PERFORM imgdb._check_rule_distance(CASE WHEN v_is_rule THEN 2 ELSE 1 END, max_distance);
+    IF collection_name IS NOT NULL THEN
+        INSERT INTO imgdb.collection_rule AS o (collection_id, rule_name, default_max_distance)
+        VALUES (v_collection_id, space_name, max_distance)
+        ON CONFLICT ON CONSTRAINT collection_rule_pkey
+        DO UPDATE SET default_max_distance = excluded.default_max_distance;
+    ELSIF v_is_rule THEN
+        SELECT r.default_max_distance
+        INTO v_before
+        FROM imgdb.rule AS r
+        WHERE r.name = space_name
+        FOR UPDATE;
+        UPDATE imgdb.rule AS r
+        SET default_max_distance = max_distance
+        WHERE r.name = space_name AND r.default_max_distance <> max_distance;
+    ELSE
+        -- Locked, so that what is returned is what this call replaced.
+        v_space_id := imgdb._claim_space(space_name);
+        SELECT s.default_max_distance
+        INTO v_before
+        FROM imgdb.space AS s
+        WHERE s.space_id = v_space_id;
+        UPDATE imgdb.own_space AS s
+        SET default_max_distance = max_distance, claimed_by = NULL
+        WHERE s.space_id = v_space_id;
+    END IF;
     RETURN v_before;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb.set_default_max_distance(text, integer, text) IS
+'Sets the largest distance that counts as alike where nobody says otherwise, in a space or by a '
+'rule, for all images or for those of a collection (NULL takes that back); returns the one before, '
+'NULL if the collection had none; error IM001 for an unknown space or rule, IM002 for a distance '
+'that none can have, IM009 for a collection and a space that holds no images, IM011 for an unknown '
+'collection.';
 
 CREATE FUNCTION imgdb._add_rows(
     for_space_id smallint,
@@ -3732,9 +3832,72 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._found_images(
+CREATE FUNCTION imgdb._near_images(rule_hashes name[], half_distance integer)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_queries constant text :=
+        'unnest($2, $3) WITH ORDINALITY AS q (hash, second, query_number)';
+    v_row text := 'i.image_id, i.collection_id, i.path, i.flat, i.sha256, '
+        || pg_catalog.format('i.%I AS hash, ', rule_hashes[1])
+        || coalesce('i.' || pg_catalog.quote_ident(rule_hashes[2]), 'NULL::bigint') || ' AS second';
+    v_distance text := imgdb._distance_to_query(rule_hashes);
+    v_parts text[];
+BEGIN
+    IF half_distance > 16 THEN
+        RETURN pg_catalog.format(
+            'SELECT %1$s, near.distance, near.query_number FROM imgdb.image AS i '
+            'CROSS JOIN LATERAL (SELECT %2$s AS distance, q.query_number::integer FROM %3$s '
+            'ORDER BY 1, 2 LIMIT 1) AS near WHERE near.distance <= $1',
+            v_row, v_distance, v_queries
+        );
+    END IF;
+    FOR v_place IN 1..pg_catalog.cardinality(rule_hashes) LOOP
+        v_parts[v_place] := pg_catalog.format(
+            'SELECT %1$s, %2$s AS distance, q.query_number::integer '
+            'FROM (SELECT * FROM %3$s WHERE %4$s IS NOT NULL) AS q '
+            'CROSS JOIN LATERAL imgdb.within(%5$L, query_hash => %4$s, max_distance => %6$s) AS m '
+            'JOIN imgdb.image AS i ON i.%5$I = m.hash',
+            v_row, v_distance, v_queries,
+            CASE v_place WHEN 1 THEN 'q.hash' ELSE 'q.second' END, rule_hashes[v_place],
+            half_distance
+        );
+    END LOOP;
+    RETURN 'SELECT DISTINCT ON (n.image_id) n.* FROM ('
+        || pg_catalog.array_to_string(v_parts, ' UNION ALL ')
+        || ') AS n WHERE n.distance <= $1 ORDER BY n.image_id, n.distance, n.query_number';
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._near_images(name[], integer) IS
+'The statement that finds the images within $1 of the queries $2 (their first hashes) and $3 '
+'(their second ones) by a rule of these hashes, of which one at least is within half_distance: '
+'that is $1 for a rule of one hash.';
+
+CREATE FUNCTION imgdb._distance_to_query(rule_hashes name[])
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN pg_catalog.format(
+        'imgdb._rule_distance(i.%I, %s, q.hash, q.second, %L)',
+        rule_hashes[1],
+        coalesce('i.' || pg_catalog.quote_ident(rule_hashes[2]), 'NULL::bigint'),
+        rule_hashes[2] IS NOT NULL
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._distance_to_query(name[]) IS
+'The expression for the distance of imgdb.image AS i to a query q (hash, second) by a rule.';
+
+CREATE FUNCTION imgdb._found_images(
     space_name text,
     query_hashes bigint[],
+    query_seconds bigint[],
     query_sha256 bytea,
     max_distance integer,
     collection_name text,
@@ -3756,94 +3919,144 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_column name := imgdb._image_column(space_name);
+    v_hashes name[] := imgdb._rule_hashes(space_name);
+    v_count integer := pg_catalog.cardinality(v_hashes);
     v_collection_id integer := imgdb._collection_id(collection_name);
-    v_asked_for bigint[];
-    v_different bigint[];
-    v_near text :=
-        'SELECT w.hash, w.distance, 1 AS query_number FROM imgdb.within($1, $2[1], $3) AS w';
+    v_second text := coalesce('i.' || pg_catalog.quote_ident(v_hashes[2]), 'NULL::bigint');
+    v_search text :=
+        'SELECT o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, '
+        'CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
+        'FROM (SELECT f.*, %2$s AS held, %3$s AS place FROM ('
+        'SELECT n.image_id, c.name AS collection, n.path, n.hash, n.second, n.distance, '
+        'n.query_number, false AS same_bytes '
+        'FROM (%1$s) AS n '
+        'JOIN imgdb.collection AS c ON c.collection_id = n.collection_id '
+        'WHERE ($4 IS NULL OR n.collection_id = $4) AND ($6 OR NOT n.flat) '
+        'AND ($7 IS NULL OR n.image_id <> ALL ($7)) %4$s) AS f) AS o '
+        'WHERE o.place = 1 OR o.held <= $9 '
+        'ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5';
     v_same_bytes text := '';
     v_held text := '1::bigint';
     v_place text := '1';
+    v_asked_for bigint[];
+    v_different bigint[];
+    v_max_distance integer := max_distance;
+    v_found bigint;
 BEGIN
+    PERFORM imgdb._check_rule_distance(v_count, max_distance);
     IF match_limit < 1 THEN
         RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
             ERRCODE = 'IM012',
             HINT = 'Leave it out for all matches.';
     END IF;
-    IF EXISTS (SELECT FROM imgdb.not_duplicate) THEN
-        EXECUTE format(
-            'SELECT array_agg(i.image_id) FROM imgdb.image AS i WHERE i.%I = ANY ($1)', v_column
-        ) INTO v_asked_for USING query_hashes;
+    IF EXISTS (SELECT 1 FROM imgdb.not_duplicate) THEN
+        EXECUTE pg_catalog.format(
+            'SELECT pg_catalog.array_agg(DISTINCT i.image_id) '
+            'FROM unnest($1, $2) AS q (hash, second) '
+            'JOIN imgdb.image AS i ON i.%I = q.hash AND %s IS NOT DISTINCT FROM q.second',
+            v_hashes[1], v_second
+        ) INTO v_asked_for USING query_hashes, query_seconds;
         v_different := imgdb._different_from(v_asked_for) || imgdb._different_from(
             ARRAY(SELECT i.image_id FROM imgdb.image AS i WHERE i.sha256 = query_sha256)
         );
     END IF;
-    IF cardinality(query_hashes) > 1 THEN
-        v_near :=
-            'SELECT DISTINCT ON (w.hash) w.hash, w.distance, q.query_number::integer '
-            'FROM imgdb.within_any($1, $2, $3) AS w '
-            'JOIN unnest($2) WITH ORDINALITY AS q (query_hash, query_number) '
-            'ON q.query_hash = w.query_hash '
-            'ORDER BY w.hash, w.distance, q.query_number';
-    END IF;
     IF query_sha256 IS NOT NULL THEN
         -- They are found even where the row lacks the hash, or has one made by other rules.
-        v_same_bytes := format(
-            'AND i.sha256 IS DISTINCT FROM $8 UNION ALL '
-            'SELECT i.image_id, c.name, i.path, i.%1$I, imgdb.distance(i.%1$I, $2[1]), 1, true '
-            'FROM imgdb.image AS i '
+        v_same_bytes := pg_catalog.format(
+            'AND n.sha256 IS DISTINCT FROM $8 UNION ALL '
+            'SELECT i.image_id, c.name, i.path, i.%I, %s, %s, 1, true '
+            'FROM (SELECT ($2)[1] AS hash, ($3)[1] AS second) AS q '
+            'CROSS JOIN imgdb.image AS i '
             'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
             'WHERE i.sha256 = $8 AND ($4 IS NULL OR i.collection_id = $4)',
-            v_column
+            v_hashes[1], v_second, imgdb._distance_to_query(v_hashes)
         );
     END IF;
     IF flood_limit IS NOT NULL THEN
-        v_held := 'CASE WHEN f.hash IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY f.hash) END';
-        v_place := 'row_number() OVER '
-            '(PARTITION BY f.hash ORDER BY f.same_bytes DESC, f.path, f.image_id)';
+        v_held := 'CASE WHEN pg_catalog.num_nonnulls(f.hash, f.second) = 0 THEN 1 '
+            'ELSE pg_catalog.count(*) OVER (PARTITION BY f.hash, f.second) END';
+        v_place := 'pg_catalog.row_number() OVER '
+            '(PARTITION BY f.hash, f.second ORDER BY f.same_bytes DESC, f.path, f.image_id)';
     END IF;
-    RETURN QUERY EXECUTE format(
-        'SELECT o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, '
-        'CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
-        'FROM (SELECT f.*, %3$s AS held, %4$s AS place FROM ('
-        'SELECT i.image_id, c.name AS collection, i.path, m.hash, m.distance, m.query_number, '
-        'false AS same_bytes '
-        'FROM (%1$s) AS m '
-        'JOIN imgdb.image AS i ON i.%5$I = m.hash '
-        'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
-        'WHERE ($4 IS NULL OR i.collection_id = $4) AND ($6 OR NOT i.flat) '
-        'AND ($7 IS NULL OR i.image_id <> ALL ($7)) %2$s) AS f) AS o '
-        'WHERE o.place = 1 OR o.held <= $9 '
-        'ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5',
-        v_near, v_same_bytes, v_held, v_place, v_column
-    ) USING space_name, query_hashes, max_distance, v_collection_id, match_limit, include_flat,
+    -- The nearest few are mostly within a distance that needs not read every row.
+    IF match_limit IS NOT NULL AND max_distance / v_count > 16 THEN
+        FOREACH v_max_distance IN ARRAY ARRAY[4, 8, 12, max_distance] LOOP
+            EXIT WHEN v_max_distance = max_distance;
+            v_max_distance := v_max_distance * v_count;
+            EXECUTE 'SELECT pg_catalog.count(*) FROM (' || pg_catalog.format(
+                v_search, imgdb._near_images(v_hashes, v_max_distance / v_count), v_held, v_place,
+                v_same_bytes
+            ) || ') AS line'
+            INTO v_found
+            USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit,
+                include_flat, v_different, query_sha256, flood_limit;
+            EXIT WHEN v_found = match_limit;
+        END LOOP;
+    END IF;
+    RETURN QUERY EXECUTE pg_catalog.format(
+        v_search, imgdb._near_images(v_hashes, v_max_distance / v_count), v_held, v_place,
+        v_same_bytes
+    )
+    USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit, include_flat,
         v_different, query_sha256, flood_limit;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.similar_images(
-    space_name text,
-    query_hash bigint,
-    max_distance integer,
+COMMENT ON FUNCTION imgdb._found_images(
+    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean
+) IS
+'Images of the same bytes, then those within max_distance of any query, each with the number of '
+'the query that it is nearest to: query_hashes has the hashes of the queries, query_seconds those '
+'that a rule adds to them. With a flood_limit one image stands for all of a hash that more images '
+'have; images says for how many.';
+
+CREATE FUNCTION imgdb.similar_images(
+    space_name text DEFAULT 'phash+dhash',
+    query_hash bigint DEFAULT NULL,
+    max_distance integer DEFAULT NULL,
     collection_name text DEFAULT NULL,
     match_limit integer DEFAULT NULL,
-    include_flat boolean DEFAULT FALSE
+    include_flat boolean DEFAULT FALSE,
+    query_hashes bigint[] DEFAULT NULL
 )
 RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_hashes name[] := imgdb._rule_hashes(space_name);
+    v_count integer := pg_catalog.cardinality(v_hashes);
+    v_given bigint[] := coalesce(query_hashes, ARRAY[query_hash]);
 BEGIN
+    IF pg_catalog.cardinality(v_given) <> v_count
+        OR pg_catalog.num_nonnulls(VARIADIC v_given) = 0
+        OR pg_catalog.num_nonnulls(query_hash, query_hashes) > 1 THEN
+        RAISE EXCEPTION '% takes % of a picture', space_name,
+            CASE v_count WHEN 1 THEN 'one hash' ELSE v_count || ' hashes' END USING
+            ERRCODE = 'IM012',
+            HINT = CASE
+                WHEN v_count = 1 THEN 'Give query_hash.'
+                ELSE 'Give query_hashes => ARRAY['
+                    || pg_catalog.array_to_string(v_hashes, ', ') || '].'
+            END;
+    END IF;
     RETURN QUERY
     SELECT f.image_id, f.collection, f.path, f.distance
     FROM imgdb._found_images(
-        space_name, ARRAY[query_hash], NULL, max_distance, collection_name, match_limit, NULL,
-        include_flat
+        space_name, v_given[:1], v_given[2:2], NULL,
+        coalesce(max_distance, imgdb._default_distance(space_name, collection_name)),
+        collection_name, match_limit, NULL, include_flat
     ) AS f
     ORDER BY f.distance, f.path, f.image_id;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb.similar_images(
+    text, bigint, integer, text, integer, boolean, bigint[]
+) IS
+'The images within max_distance of a picture, nearest first, then by path; flat ones if asked for. '
+'A space is asked with query_hash, rule phash+dhash with query_hashes: the phash, then the dhash. '
+'Without a distance that of the collection counts, else that of the rule or space.';
 
 CREATE FUNCTION imgdb._matches(
     space_name text,
@@ -3883,16 +4096,7 @@ LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_max_distance integer := coalesce(
-        max_distance,
-        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
-    );
-    v_query_hashes bigint[] := CASE space_name
-        WHEN 'ahash' THEN query_ahashes
-        WHEN 'dhash' THEN query_dhashes
-        WHEN 'phash' THEN query_phashes
-        WHEN 'whash' THEN query_whashes
-    END;
+    v_hashes name[] := imgdb._rule_hashes(space_name);
 BEGIN
     RETURN QUERY
     SELECT
@@ -3915,8 +4119,21 @@ BEGIN
         i.modified_at,
         i.missing_since
     FROM imgdb._found_images(
-        space_name, v_query_hashes, query_sha256, v_max_distance, collection_name, match_limit,
-        flood_limit, include_flat
+        space_name,
+        CASE v_hashes[1]
+            WHEN 'ahash' THEN query_ahashes
+            WHEN 'dhash' THEN query_dhashes
+            WHEN 'phash' THEN query_phashes
+            WHEN 'whash' THEN query_whashes
+        END,
+        -- No other rule has a second hash.
+        CASE WHEN pg_catalog.cardinality(v_hashes) = 2 THEN query_dhashes END,
+        query_sha256,
+        coalesce(max_distance, imgdb._default_distance(space_name, collection_name)),
+        collection_name,
+        match_limit,
+        flood_limit,
+        include_flat
     ) AS f
     JOIN imgdb.image AS i ON i.image_id = f.image_id
     ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
@@ -3929,7 +4146,7 @@ COMMENT ON FUNCTION imgdb._matches(
 ) IS
 'Images like a picture, with the distances in all hashes that each has and what is known of each '
 'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
-'default of the space, NULL as flood_limit for none.';
+'default of the collection, or of the rule, NULL as flood_limit for none.';
 
 CREATE OR REPLACE FUNCTION imgdb._statistics()
 RETURNS TABLE (
@@ -4043,6 +4260,84 @@ AFTER UPDATE ON imgdb.image
 FOR EACH ROW
 WHEN (old.sha256 IS DISTINCT FROM new.sha256)
 EXECUTE FUNCTION imgdb._forget_pdq();
+
+CREATE FUNCTION imgdb._rule_hashes(space_name text)
+RETURNS name[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM imgdb.rule AS r WHERE r.name = space_name) THEN
+        RETURN pg_catalog.string_to_array(space_name, '+')::name[];
+    END IF;
+    RETURN ARRAY[imgdb._image_column(space_name)];
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._rule_hashes(text) IS
+'The columns of imgdb.image that a rule adds up: two, or that of a space; error IM001 or IM009.';
+
+CREATE FUNCTION imgdb._default_distance(space_name text, collection_name text)
+RETURNS integer
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce(
+        (
+            SELECT o.default_max_distance
+            FROM imgdb.collection_rule AS o
+            JOIN imgdb.collection AS c ON c.collection_id = o.collection_id
+            WHERE c.name = collection_name AND o.rule_name = space_name
+        ),
+        (SELECT r.default_max_distance FROM imgdb.rule AS r WHERE r.name = space_name),
+        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._default_distance(text, text) IS
+'The distance that counts as alike where nobody says otherwise: that of the collection, else that '
+'of the rule or space.';
+
+CREATE FUNCTION imgdb._check_rule_distance(hash_count integer, max_distance integer)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF hash_count = 1 THEN
+        PERFORM imgdb._check_distance(max_distance);
+    ELSIF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 * hash_count THEN
+        RAISE EXCEPTION 'max_distance is %, not between 0 and %',
+            coalesce(max_distance::text, 'NULL'), 64 * hash_count USING
+            ERRCODE = 'IM002',
+            HINT = 'It is a sum: the differing bits of all hashes of the rule.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_rule_distance(integer, integer) IS
+'Error IM002 unless max_distance is one of a hash (0 to 64), or of a sum of so many.';
+
+CREATE FUNCTION imgdb._rule_distance(
+    hash_a bigint, second_a bigint, hash_b bigint, second_b bigint, is_sum boolean
+)
+RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN is_sum
+        THEN coalesce(
+            imgdb.distance(hash_a, hash_b) + imgdb.distance(second_a, second_b),
+            2 * imgdb.distance(hash_a, hash_b),
+            2 * imgdb.distance(second_a, second_b)
+        )
+    ELSE imgdb.distance(hash_a, hash_b)
+END;
+
+COMMENT ON FUNCTION imgdb._rule_distance(bigint, bigint, bigint, bigint, boolean) IS
+'The distance of two images by a rule: of their hashes, or the sum of that and of their second '
+'ones; where one of the four is NULL, twice the distance of the others.';
 
 CREATE FUNCTION imgdb._collections()
 RETURNS TABLE (name text, images bigint, missing bigint, failures bigint, bytes bigint)
@@ -4938,9 +5233,76 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._connected_images(
+CREATE FUNCTION imgdb._pairs_by_rule(
+    of_hashes bigint[], of_seconds bigint[], max_distance integer
+)
+RETURNS TABLE (place_a bigint, place_b bigint)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_radius integer := max_distance / 2;
+BEGIN
+    IF of_seconds IS NULL THEN
+        RETURN QUERY
+        SELECT a.place, b.place
+        FROM imgdb._pairs_among(pg_catalog.array_remove(of_hashes, NULL), max_distance) AS p
+        JOIN pg_catalog.unnest(of_hashes) WITH ORDINALITY AS a (hash, place) ON a.hash = p.hash_a
+        JOIN pg_catalog.unnest(of_hashes) WITH ORDINALITY AS b (hash, place) ON b.hash = p.hash_b;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    WITH given AS MATERIALIZED (
+        SELECT g.hash, g.second, g.place
+        FROM unnest(of_hashes, of_seconds) WITH ORDINALITY AS g (hash, second, place)
+    ),
+    near AS (
+        SELECT p.hash_a, p.hash_b
+        FROM imgdb._pairs_among(
+            (SELECT pg_catalog.array_agg(DISTINCT g.hash) FROM given AS g WHERE g.hash IS NOT NULL),
+            v_radius
+        ) AS p
+        UNION ALL
+        SELECT g.hash, g.hash FROM given AS g GROUP BY g.hash HAVING pg_catalog.count(*) > 1
+    ),
+    near_second AS (
+        SELECT p.hash_a, p.hash_b
+        FROM imgdb._pairs_among(
+            (
+                SELECT pg_catalog.array_agg(DISTINCT g.second)
+                FROM given AS g
+                WHERE g.second IS NOT NULL
+            ),
+            v_radius
+        ) AS p
+        UNION ALL
+        SELECT g.second, g.second FROM given AS g GROUP BY g.second HAVING pg_catalog.count(*) > 1
+    )
+    SELECT a.place, b.place
+    FROM near AS n
+    JOIN given AS a ON a.hash = n.hash_a
+    JOIN given AS b ON b.hash = n.hash_b AND (n.hash_a <> n.hash_b OR a.place < b.place)
+    WHERE imgdb._rule_distance(a.hash, a.second, b.hash, b.second, true) <= max_distance
+    UNION ALL
+    SELECT a.place, b.place
+    FROM near_second AS n
+    JOIN given AS a ON a.second = n.hash_a
+    JOIN given AS b ON b.second = n.hash_b AND (n.hash_a <> n.hash_b OR a.place < b.place)
+    WHERE
+        imgdb._rule_distance(a.hash, a.second, b.hash, b.second, true) <= max_distance
+        AND (imgdb.distance(a.hash, b.hash) <= v_radius) IS NOT TRUE;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._pairs_by_rule(bigint[], bigint[], integer) IS
+'All pairs of the hashes within max_distance of each other, each once, by their places: of hashes '
+'alone, or by the sum with their second ones. No hash, or no two together, may come twice.';
+
+CREATE FUNCTION imgdb._connected_images(
     of_images bigint[],
     of_hashes bigint[],
+    of_seconds bigint[],
     of_sides integer[],
     of_folders integer[],
     max_distance integer,
@@ -4960,28 +5322,44 @@ DECLARE
         || CASE WHEN v_apart THEN linked_a || linked_b END;
     -- One entry per image, in step.
     v_images bigint[];
-    v_hashes bigint[];
+    v_keys bigint[];
     v_sides integer[];
     v_folders integer[];
     v_nodes integer[];
+    -- One entry per hash, or per two together; v_keys are places in these.
+    v_hashes bigint[];
+    v_seconds bigint[];
     -- One entry per node: its parent in a forest whose trees are the groups (union-find).
     v_parents integer[];
     v_a integer;
     v_b integer;
 BEGIN
     SELECT
-        array_agg(n.image_id), array_agg(n.hash), array_agg(n.side), array_agg(n.folder),
-        array_agg(n.node)
-    INTO v_images, v_hashes, v_sides, v_folders, v_nodes
+        pg_catalog.array_agg(n.image_id),
+        pg_catalog.array_agg(n.key),
+        pg_catalog.array_agg(n.side),
+        pg_catalog.array_agg(n.folder),
+        pg_catalog.array_agg(n.node),
+        pg_catalog.array_agg(n.hash ORDER BY n.key) FILTER (WHERE n.is_first AND n.key > 0),
+        pg_catalog.array_agg(n.second ORDER BY n.key) FILTER (
+            WHERE n.is_first AND n.key > 0 AND of_seconds IS NOT NULL
+        )
+    INTO v_images, v_keys, v_sides, v_folders, v_nodes, v_hashes, v_seconds
     FROM (
         SELECT
-            i.image_id, i.hash, i.side, i.folder,
-            dense_rank() OVER (
+            i.image_id, i.hash, i.second, i.side, i.folder,
+            CASE
+                WHEN pg_catalog.num_nonnulls(i.hash, i.second) > 0
+                    THEN pg_catalog.dense_rank() OVER (ORDER BY i.hash, i.second)
+            END AS key,
+            pg_catalog.row_number() OVER (PARTITION BY i.hash, i.second) = 1 AS is_first,
+            pg_catalog.dense_rank() OVER (
                 ORDER BY
-                    i.hash, i.side, i.folder, lone.image_id,
-                    CASE WHEN i.hash IS NULL THEN i.image_id END
+                    i.hash, i.second, i.side, i.folder, lone.image_id,
+                    CASE WHEN pg_catalog.num_nonnulls(i.hash, i.second) = 0 THEN i.image_id END
             ) AS node
-        FROM unnest(of_images, of_hashes, of_sides, of_folders) AS i (image_id, hash, side, folder)
+        FROM unnest(of_images, of_hashes, of_seconds, of_sides, of_folders)
+            AS i (image_id, hash, second, side, folder)
         LEFT JOIN (SELECT DISTINCT unnest(v_lone)) AS lone (image_id) ON lone.image_id = i.image_id
     ) AS n;
     SELECT array_agg(n.node ORDER BY n.node)
@@ -4989,9 +5367,9 @@ BEGIN
     FROM generate_series(1, (SELECT max(n.node) FROM unnest(v_nodes) AS n (node))) AS n (node);
     FOR v_a, v_b IN
         WITH image AS MATERIALIZED (
-            SELECT i.image_id, i.hash, i.side, i.folder, i.node
-            FROM unnest(v_images, v_hashes, v_sides, v_folders, v_nodes)
-                AS i (image_id, hash, side, folder, node)
+            SELECT i.image_id, i.key, i.side, i.folder, i.node
+            FROM unnest(v_images, v_keys, v_sides, v_folders, v_nodes)
+                AS i (image_id, key, side, folder, node)
         ),
         -- Of many folders with near hashes, comparing the first three of each hash and side with
         -- all others is enough: two folders always have a neighbour in common among three.
@@ -4999,40 +5377,36 @@ BEGIN
             SELECT
                 one.*,
                 CASE
-                    WHEN one.image_id IS NULL THEN row_number() OVER (
-                        PARTITION BY one.hash, one.side, one.image_id IS NULL ORDER BY one.folder
+                    WHEN one.image_id IS NULL THEN pg_catalog.row_number() OVER (
+                        PARTITION BY one.key, one.side, one.image_id IS NULL ORDER BY one.folder
                     )
                     ELSE 0
                 END AS place
             FROM (
-                SELECT DISTINCT ON (i.node) i.node, i.hash, i.side, i.folder, lone.image_id
+                SELECT DISTINCT ON (i.node) i.node, i.key, i.side, i.folder, lone.image_id
                 FROM image AS i
-                LEFT JOIN (SELECT DISTINCT unnest(v_lone)) AS lone (image_id)
+                LEFT JOIN (SELECT DISTINCT pg_catalog.unnest(v_lone)) AS lone (image_id)
                     ON lone.image_id = i.image_id
-                WHERE i.hash IS NOT NULL
+                WHERE i.key IS NOT NULL
                 ORDER BY i.node
             ) AS one
         ),
         pair AS (
-            SELECT p.hash_a, p.hash_b
-            FROM imgdb._pairs_among(
-                (SELECT array_agg(DISTINCT h.hash) FROM unnest(v_hashes) AS h (hash)
-                    WHERE h.hash IS NOT NULL),
-                max_distance
-            ) AS p
+            SELECT p.place_a, p.place_b
+            FROM imgdb._pairs_by_rule(v_hashes, v_seconds, max_distance) AS p
         ),
         near AS (
-            SELECT p.hash_a, p.hash_b, -1 AS beyond FROM pair AS p
+            SELECT p.place_a, p.place_b, -1 AS beyond FROM pair AS p
             UNION ALL
             -- The other way round, for nodes beyond the first three on the first side.
-            SELECT p.hash_b, p.hash_a, 3 FROM pair AS p WHERE of_folders IS NOT NULL
+            SELECT p.place_b, p.place_a, 3 FROM pair AS p WHERE of_folders IS NOT NULL
             UNION ALL
-            SELECT n.hash, n.hash, -1 FROM node AS n GROUP BY n.hash HAVING count(*) > 1
+            SELECT n.key, n.key, -1 FROM node AS n GROUP BY n.key HAVING pg_catalog.count(*) > 1
         )
         SELECT a.node, b.node
         FROM near
-        JOIN node AS a ON a.hash = near.hash_a AND a.place <= 3
-        JOIN node AS b ON b.hash = near.hash_b AND b.node <> a.node AND b.place > near.beyond
+        JOIN node AS a ON a.key = near.place_a AND a.place <= 3
+        JOIN node AS b ON b.key = near.place_b AND b.node <> a.node AND b.place > near.beyond
         WHERE
             (a.side IS NULL OR a.side <> b.side)
             AND (a.folder IS NULL OR a.folder <> b.folder)
@@ -5088,9 +5462,17 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb.duplicate_groups(
-    space_name text,
-    max_distance integer,
+COMMENT ON FUNCTION imgdb._connected_images(
+    bigint[], bigint[], bigint[], integer[], integer[], integer, bigint[], bigint[], bigint[],
+    bigint[]
+) IS
+'Groups of images connected by near hashes (with of_seconds: by the sum of both distances) or by '
+'linked pairs, less different pairs (the smaller identity first). Sides and folders are NULL, or '
+'only pairs of unlike ones count.';
+
+CREATE FUNCTION imgdb.duplicate_groups(
+    space_name text DEFAULT 'phash+dhash',
+    max_distance integer DEFAULT NULL,
     collection_name text DEFAULT NULL
 )
 RETURNS TABLE (group_id bigint, image_id bigint, path text, distance_to_first integer)
@@ -5099,37 +5481,52 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_column name := imgdb._image_column(space_name);
+    v_rule_hashes name[] := imgdb._rule_hashes(space_name);
+    v_is_sum boolean := pg_catalog.cardinality(v_rule_hashes) > 1;
     v_collection_id integer := imgdb._collection_id(collection_name);
+    v_max_distance integer := coalesce(
+        max_distance, imgdb._default_distance(space_name, collection_name)
+    );
     v_images bigint[];
     v_hashes bigint[];
+    v_seconds bigint[];
     v_different_a bigint[];
     v_different_b bigint[];
 BEGIN
-    PERFORM imgdb._check_distance(max_distance);
-    SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
+    PERFORM imgdb._check_rule_distance(pg_catalog.cardinality(v_rule_hashes), v_max_distance);
+    SELECT pg_catalog.array_agg(d.image_id_a), pg_catalog.array_agg(d.image_id_b)
     INTO v_different_a, v_different_b
     FROM imgdb.not_duplicate AS d;
-    EXECUTE format(
-        'SELECT array_agg(i.image_id), array_agg(i.%1$I) FROM imgdb.image AS i '
-        'WHERE i.%1$I IS NOT NULL AND NOT i.flat AND i.missing_since IS NULL '
-        'AND ($1 IS NULL OR i.collection_id = $1)',
-        v_column
-    ) INTO v_images, v_hashes USING v_collection_id;
+    EXECUTE pg_catalog.format(
+        'SELECT pg_catalog.array_agg(i.image_id), pg_catalog.array_agg(i.%1$I), '
+        'pg_catalog.array_agg(i.%2$I) FILTER (WHERE $2) FROM imgdb.image AS i '
+        'WHERE pg_catalog.num_nonnulls(i.%1$I, i.%2$I) > 0 '
+        'AND NOT i.flat AND i.missing_since IS NULL AND ($1 IS NULL OR i.collection_id = $1)',
+        v_rule_hashes[1], coalesce(v_rule_hashes[2], v_rule_hashes[1])
+    ) INTO v_images, v_hashes, v_seconds USING v_collection_id, v_is_sum;
     RETURN QUERY
+    WITH hashed AS MATERIALIZED (
+        SELECT h.image_id, h.hash, h.second
+        FROM unnest(v_images, v_hashes, v_seconds) AS h (image_id, hash, second)
+    )
     SELECT
         member.first_image_id, member.image_id, i.path,
-        imgdb.distance(h.hash, first.hash)
+        imgdb._rule_distance(h.hash, h.second, first.hash, first.second, v_is_sum)
     FROM imgdb._connected_images(
-        v_images, v_hashes, NULL, NULL, max_distance, NULL, NULL, v_different_a, v_different_b
+        v_images, v_hashes, v_seconds, NULL, NULL, v_max_distance, NULL, NULL, v_different_a,
+        v_different_b
     ) AS member
     JOIN imgdb.image AS i ON i.image_id = member.image_id
-    JOIN unnest(v_images, v_hashes) AS h (image_id, hash) ON h.image_id = member.image_id
-    JOIN unnest(v_images, v_hashes) AS first (image_id, hash)
-        ON first.image_id = member.first_image_id
+    JOIN hashed AS h ON h.image_id = member.image_id
+    JOIN hashed AS first ON first.image_id = member.first_image_id
     ORDER BY 1, 4, 3;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb.duplicate_groups(text, integer, text) IS
+'Groups of images connected by distances of at most max_distance, less pairs in not_duplicate. A '
+'group has the image_id of its first image; flat and missing images are in none. Without a '
+'distance that of the collection counts, else that of the rule or space.';
 
 CREATE OR REPLACE FUNCTION imgdb._duplicate_key(space_name text, tier_name text)
 RETURNS text
@@ -5137,7 +5534,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_column name := imgdb._image_column(space_name);
+    v_hashes name[] := imgdb._rule_hashes(space_name);
 BEGIN
     CASE tier_name
         WHEN 'same-bytes' THEN
@@ -5148,7 +5545,7 @@ BEGIN
                 'AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
                 'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
         WHEN 'near' THEN
-            RETURN format('CASE WHEN NOT i.flat THEN i.%I END', v_column);
+            RETURN pg_catalog.format('CASE WHEN NOT i.flat THEN i.%I END', v_hashes[1]);
         ELSE
             RAISE EXCEPTION 'there is no tier "%"', tier_name USING
                 ERRCODE = 'IM012',
@@ -5167,15 +5564,17 @@ CREATE FUNCTION imgdb._duplicate_candidates(
     least_pixels bigint,
     left_out bigint[]
 )
-RETURNS TABLE (image_id bigint, hash bigint, side integer, folder integer)
+RETURNS TABLE (image_id bigint, hash bigint, second bigint, side integer, folder integer)
 LANGUAGE plpgsql STABLE ROWS 100000
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+    v_hashes name[] := imgdb._rule_hashes(space_name);
     v_against_id integer := imgdb._collection_id(against_name);
     v_collection_ids integer[];
     v_folder text := 'NULL::integer';
+    v_second text := 'NULL::bigint';
     v_once text := '';
 BEGIN
     IF collection_name IS NOT NULL THEN
@@ -5192,6 +5591,9 @@ BEGIN
         v_folder := 'dense_rank() OVER '
             '(ORDER BY regexp_replace(i.path, ''/[^/]*$'', ''''))::integer';
     END IF;
+    IF tier_name = 'near' AND pg_catalog.cardinality(v_hashes) > 1 THEN
+        v_second := pg_catalog.format('CASE WHEN NOT i.flat THEN i.%I END', v_hashes[2]);
+    END IF;
     -- One file may be in several collections: it counts once, and as one of the reference.
     IF cardinality(v_collection_ids) > 1 OR v_collection_ids IS NULL THEN
         v_once := 'AND NOT EXISTS (SELECT FROM imgdb.image AS o WHERE o.path = i.path '
@@ -5203,13 +5605,13 @@ BEGIN
             '> (coalesce(i.collection_id = $2, false), o.image_id))';
     END IF;
     RETURN QUERY EXECUTE format(
-        'SELECT i.image_id, %s, CASE WHEN $2 IS NOT NULL THEN '
+        'SELECT i.image_id, %s, %s, CASE WHEN $2 IS NOT NULL THEN '
         'CASE WHEN i.collection_id = $2 THEN 2 ELSE 1 END END, %s FROM imgdb.image AS i '
         'WHERE i.missing_since IS NULL AND ($1 IS NULL OR i.collection_id = ANY ($1)) '
         'AND ($3 IS NULL OR i.byte_size >= $3) '
         'AND ($4 IS NULL OR i.width::bigint * i.height >= $4) '
         'AND i.image_id NOT IN (SELECT unnest($5)) %s',
-        imgdb._duplicate_key(space_name, tier_name), v_folder, v_once
+        imgdb._duplicate_key(space_name, tier_name), v_second, v_folder, v_once
     ) USING v_collection_ids, v_against_id, least_bytes, least_pixels, left_out;
 END
 $$;
@@ -5218,11 +5620,12 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
     text, text, text, text, boolean, bigint, bigint, bigint[]
 ) IS
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
-'the bytes are), and their side and folder where these matter.';
+'the bytes are), with the second hash of a rule, and their side and folder where these matter.';
 
-CREATE OR REPLACE FUNCTION imgdb._same_bytes_pairs(
+CREATE FUNCTION imgdb._same_bytes_pairs(
     of_images bigint[],
     of_hashes bigint[],
+    of_seconds bigint[],
     of_sides integer[],
     of_folders integer[],
     marked_images bigint[]
@@ -5235,8 +5638,11 @@ AS $$
 BEGIN
     RETURN QUERY
     WITH candidate AS MATERIALIZED (
-        SELECT c.image_id, c.side, c.folder, i.sha256, c.hash, m.image_id IS NOT NULL AS marked
-        FROM unnest(of_images, of_hashes, of_sides, of_folders) AS c (image_id, hash, side, folder)
+        SELECT
+            c.image_id, c.side, c.folder, i.sha256, c.hash, c.second,
+            m.image_id IS NOT NULL AS marked
+        FROM unnest(of_images, of_hashes, of_seconds, of_sides, of_folders)
+            AS c (image_id, hash, second, side, folder)
         JOIN imgdb.image AS i ON i.image_id = c.image_id
         LEFT JOIN (SELECT DISTINCT unnest(marked_images)) AS m (image_id)
             ON m.image_id = c.image_id
@@ -5251,7 +5657,11 @@ BEGIN
             GROUP BY k.sha256
             HAVING
                 count(*) > 1
-                AND (min(k.hash) <> max(k.hash) OR count(k.hash) < count(*))
+                AND (
+                    min(k.hash) <> max(k.hash) OR count(k.hash) < count(*)
+                    OR min(k.second) <> max(k.second)
+                    OR of_seconds IS NOT NULL AND count(k.second) < count(*)
+                )
         ) AS unlike ON unlike.sha256 = c.sha256
     ),
     numbered AS (
@@ -5269,6 +5679,11 @@ BEGIN
     WHERE few.marked OR few.place <= 3 AND few.place_in_folder = 1;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._same_bytes_pairs(
+    bigint[], bigint[], bigint[], integer[], integer[], bigint[]
+) IS
+'Pairs that connect files of the same bytes among images where their hashes do not.';
 
 CREATE OR REPLACE FUNCTION imgdb._different_pairs()
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
@@ -5299,6 +5714,38 @@ BEGIN
     JOIN alias AS b ON b.image_id = d.image_id_b AND b.alias_id <> a.alias_id;
 END
 $$;
+
+CREATE FUNCTION imgdb._diameter(of_hashes bigint[], of_seconds bigint[])
+RETURNS integer
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_catalog.cardinality(of_hashes) <= 5000 THEN
+        RETURN (
+            WITH given AS MATERIALIZED (
+                SELECT g.hash, g.second, g.place
+                FROM unnest(of_hashes, of_seconds) WITH ORDINALITY
+                    AS g (hash, second, place)
+            )
+            SELECT coalesce(
+                pg_catalog.max(
+                    imgdb._rule_distance(
+                        a.hash, a.second, b.hash, b.second, of_seconds IS NOT NULL
+                    )
+                ), 0
+            )
+            FROM given AS a
+            JOIN given AS b ON a.place < b.place
+        );
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._diameter(bigint[], bigint[]) IS
+'Largest distance between any two hashes, or by the sum with that of their second ones; NULL for '
+'more than 5,000 hashes, or none.';
 
 CREATE OR REPLACE FUNCTION imgdb._keep_order(
     keep_rule text, pixels bigint, of_bytes bigint, modified timestamptz, of_path text
@@ -5383,13 +5830,14 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_column name := imgdb._image_column(space_name);
+    v_rule_hashes name[] := imgdb._rule_hashes(space_name);
+    v_is_sum boolean := pg_catalog.cardinality(v_rule_hashes) > 1;
     v_max_distance integer := coalesce(
-        max_distance,
-        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+        max_distance, imgdb._default_distance(space_name, collection_name)
     );
     v_images bigint[];
     v_hashes bigint[];
+    v_seconds bigint[];
     v_sides integer[];
     v_folders integer[];
     v_different_a bigint[];
@@ -5397,7 +5845,7 @@ DECLARE
     v_linked_a bigint[];
     v_linked_b bigint[];
 BEGIN
-    PERFORM imgdb._check_distance(v_max_distance);
+    PERFORM imgdb._check_rule_distance(pg_catalog.cardinality(v_rule_hashes), v_max_distance);
     IF group_limit < 1 THEN
         RAISE EXCEPTION 'group_limit is %, not 1 or more', group_limit USING
             ERRCODE = 'IM012',
@@ -5405,9 +5853,10 @@ BEGIN
     END IF;
     SELECT
         array_agg(c.image_id), array_agg(c.hash),
+        CASE WHEN v_is_sum AND tier_name = 'near' THEN array_agg(c.second) END,
         CASE WHEN against_name IS NOT NULL THEN array_agg(c.side) END,
         CASE WHEN other_folders THEN array_agg(c.folder) END
-    INTO v_images, v_hashes, v_sides, v_folders
+    INTO v_images, v_hashes, v_seconds, v_sides, v_folders
     FROM imgdb._duplicate_candidates(
         space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
         least_pixels, left_out
@@ -5419,7 +5868,7 @@ BEGIN
         SELECT array_agg(s.image_id_a), array_agg(s.image_id_b)
         INTO v_linked_a, v_linked_b
         FROM imgdb._same_bytes_pairs(
-            v_images, v_hashes, v_sides, v_folders, v_different_a || v_different_b
+            v_images, v_hashes, v_seconds, v_sides, v_folders, v_different_a || v_different_b
         ) AS s;
     END IF;
     RETURN QUERY
@@ -5432,14 +5881,16 @@ BEGIN
             imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
             i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
             AND i.image_id NOT IN (SELECT unnest(no_files)) AS is_file,
-            CASE v_column
+            CASE v_rule_hashes[1]
                 WHEN 'ahash' THEN i.ahash
                 WHEN 'dhash' THEN i.dhash
                 WHEN 'phash' THEN i.phash
                 WHEN 'whash' THEN i.whash
-            END AS hash
+            END AS hash,
+            -- No other rule has a second hash.
+            CASE WHEN v_is_sum THEN i.dhash END AS second
         FROM imgdb._connected_images(
-            v_images, v_hashes, v_sides, v_folders,
+            v_images, v_hashes, v_seconds, v_sides, v_folders,
             CASE WHEN tier_name = 'near' THEN v_max_distance ELSE 0 END,
             v_linked_a || linked_a, v_linked_b || linked_b, v_different_a, v_different_b
         ) AS m
@@ -5466,7 +5917,9 @@ BEGIN
                     m.modified_at,
                     m.path,
                     m.image_id
-            ) AS place
+            ) AS place,
+            row_number() OVER (PARTITION BY m.first_image_id, m.hash, m.second) = 1
+                AND num_nonnulls(m.hash, m.second) > 0 AS is_measured
         FROM member AS m
     ),
     -- One of each kind is kept.
@@ -5477,7 +5930,7 @@ BEGIN
     judged AS (
         SELECT
             r.*,
-            imgdb.distance(r.hash, k.hash) AS distance,
+            imgdb._rule_distance(r.hash, r.second, k.hash, k.second, v_is_sum) AS distance,
             imgdb.distance(r.ahash, k.ahash) AS ahash_distance,
             imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
             imgdb.distance(r.phash, k.phash) AS phash_distance,
@@ -5529,7 +5982,8 @@ BEGIN
                 WHEN bool_and(j.same_picture) THEN 'same-picture'
                 ELSE 'near'
             END AS tier,
-            array_agg(DISTINCT j.hash) FILTER (WHERE j.hash IS NOT NULL) AS hashes
+            array_agg(j.hash) FILTER (WHERE j.is_measured) AS hashes,
+            array_agg(j.second) FILTER (WHERE j.is_measured AND v_is_sum) AS seconds
         FROM decided AS j
         GROUP BY j.first_image_id
         ORDER BY 3 DESC, 2 DESC, 1
@@ -5538,7 +5992,7 @@ BEGIN
     SELECT
         s.first_image_id,
         s.tier,
-        imgdb._diameter(s.hashes),
+        imgdb._diameter(s.hashes, s.seconds),
         s.images,
         s.reclaimable_bytes,
         j.path,
@@ -5575,31 +6029,38 @@ COMMENT ON FUNCTION imgdb._duplicates(
 'and linked_b are further pairs of images that count as near; left_out are images that do not '
 'count, no_files are symbolic links, which can neither be kept nor go.';
 
-CREATE OR REPLACE FUNCTION imgdb._turnable(
+CREATE FUNCTION imgdb._turnable(
     space_name text,
     collection_name text,
     against_name text,
     least_bytes bigint,
     least_pixels bigint
 )
-RETURNS TABLE (image_id bigint, hash bigint, path text, sha256 bytea, to_turn boolean)
+RETURNS TABLE (
+    image_id bigint, hash bigint, second bigint, path text, sha256 bytea, to_turn boolean
+)
 LANGUAGE plpgsql STABLE ROWS 100000
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT i.image_id, c.hash, i.path, i.sha256, c.side IS DISTINCT FROM 2
+    SELECT i.image_id, c.hash, c.second, i.path, i.sha256, c.side IS DISTINCT FROM 2
     FROM imgdb._duplicate_candidates(
         space_name, 'near', collection_name, against_name, false, least_bytes, least_pixels, '{}'
     ) AS c
     JOIN imgdb.image AS i ON i.image_id = c.image_id
-    WHERE c.hash IS NOT NULL
+    WHERE pg_catalog.num_nonnulls(c.hash, c.second) > 0
     ORDER BY i.image_id;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._turned_pairs(
+COMMENT ON FUNCTION imgdb._turnable(text, text, text, bigint, bigint) IS
+'The images among which turned duplicates are looked for, with their hashes as they are (second: '
+'that which a rule adds); to_turn are those whose files must be hashed in other orientations: all, '
+'or all but the reference.';
+
+CREATE FUNCTION imgdb._turned_pairs(
     space_name text,
     max_distance integer,
     collection_name text,
@@ -5608,7 +6069,8 @@ CREATE OR REPLACE FUNCTION imgdb._turned_pairs(
     least_bytes bigint,
     least_pixels bigint,
     turned_images bigint[],
-    turned_hashes bigint[]
+    turned_hashes bigint[],
+    turned_seconds bigint[]
 )
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
 LANGUAGE plpgsql STABLE ROWS 5000 COST 1000000
@@ -5619,56 +6081,81 @@ SET enable_nestloop = off
 AS $$
 #variable_conflict use_column
 DECLARE
+    v_rule_hashes name[] := imgdb._rule_hashes(space_name);
+    v_count integer := pg_catalog.cardinality(v_rule_hashes);
     v_max_distance integer := coalesce(
-        max_distance,
-        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+        max_distance, imgdb._default_distance(space_name, collection_name)
     );
     v_apart boolean := other_folders OR against_name IS NOT NULL;
 BEGIN
-    RETURN QUERY
-    WITH marked AS MATERIALIZED (
-        SELECT d.image_id_a AS image_id FROM imgdb._different_pairs() AS d
-        UNION
-        SELECT d.image_id_b FROM imgdb._different_pairs() AS d
-    ),
-    candidate AS MATERIALIZED (
-        SELECT
-            c.image_id, c.hash, c.side, c.folder,
-            CASE WHEN v_apart OR m.image_id IS NOT NULL THEN c.image_id END AS lone
-        FROM imgdb._duplicate_candidates(
-            space_name, 'near', collection_name, against_name, other_folders, least_bytes,
-            least_pixels, '{}'
-        ) AS c
-        LEFT JOIN marked AS m ON m.image_id = c.image_id
-        WHERE c.hash IS NOT NULL
-    ),
-    turned AS (
-        SELECT
-            c.image_id, c.side, c.folder, t.hash AS turned_hash,
-            row_number() OVER (PARTITION BY c.hash, c.lone, t.hash ORDER BY c.image_id) AS place
-        FROM unnest(turned_images, turned_hashes) AS t (image_id, hash)
-        JOIN candidate AS c ON c.image_id = t.image_id
-    ),
-    other AS (
-        SELECT
-            c.image_id, c.hash, c.side, c.folder,
-            row_number() OVER (PARTITION BY c.hash, c.lone ORDER BY c.image_id) AS place
-        FROM candidate AS c
-    ),
-    near AS (
-        SELECT w.query_hash, w.hash
-        FROM imgdb.within_any(space_name, turned_hashes, v_max_distance) AS w
-    )
-    SELECT DISTINCT t.image_id, o.image_id
-    FROM near AS n
-    JOIN turned AS t ON t.turned_hash = n.query_hash AND t.place <= 20
-    JOIN other AS o ON o.hash = n.hash AND o.place <= 20
-    WHERE
-        o.image_id <> t.image_id
-        AND (o.side IS NULL OR o.side <> t.side)
-        AND (o.folder IS NULL OR o.folder <> t.folder);
+    PERFORM imgdb._check_rule_distance(v_count, v_max_distance);
+    -- By each hash alone: of two distances that sum up to s one is within half of it.
+    FOR v_place IN 1..v_count LOOP
+        RETURN QUERY
+        WITH marked AS MATERIALIZED (
+            SELECT d.image_id_a AS image_id FROM imgdb._different_pairs() AS d
+            UNION
+            SELECT d.image_id_b FROM imgdb._different_pairs() AS d
+        ),
+        candidate AS MATERIALIZED (
+            SELECT
+                c.image_id, c.hash, c.second, c.side, c.folder,
+                CASE v_place WHEN 1 THEN c.hash ELSE c.second END AS searched,
+                CASE WHEN v_apart OR m.image_id IS NOT NULL THEN c.image_id END AS lone
+            FROM imgdb._duplicate_candidates(
+                space_name, 'near', collection_name, against_name, other_folders, least_bytes,
+                least_pixels, '{}'
+            ) AS c
+            LEFT JOIN marked AS m ON m.image_id = c.image_id
+            WHERE pg_catalog.num_nonnulls(c.hash, c.second) > 0
+        ),
+        turned AS (
+            SELECT
+                c.image_id, c.side, c.folder, t.hash, t.second,
+                CASE v_place WHEN 1 THEN t.hash ELSE t.second END AS asked,
+                pg_catalog.row_number() OVER (
+                    PARTITION BY c.hash, c.second, c.lone, t.hash, t.second ORDER BY c.image_id
+                ) AS place
+            FROM unnest(turned_images, turned_hashes, turned_seconds)
+                AS t (image_id, hash, second)
+            JOIN candidate AS c ON c.image_id = t.image_id
+        ),
+        other AS (
+            SELECT
+                c.image_id, c.hash, c.second, c.searched, c.side, c.folder,
+                pg_catalog.row_number() OVER (
+                    PARTITION BY c.hash, c.second, c.lone ORDER BY c.image_id
+                ) AS place
+            FROM candidate AS c
+        ),
+        near AS (
+            SELECT w.query_hash, w.hash
+            FROM imgdb.within_any(
+                v_rule_hashes[v_place],
+                CASE v_place WHEN 1 THEN turned_hashes ELSE turned_seconds END,
+                v_max_distance / v_count
+            ) AS w
+        )
+        SELECT DISTINCT t.image_id, o.image_id
+        FROM near AS n
+        JOIN turned AS t ON t.asked = n.query_hash AND t.place <= 20
+        JOIN other AS o ON o.searched = n.hash AND o.place <= 20
+        WHERE
+            o.image_id <> t.image_id
+            AND imgdb._rule_distance(t.hash, t.second, o.hash, o.second, v_count > 1)
+            <= v_max_distance
+            AND (o.side IS NULL OR o.side <> t.side)
+            AND (o.folder IS NULL OR o.folder <> t.folder);
+    END LOOP;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._turned_pairs(
+    text, integer, text, text, boolean, bigint, bigint, bigint[], bigint[], bigint[]
+) IS
+'Pairs of images of which one, in an orientation in which its hash is one of turned_hashes (and '
+'its second one that of turned_seconds), is near the other one as it is. Of the images of one hash '
+'20 are paired, where only the hash counts. A pair may come twice.';
 
 CREATE OR REPLACE FUNCTION imgdb._hubs(
     space_name text,
@@ -6001,9 +6488,15 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._searchable_images(collection_name text)
+CREATE FUNCTION imgdb._searchable_images(collection_name text)
 RETURNS TABLE (
-    images bigint, with_file bigint, ahash bigint, dhash bigint, phash bigint, whash bigint
+    images bigint,
+    with_file bigint,
+    ahash bigint,
+    dhash bigint,
+    phash bigint,
+    whash bigint,
+    phash_dhash bigint
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
 SET search_path = pg_catalog, pg_temp
@@ -6019,138 +6512,47 @@ BEGIN
         count(i.ahash),
         count(i.dhash),
         count(i.phash),
-        count(i.whash)
+        count(i.whash),
+        count(*) FILTER (WHERE i.phash IS NOT NULL AND i.dhash IS NOT NULL)
     FROM imgdb.image AS i
     WHERE (v_collection_id IS NULL OR i.collection_id = v_collection_id) AND NOT i.flat;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._copies_of(
-    image_ids bigint[], collection_name text, alike_distance integer
+COMMENT ON FUNCTION imgdb._searchable_images(text) IS
+'How many images that are not flat a collection, or all, has: in all, with a file that is there, '
+'with each hash, and with both of phash and dhash; error IM011 for an unknown collection.';
+
+CREATE FUNCTION imgdb._drawn_hashes(
+    collection_name text, draw_size integer, draw_seed bigint
 )
-RETURNS TABLE (original_id bigint, copy_id bigint)
-LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
+RETURNS TABLE (ahash bigint, dhash bigint, phash bigint, whash bigint)
+LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
     v_collection_id integer := imgdb._collection_id(collection_name);
-    v_column name;
-    v_not_before text := '';
 BEGIN
     RETURN QUERY
-    SELECT o.image_id, i.image_id
-    FROM imgdb.image AS o
-    JOIN imgdb.image AS i ON i.sha256 = o.sha256 AND i.image_id <> o.image_id
+    SELECT i.ahash, i.dhash, i.phash, i.whash
+    FROM imgdb.image AS i
     WHERE
-        o.image_id = ANY (image_ids)
+        NOT i.flat
         AND (v_collection_id IS NULL OR i.collection_id = v_collection_id)
-        AND NOT i.flat;
-    FOREACH v_column IN ARRAY ARRAY['phash', 'dhash', 'whash', 'ahash'] LOOP
-        RETURN QUERY EXECUTE format(
-            $query$
-            SELECT o.image_id, i.image_id
-            FROM imgdb.within_any(
-                %1$L,
-                ARRAY(SELECT q.%1$I FROM imgdb.image AS q WHERE q.image_id = ANY ($1)),
-                $2
-            ) AS found
-            JOIN imgdb.image AS o ON o.%1$I = found.query_hash AND o.image_id = ANY ($1)
-            JOIN imgdb.image AS i ON i.%1$I = found.hash AND i.image_id <> o.image_id
-            WHERE
-                -- NULL is passed over: a hash that one of the two lacks says nothing.
-                greatest(
-                    imgdb.distance(o.ahash, i.ahash),
-                    imgdb.distance(o.dhash, i.dhash),
-                    imgdb.distance(o.phash, i.phash),
-                    imgdb.distance(o.whash, i.whash)
-                ) <= $2
-                AND i.sha256 IS DISTINCT FROM o.sha256
-                AND ($3 IS NULL OR i.collection_id = $3)
-                AND NOT i.flat
-                %2$s
-            $query$,
-            v_column, v_not_before
-        )
-        USING image_ids, alike_distance, v_collection_id;
-        v_not_before := v_not_before
-            || format(' AND imgdb.distance(o.%1$I, i.%1$I) IS NULL', v_column);
-    END LOOP;
+        AND pg_catalog.num_nonnulls(i.ahash, i.dhash, i.phash, i.whash) > 0
+    ORDER BY
+        pg_catalog.sha256(
+            pg_catalog.int8send(draw_seed) || pg_catalog.convert_to(i.path, 'UTF8')
+        ),
+        i.image_id
+    LIMIT draw_size;
 END
 $$;
 
-CREATE OR REPLACE FUNCTION imgdb._false_matches(
-    space_name text,
-    collection_name text,
-    original_ids bigint[],
-    copy_hashes bigint[],
-    alike_distance integer,
-    max_distance integer,
-    draw_size integer,
-    draw_seed bigint
-)
-RETURNS TABLE (original_id bigint, distance integer, matches bigint)
-LANGUAGE plpgsql STABLE ROWS 900 COST 10000000
-SET search_path = pg_catalog, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    v_column name := imgdb._image_column(space_name);
-    v_collection_id integer := imgdb._collection_id(collection_name);
-    v_found text;
-BEGIN
-    PERFORM imgdb._check_distance(max_distance);
-    IF draw_size IS NULL THEN
-        v_found := $found$
-            SELECT c.original_id, i.image_id, f.distance
-            FROM imgdb.within_any($4, $2, $6) AS f
-            JOIN imgdb.image AS i ON i.%1$I = f.hash
-            JOIN copied AS c ON c.copy_hash = f.query_hash
-            WHERE NOT i.flat AND ($3 IS NULL OR i.collection_id = $3)
-        $found$;
-    ELSE
-        v_found := $found$
-            SELECT c.original_id, d.image_id, imgdb.distance(c.copy_hash, d.drawn_hash) AS distance
-            FROM (
-                SELECT i.image_id, i.%1$I AS drawn_hash
-                FROM imgdb.image AS i
-                WHERE NOT i.flat AND i.%1$I IS NOT NULL AND ($3 IS NULL OR i.collection_id = $3)
-                ORDER BY
-                    pg_catalog.sha256(int8send($8) || convert_to(i.path, 'UTF8')),
-                    i.image_id
-                LIMIT $7
-            ) AS d
-            CROSS JOIN copied AS c
-            WHERE imgdb.distance(c.copy_hash, d.drawn_hash) <= $6
-        $found$;
-    END IF;
-    RETURN QUERY EXECUTE format(
-        $query$
-        WITH copied AS MATERIALIZED (
-            SELECT u.original_id, u.copy_hash FROM unnest($1, $2) AS u (original_id, copy_hash)
-        ),
-        alike AS MATERIALIZED (
-            SELECT a.original_id, a.copy_id
-            FROM imgdb._copies_of(ARRAY(SELECT DISTINCT unnest($1)), $9, $5) AS a
-        ),
-        found AS (%s)
-        SELECT f.original_id, f.distance, count(*)
-        FROM found AS f
-        WHERE
-            f.image_id <> f.original_id
-            AND NOT EXISTS (
-                SELECT FROM alike AS a
-                WHERE a.original_id = f.original_id AND a.copy_id = f.image_id
-            )
-        GROUP BY f.original_id, f.distance
-        $query$,
-        format(v_found, v_column)
-    )
-    USING
-        original_ids, copy_hashes, v_collection_id, space_name, alike_distance, max_distance,
-        draw_size, draw_seed, collection_name;
-END
-$$;
+COMMENT ON FUNCTION imgdb._drawn_hashes(text, integer, bigint) IS
+'The hashes of images with structure, drawn by a seed from a collection or from all; error IM011 '
+'for an unknown collection.';
 
 CREATE FUNCTION imgdb._fill()
 RETURNS void
@@ -6177,6 +6579,13 @@ BEGIN
     PERFORM imgdb.track('imgdb.image_pdq', 'pdq_3', 'pdq');
     PERFORM imgdb.track('imgdb.image_pdq', 'pdq_4', 'pdq');
 
+    -- Within these about as many unlike photographs are found by dhash as by phash within 8, and
+    -- by the sum of both within 17. ahash and whash crowd: even equal hashes mean little.
+    PERFORM imgdb.set_default_max_distance('dhash', max_distance => 4);
+    PERFORM imgdb.set_default_max_distance('ahash', max_distance => 2);
+    PERFORM imgdb.set_default_max_distance('whash', max_distance => 2);
+    INSERT INTO imgdb.rule (name, default_max_distance) VALUES ('phash+dhash', 17);
+
     -- The planner assumes that in a table that was never analyzed each hash stands in every 200th
     -- row, and would rather read the whole table than join it by index. So it is told, until the
     -- first real ANALYZE, what a table of one row tells: that hashes differ.
@@ -6194,7 +6603,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._fill() IS
-'Makes the built-in spaces, and feeds them from imgdb''s own tables, where there are no rows yet.';
+'Makes the built-in spaces and rules, and feeds them from imgdb''s own tables, where there are no '
+'rows yet.';
 
 CREATE FUNCTION imgdb._revision()
 RETURNS text

@@ -1,14 +1,81 @@
--- What similar_images and _matches share: images near any of the query hashes (one picture's, in
--- several orientations), and files of the same bytes. The column of imgdb.image depends on the
--- space, so the statement is made for the column. An image that is near several query hashes counts
--- for the nearest, then for the first of them.
+-- Two distances that sum up to s are not both above s / 2: so what is near by a sum is within half
+-- of it by one hash or by the other, and each is asked for alone. (Both are asked for half of s,
+-- though one could be asked for a bit less: where a row lacks a hash, the other one decides.) An
+-- image that is near in several orientations counts for the nearest, then for the first of them.
+-- Beyond a half of 16 nearly every row would be a candidate, and all are read.
+CREATE FUNCTION imgdb._near_images(rule_hashes name[], half_distance integer)
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_queries constant text :=
+        'unnest($2, $3) WITH ORDINALITY AS q (hash, second, query_number)';
+    v_row text := 'i.image_id, i.collection_id, i.path, i.flat, i.sha256, '
+        || pg_catalog.format('i.%I AS hash, ', rule_hashes[1])
+        || coalesce('i.' || pg_catalog.quote_ident(rule_hashes[2]), 'NULL::bigint') || ' AS second';
+    v_distance text := imgdb._distance_to_query(rule_hashes);
+    v_parts text[];
+BEGIN
+    IF half_distance > 16 THEN
+        RETURN pg_catalog.format(
+            'SELECT %1$s, near.distance, near.query_number FROM imgdb.image AS i '
+            'CROSS JOIN LATERAL (SELECT %2$s AS distance, q.query_number::integer FROM %3$s '
+            'ORDER BY 1, 2 LIMIT 1) AS near WHERE near.distance <= $1',
+            v_row, v_distance, v_queries
+        );
+    END IF;
+    FOR v_place IN 1..pg_catalog.cardinality(rule_hashes) LOOP
+        v_parts[v_place] := pg_catalog.format(
+            'SELECT %1$s, %2$s AS distance, q.query_number::integer '
+            'FROM (SELECT * FROM %3$s WHERE %4$s IS NOT NULL) AS q '
+            'CROSS JOIN LATERAL imgdb.within(%5$L, query_hash => %4$s, max_distance => %6$s) AS m '
+            'JOIN imgdb.image AS i ON i.%5$I = m.hash',
+            v_row, v_distance, v_queries,
+            CASE v_place WHEN 1 THEN 'q.hash' ELSE 'q.second' END, rule_hashes[v_place],
+            half_distance
+        );
+    END LOOP;
+    RETURN 'SELECT DISTINCT ON (n.image_id) n.* FROM ('
+        || pg_catalog.array_to_string(v_parts, ' UNION ALL ')
+        || ') AS n WHERE n.distance <= $1 ORDER BY n.image_id, n.distance, n.query_number';
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._near_images(name[], integer) IS
+'The statement that finds the images within $1 of the queries $2 (their first hashes) and $3 '
+'(their second ones) by a rule of these hashes, of which one at least is within half_distance: '
+'that is $1 for a rule of one hash.';
+
+CREATE FUNCTION imgdb._distance_to_query(rule_hashes name[])
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN pg_catalog.format(
+        'imgdb._rule_distance(i.%I, %s, q.hash, q.second, %L)',
+        rule_hashes[1],
+        coalesce('i.' || pg_catalog.quote_ident(rule_hashes[2]), 'NULL::bigint'),
+        rule_hashes[2] IS NOT NULL
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._distance_to_query(name[]) IS
+'The expression for the distance of imgdb.image AS i to a query q (hash, second) by a rule.';
+
+-- What similar_images and _matches share: images near a query (one picture, or one in several
+-- orientations), and files of the same bytes. The columns of imgdb.image depend on the rule, so the
+-- statement is made for them.
 --
--- A caller who gives the hash of images in the database asks for what is like these (and like files
--- of the same bytes). What was marked as different from all of them is no answer. (Images of the
--- very same hash cannot be told apart here, and count as these.)
+-- A caller who gives the hashes of images in the database asks for what is like these (and like
+-- files of the same bytes). What was marked as different from all of them is no answer. (Images of
+-- the very same hashes cannot be told apart here, and count as these.)
 CREATE FUNCTION imgdb._found_images(
     space_name text,
     query_hashes bigint[],
+    query_seconds bigint[],
     query_sha256 bytea,
     max_distance integer,
     collection_name text,
@@ -30,75 +97,93 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_column name := imgdb._image_column(space_name);
+    v_hashes name[] := imgdb._rule_hashes(space_name);
+    v_count integer := pg_catalog.cardinality(v_hashes);
     v_collection_id integer := imgdb._collection_id(collection_name);
-    v_asked_for bigint[];
-    v_different bigint[];
-    v_near text :=
-        'SELECT w.hash, w.distance, 1 AS query_number FROM imgdb.within($1, $2[1], $3) AS w';
+    v_second text := coalesce('i.' || pg_catalog.quote_ident(v_hashes[2]), 'NULL::bigint');
+    v_search text :=
+        'SELECT o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, '
+        'CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
+        'FROM (SELECT f.*, %2$s AS held, %3$s AS place FROM ('
+        'SELECT n.image_id, c.name AS collection, n.path, n.hash, n.second, n.distance, '
+        'n.query_number, false AS same_bytes '
+        'FROM (%1$s) AS n '
+        'JOIN imgdb.collection AS c ON c.collection_id = n.collection_id '
+        'WHERE ($4 IS NULL OR n.collection_id = $4) AND ($6 OR NOT n.flat) '
+        'AND ($7 IS NULL OR n.image_id <> ALL ($7)) %4$s) AS f) AS o '
+        'WHERE o.place = 1 OR o.held <= $9 '
+        'ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5';
     v_same_bytes text := '';
     v_held text := '1::bigint';
     v_place text := '1';
+    v_asked_for bigint[];
+    v_different bigint[];
+    v_max_distance integer := max_distance;
+    v_found bigint;
 BEGIN
+    PERFORM imgdb._check_rule_distance(v_count, max_distance);
     IF match_limit < 1 THEN
         RAISE EXCEPTION 'match_limit is %, not 1 or more', match_limit USING
             ERRCODE = 'IM012',
             HINT = 'Leave it out for all matches.';
     END IF;
-    IF EXISTS (SELECT FROM imgdb.not_duplicate) THEN
-        EXECUTE format(
-            'SELECT array_agg(i.image_id) FROM imgdb.image AS i WHERE i.%I = ANY ($1)', v_column
-        ) INTO v_asked_for USING query_hashes;
+    IF EXISTS (SELECT 1 FROM imgdb.not_duplicate) THEN
+        EXECUTE pg_catalog.format(
+            'SELECT pg_catalog.array_agg(DISTINCT i.image_id) '
+            'FROM unnest($1, $2) AS q (hash, second) '
+            'JOIN imgdb.image AS i ON i.%I = q.hash AND %s IS NOT DISTINCT FROM q.second',
+            v_hashes[1], v_second
+        ) INTO v_asked_for USING query_hashes, query_seconds;
         v_different := imgdb._different_from(v_asked_for) || imgdb._different_from(
             ARRAY(SELECT i.image_id FROM imgdb.image AS i WHERE i.sha256 = query_sha256)
         );
     END IF;
-    IF cardinality(query_hashes) > 1 THEN
-        v_near :=
-            'SELECT DISTINCT ON (w.hash) w.hash, w.distance, q.query_number::integer '
-            'FROM imgdb.within_any($1, $2, $3) AS w '
-            'JOIN unnest($2) WITH ORDINALITY AS q (query_hash, query_number) '
-            'ON q.query_hash = w.query_hash '
-            'ORDER BY w.hash, w.distance, q.query_number';
-    END IF;
     IF query_sha256 IS NOT NULL THEN
         -- They are found even where the row lacks the hash, or has one made by other rules.
-        v_same_bytes := format(
-            'AND i.sha256 IS DISTINCT FROM $8 UNION ALL '
-            'SELECT i.image_id, c.name, i.path, i.%1$I, imgdb.distance(i.%1$I, $2[1]), 1, true '
-            'FROM imgdb.image AS i '
+        v_same_bytes := pg_catalog.format(
+            'AND n.sha256 IS DISTINCT FROM $8 UNION ALL '
+            'SELECT i.image_id, c.name, i.path, i.%I, %s, %s, 1, true '
+            'FROM (SELECT ($2)[1] AS hash, ($3)[1] AS second) AS q '
+            'CROSS JOIN imgdb.image AS i '
             'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
             'WHERE i.sha256 = $8 AND ($4 IS NULL OR i.collection_id = $4)',
-            v_column
+            v_hashes[1], v_second, imgdb._distance_to_query(v_hashes)
         );
     END IF;
     IF flood_limit IS NOT NULL THEN
-        v_held := 'CASE WHEN f.hash IS NULL THEN 1 ELSE count(*) OVER (PARTITION BY f.hash) END';
-        v_place := 'row_number() OVER '
-            '(PARTITION BY f.hash ORDER BY f.same_bytes DESC, f.path, f.image_id)';
+        v_held := 'CASE WHEN pg_catalog.num_nonnulls(f.hash, f.second) = 0 THEN 1 '
+            'ELSE pg_catalog.count(*) OVER (PARTITION BY f.hash, f.second) END';
+        v_place := 'pg_catalog.row_number() OVER '
+            '(PARTITION BY f.hash, f.second ORDER BY f.same_bytes DESC, f.path, f.image_id)';
     END IF;
-    RETURN QUERY EXECUTE format(
-        'SELECT o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, '
-        'CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
-        'FROM (SELECT f.*, %3$s AS held, %4$s AS place FROM ('
-        'SELECT i.image_id, c.name AS collection, i.path, m.hash, m.distance, m.query_number, '
-        'false AS same_bytes '
-        'FROM (%1$s) AS m '
-        'JOIN imgdb.image AS i ON i.%5$I = m.hash '
-        'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
-        'WHERE ($4 IS NULL OR i.collection_id = $4) AND ($6 OR NOT i.flat) '
-        'AND ($7 IS NULL OR i.image_id <> ALL ($7)) %2$s) AS f) AS o '
-        'WHERE o.place = 1 OR o.held <= $9 '
-        'ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5',
-        v_near, v_same_bytes, v_held, v_place, v_column
-    ) USING space_name, query_hashes, max_distance, v_collection_id, match_limit, include_flat,
+    -- The nearest few are mostly within a distance that needs not read every row.
+    IF match_limit IS NOT NULL AND max_distance / v_count > 16 THEN
+        FOREACH v_max_distance IN ARRAY ARRAY[4, 8, 12, max_distance] LOOP
+            EXIT WHEN v_max_distance = max_distance;
+            v_max_distance := v_max_distance * v_count;
+            EXECUTE 'SELECT pg_catalog.count(*) FROM (' || pg_catalog.format(
+                v_search, imgdb._near_images(v_hashes, v_max_distance / v_count), v_held, v_place,
+                v_same_bytes
+            ) || ') AS line'
+            INTO v_found
+            USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit,
+                include_flat, v_different, query_sha256, flood_limit;
+            EXIT WHEN v_found = match_limit;
+        END LOOP;
+    END IF;
+    RETURN QUERY EXECUTE pg_catalog.format(
+        v_search, imgdb._near_images(v_hashes, v_max_distance / v_count), v_held, v_place,
+        v_same_bytes
+    )
+    USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit, include_flat,
         v_different, query_sha256, flood_limit;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._found_images(
-    text, bigint[], bytea, integer, text, integer, integer, boolean
+    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean
 ) IS
-'Images of the same bytes, then those within max_distance of any query hash, each with the '
-'number of the hash that it is nearest to. With a flood_limit one image stands for all of a hash '
-'that more images have; images says for how many.';
+'Images of the same bytes, then those within max_distance of any query, each with the number of '
+'the query that it is nearest to: query_hashes has the hashes of the queries, query_seconds those '
+'that a rule adds to them. With a flood_limit one image stands for all of a hash that more images '
+'have; images says for how many.';

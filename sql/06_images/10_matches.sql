@@ -38,16 +38,7 @@ LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_max_distance integer := coalesce(
-        max_distance,
-        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
-    );
-    v_query_hashes bigint[] := CASE space_name
-        WHEN 'ahash' THEN query_ahashes
-        WHEN 'dhash' THEN query_dhashes
-        WHEN 'phash' THEN query_phashes
-        WHEN 'whash' THEN query_whashes
-    END;
+    v_hashes name[] := imgdb._rule_hashes(space_name);
 BEGIN
     RETURN QUERY
     SELECT
@@ -70,8 +61,21 @@ BEGIN
         i.modified_at,
         i.missing_since
     FROM imgdb._found_images(
-        space_name, v_query_hashes, query_sha256, v_max_distance, collection_name, match_limit,
-        flood_limit, include_flat
+        space_name,
+        CASE v_hashes[1]
+            WHEN 'ahash' THEN query_ahashes
+            WHEN 'dhash' THEN query_dhashes
+            WHEN 'phash' THEN query_phashes
+            WHEN 'whash' THEN query_whashes
+        END,
+        -- No other rule has a second hash.
+        CASE WHEN pg_catalog.cardinality(v_hashes) = 2 THEN query_dhashes END,
+        query_sha256,
+        coalesce(max_distance, imgdb._default_distance(space_name, collection_name)),
+        collection_name,
+        match_limit,
+        flood_limit,
+        include_flat
     ) AS f
     JOIN imgdb.image AS i ON i.image_id = f.image_id
     ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
@@ -84,4 +88,4 @@ COMMENT ON FUNCTION imgdb._matches(
 ) IS
 'Images like a picture, with the distances in all hashes that each has and what is known of each '
 'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
-'default of the space, NULL as flood_limit for none.';
+'default of the collection, or of the rule, NULL as flood_limit for none.';

@@ -13,7 +13,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_column name := imgdb._image_column(space_name);
+    v_hashes name[] := imgdb._rule_hashes(space_name);
 BEGIN
     CASE tier_name
         WHEN 'same-bytes' THEN
@@ -24,7 +24,7 @@ BEGIN
                 'AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
                 'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
         WHEN 'near' THEN
-            RETURN format('CASE WHEN NOT i.flat THEN i.%I END', v_column);
+            RETURN pg_catalog.format('CASE WHEN NOT i.flat THEN i.%I END', v_hashes[1]);
         ELSE
             RAISE EXCEPTION 'there is no tier "%"', tier_name USING
                 ERRCODE = 'IM012',
@@ -47,15 +47,17 @@ CREATE FUNCTION imgdb._duplicate_candidates(
     least_pixels bigint,
     left_out bigint[]
 )
-RETURNS TABLE (image_id bigint, hash bigint, side integer, folder integer)
+RETURNS TABLE (image_id bigint, hash bigint, second bigint, side integer, folder integer)
 LANGUAGE plpgsql STABLE ROWS 100000
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+    v_hashes name[] := imgdb._rule_hashes(space_name);
     v_against_id integer := imgdb._collection_id(against_name);
     v_collection_ids integer[];
     v_folder text := 'NULL::integer';
+    v_second text := 'NULL::bigint';
     v_once text := '';
 BEGIN
     IF collection_name IS NOT NULL THEN
@@ -72,6 +74,9 @@ BEGIN
         v_folder := 'dense_rank() OVER '
             '(ORDER BY regexp_replace(i.path, ''/[^/]*$'', ''''))::integer';
     END IF;
+    IF tier_name = 'near' AND pg_catalog.cardinality(v_hashes) > 1 THEN
+        v_second := pg_catalog.format('CASE WHEN NOT i.flat THEN i.%I END', v_hashes[2]);
+    END IF;
     -- One file may be in several collections: it counts once, and as one of the reference.
     IF cardinality(v_collection_ids) > 1 OR v_collection_ids IS NULL THEN
         v_once := 'AND NOT EXISTS (SELECT FROM imgdb.image AS o WHERE o.path = i.path '
@@ -83,13 +88,13 @@ BEGIN
             '> (coalesce(i.collection_id = $2, false), o.image_id))';
     END IF;
     RETURN QUERY EXECUTE format(
-        'SELECT i.image_id, %s, CASE WHEN $2 IS NOT NULL THEN '
+        'SELECT i.image_id, %s, %s, CASE WHEN $2 IS NOT NULL THEN '
         'CASE WHEN i.collection_id = $2 THEN 2 ELSE 1 END END, %s FROM imgdb.image AS i '
         'WHERE i.missing_since IS NULL AND ($1 IS NULL OR i.collection_id = ANY ($1)) '
         'AND ($3 IS NULL OR i.byte_size >= $3) '
         'AND ($4 IS NULL OR i.width::bigint * i.height >= $4) '
         'AND i.image_id NOT IN (SELECT unnest($5)) %s',
-        imgdb._duplicate_key(space_name, tier_name), v_folder, v_once
+        imgdb._duplicate_key(space_name, tier_name), v_second, v_folder, v_once
     ) USING v_collection_ids, v_against_id, least_bytes, least_pixels, left_out;
 END
 $$;
@@ -98,13 +103,14 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
     text, text, text, text, boolean, bigint, bigint, bigint[]
 ) IS
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
-'the bytes are), and their side and folder where these matter.';
+'the bytes are), with the second hash of a rule, and their side and folder where these matter.';
 
 -- Files of the same bytes whose hashes do not say so: flat ones, or hashed by other rules. Each is
 -- paired with one file of the first three folders (imgdb._connected_images), marked ones with all.
 CREATE FUNCTION imgdb._same_bytes_pairs(
     of_images bigint[],
     of_hashes bigint[],
+    of_seconds bigint[],
     of_sides integer[],
     of_folders integer[],
     marked_images bigint[]
@@ -117,8 +123,11 @@ AS $$
 BEGIN
     RETURN QUERY
     WITH candidate AS MATERIALIZED (
-        SELECT c.image_id, c.side, c.folder, i.sha256, c.hash, m.image_id IS NOT NULL AS marked
-        FROM unnest(of_images, of_hashes, of_sides, of_folders) AS c (image_id, hash, side, folder)
+        SELECT
+            c.image_id, c.side, c.folder, i.sha256, c.hash, c.second,
+            m.image_id IS NOT NULL AS marked
+        FROM unnest(of_images, of_hashes, of_seconds, of_sides, of_folders)
+            AS c (image_id, hash, second, side, folder)
         JOIN imgdb.image AS i ON i.image_id = c.image_id
         LEFT JOIN (SELECT DISTINCT unnest(marked_images)) AS m (image_id)
             ON m.image_id = c.image_id
@@ -133,7 +142,11 @@ BEGIN
             GROUP BY k.sha256
             HAVING
                 count(*) > 1
-                AND (min(k.hash) <> max(k.hash) OR count(k.hash) < count(*))
+                AND (
+                    min(k.hash) <> max(k.hash) OR count(k.hash) < count(*)
+                    OR min(k.second) <> max(k.second)
+                    OR of_seconds IS NOT NULL AND count(k.second) < count(*)
+                )
         ) AS unlike ON unlike.sha256 = c.sha256
     ),
     numbered AS (
@@ -153,7 +166,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._same_bytes_pairs(
-    bigint[], bigint[], integer[], integer[], bigint[]
+    bigint[], bigint[], bigint[], integer[], integer[], bigint[]
 ) IS
 'Pairs that connect files of the same bytes among images where their hashes do not.';
 

@@ -1,17 +1,35 @@
 -- A giant chain has too many pairs to measure, and nobody looks through such a group.
-CREATE FUNCTION imgdb._diameter(of_hashes bigint[])
+CREATE FUNCTION imgdb._diameter(of_hashes bigint[], of_seconds bigint[])
 RETURNS integer
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN cardinality(of_hashes) <= 5000 THEN (
-        SELECT coalesce(max(imgdb.distance(a.hash, b.hash)), 0)
-        FROM unnest(of_hashes) AS a (hash)
-        INNER JOIN unnest(of_hashes) AS b (hash) ON a.hash < b.hash
-    )
-END;
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_catalog.cardinality(of_hashes) <= 5000 THEN
+        RETURN (
+            WITH given AS MATERIALIZED (
+                SELECT g.hash, g.second, g.place
+                FROM unnest(of_hashes, of_seconds) WITH ORDINALITY
+                    AS g (hash, second, place)
+            )
+            SELECT coalesce(
+                pg_catalog.max(
+                    imgdb._rule_distance(
+                        a.hash, a.second, b.hash, b.second, of_seconds IS NOT NULL
+                    )
+                ), 0
+            )
+            FROM given AS a
+            JOIN given AS b ON a.place < b.place
+        );
+    END IF;
+    RETURN NULL;
+END
+$$;
 
-COMMENT ON FUNCTION imgdb._diameter(bigint[]) IS
-'Largest distance between any two hashes; NULL for more than 5,000 hashes, or none.';
+COMMENT ON FUNCTION imgdb._diameter(bigint[], bigint[]) IS
+'Largest distance between any two hashes, or by the sum with that of their second ones; NULL for '
+'more than 5,000 hashes, or none.';
 
 CREATE FUNCTION imgdb._keep_order(
     keep_rule text, pixels bigint, of_bytes bigint, modified timestamptz, of_path text
@@ -101,13 +119,14 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_column name := imgdb._image_column(space_name);
+    v_rule_hashes name[] := imgdb._rule_hashes(space_name);
+    v_is_sum boolean := pg_catalog.cardinality(v_rule_hashes) > 1;
     v_max_distance integer := coalesce(
-        max_distance,
-        (SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = space_name)
+        max_distance, imgdb._default_distance(space_name, collection_name)
     );
     v_images bigint[];
     v_hashes bigint[];
+    v_seconds bigint[];
     v_sides integer[];
     v_folders integer[];
     v_different_a bigint[];
@@ -115,7 +134,7 @@ DECLARE
     v_linked_a bigint[];
     v_linked_b bigint[];
 BEGIN
-    PERFORM imgdb._check_distance(v_max_distance);
+    PERFORM imgdb._check_rule_distance(pg_catalog.cardinality(v_rule_hashes), v_max_distance);
     IF group_limit < 1 THEN
         RAISE EXCEPTION 'group_limit is %, not 1 or more', group_limit USING
             ERRCODE = 'IM012',
@@ -123,9 +142,10 @@ BEGIN
     END IF;
     SELECT
         array_agg(c.image_id), array_agg(c.hash),
+        CASE WHEN v_is_sum AND tier_name = 'near' THEN array_agg(c.second) END,
         CASE WHEN against_name IS NOT NULL THEN array_agg(c.side) END,
         CASE WHEN other_folders THEN array_agg(c.folder) END
-    INTO v_images, v_hashes, v_sides, v_folders
+    INTO v_images, v_hashes, v_seconds, v_sides, v_folders
     FROM imgdb._duplicate_candidates(
         space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
         least_pixels, left_out
@@ -137,7 +157,7 @@ BEGIN
         SELECT array_agg(s.image_id_a), array_agg(s.image_id_b)
         INTO v_linked_a, v_linked_b
         FROM imgdb._same_bytes_pairs(
-            v_images, v_hashes, v_sides, v_folders, v_different_a || v_different_b
+            v_images, v_hashes, v_seconds, v_sides, v_folders, v_different_a || v_different_b
         ) AS s;
     END IF;
     RETURN QUERY
@@ -150,14 +170,16 @@ BEGIN
             imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
             i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
             AND i.image_id NOT IN (SELECT unnest(no_files)) AS is_file,
-            CASE v_column
+            CASE v_rule_hashes[1]
                 WHEN 'ahash' THEN i.ahash
                 WHEN 'dhash' THEN i.dhash
                 WHEN 'phash' THEN i.phash
                 WHEN 'whash' THEN i.whash
-            END AS hash
+            END AS hash,
+            -- No other rule has a second hash.
+            CASE WHEN v_is_sum THEN i.dhash END AS second
         FROM imgdb._connected_images(
-            v_images, v_hashes, v_sides, v_folders,
+            v_images, v_hashes, v_seconds, v_sides, v_folders,
             CASE WHEN tier_name = 'near' THEN v_max_distance ELSE 0 END,
             v_linked_a || linked_a, v_linked_b || linked_b, v_different_a, v_different_b
         ) AS m
@@ -184,7 +206,9 @@ BEGIN
                     m.modified_at,
                     m.path,
                     m.image_id
-            ) AS place
+            ) AS place,
+            row_number() OVER (PARTITION BY m.first_image_id, m.hash, m.second) = 1
+                AND num_nonnulls(m.hash, m.second) > 0 AS is_measured
         FROM member AS m
     ),
     -- One of each kind is kept.
@@ -195,7 +219,7 @@ BEGIN
     judged AS (
         SELECT
             r.*,
-            imgdb.distance(r.hash, k.hash) AS distance,
+            imgdb._rule_distance(r.hash, r.second, k.hash, k.second, v_is_sum) AS distance,
             imgdb.distance(r.ahash, k.ahash) AS ahash_distance,
             imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
             imgdb.distance(r.phash, k.phash) AS phash_distance,
@@ -247,7 +271,8 @@ BEGIN
                 WHEN bool_and(j.same_picture) THEN 'same-picture'
                 ELSE 'near'
             END AS tier,
-            array_agg(DISTINCT j.hash) FILTER (WHERE j.hash IS NOT NULL) AS hashes
+            array_agg(j.hash) FILTER (WHERE j.is_measured) AS hashes,
+            array_agg(j.second) FILTER (WHERE j.is_measured AND v_is_sum) AS seconds
         FROM decided AS j
         GROUP BY j.first_image_id
         ORDER BY 3 DESC, 2 DESC, 1
@@ -256,7 +281,7 @@ BEGIN
     SELECT
         s.first_image_id,
         s.tier,
-        imgdb._diameter(s.hashes),
+        imgdb._diameter(s.hashes, s.seconds),
         s.images,
         s.reclaimable_bytes,
         j.path,

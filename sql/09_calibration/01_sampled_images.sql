@@ -47,7 +47,13 @@ COMMENT ON FUNCTION imgdb._sampled_images(text, integer, bigint) IS
 
 CREATE FUNCTION imgdb._searchable_images(collection_name text)
 RETURNS TABLE (
-    images bigint, with_file bigint, ahash bigint, dhash bigint, phash bigint, whash bigint
+    images bigint,
+    with_file bigint,
+    ahash bigint,
+    dhash bigint,
+    phash bigint,
+    whash bigint,
+    phash_dhash bigint
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
 SET search_path = pg_catalog, pg_temp
@@ -63,7 +69,8 @@ BEGIN
         count(i.ahash),
         count(i.dhash),
         count(i.phash),
-        count(i.whash)
+        count(i.whash),
+        count(*) FILTER (WHERE i.phash IS NOT NULL AND i.dhash IS NOT NULL)
     FROM imgdb.image AS i
     WHERE (v_collection_id IS NULL OR i.collection_id = v_collection_id) AND NOT i.flat;
 END
@@ -71,4 +78,4 @@ $$;
 
 COMMENT ON FUNCTION imgdb._searchable_images(text) IS
 'How many images that are not flat a collection, or all, has: in all, with a file that is there, '
-'and with each hash; error IM011 for an unknown collection.';
+'with each hash, and with both of phash and dhash; error IM011 for an unknown collection.';

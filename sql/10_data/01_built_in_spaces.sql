@@ -24,6 +24,13 @@ BEGIN
     PERFORM imgdb.track('imgdb.image_pdq', 'pdq_3', 'pdq');
     PERFORM imgdb.track('imgdb.image_pdq', 'pdq_4', 'pdq');
 
+    -- Within these about as many unlike photographs are found by dhash as by phash within 8, and
+    -- by the sum of both within 17. ahash and whash crowd: even equal hashes mean little.
+    PERFORM imgdb.set_default_max_distance('dhash', max_distance => 4);
+    PERFORM imgdb.set_default_max_distance('ahash', max_distance => 2);
+    PERFORM imgdb.set_default_max_distance('whash', max_distance => 2);
+    INSERT INTO imgdb.rule (name, default_max_distance) VALUES ('phash+dhash', 17);
+
     -- The planner assumes that in a table that was never analyzed each hash stands in every 200th
     -- row, and would rather read the whole table than join it by index. So it is told, until the
     -- first real ANALYZE, what a table of one row tells: that hashes differ.
@@ -41,6 +48,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._fill() IS
-'Makes the built-in spaces, and feeds them from imgdb''s own tables, where there are no rows yet.';
+'Makes the built-in spaces and rules, and feeds them from imgdb''s own tables, where there are no '
+'rows yet.';
 
 SELECT imgdb._fill();

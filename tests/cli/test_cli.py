@@ -86,7 +86,7 @@ def test_wrong_usage_points_to_the_help(cli, arguments):
 def test_a_wrong_choice_is_told_with_the_right_ones(cli):
     result = cli("query", "--hash", "md5", "--hex", "0" * 16)
     assert (result.code, result.stdout) == (2, "")
-    assert "'--hash': 'md5' is not one of 'phash', 'dhash'" in result.stderr
+    assert "'--hash': 'md5' is not one of 'phash+dhash', 'phash', 'dhash'" in result.stderr
 
 
 def test_without_a_command_the_help_is_shown(cli):

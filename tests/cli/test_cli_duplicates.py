@@ -143,7 +143,7 @@ def test_a_table_fits_the_screen(cli, filled):
     text = re.sub(r"\x1b\[[\d;]*m|\x1b\]8;.*?\x1b\\", "", result.stdout)
     head, columns, *lines = text.splitlines()
     assert head.startswith("near: 4 images, diameter ")
-    assert columns.split()[:5] == ["path", "phash", "ahash", "dhash", "whash"]
+    assert columns.split()[:5] == ["path", "sum", "phash", "dhash", "whash"]
     assert len(lines) == 4 and all(len(line) <= 80 for line in lines)
     assert lines[0].split()[-1] == "keep"
     assert sum("same bytes" in line for line in lines) == 1

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from imgdb import sqlalchemy
 from imgdb.cli import options
 from imgdb.cli.app import app
 from imgdb.database import OLDEST_SERVER, spaces
-from imgdb.hashes.values import ALGORITHMS, Hashes
+from imgdb.hashes.values import ALGORITHMS, USUAL_RULE, Hashes, rule_hashes
 from imgdb.ingest.options import Options
 from imgdb.pictures import archives
 from imgdb.pictures.limits import MAX_PIXELS
@@ -148,16 +149,22 @@ def test_the_four_hashes(conn):
 
 def test_default_distances(conn):
     found = dict(conn.execute("SELECT name, default_max_distance FROM imgdb.space").fetchall())
-    assert set(found) == {*ALGORITHMS, "region", "pdq"}
-    (usual,) = set(found.values())
+    usual = found["phash"]
+    crowded = {"dhash": 4, "ahash": 2, "whash": 2}
+    assert found == {"phash": usual, "region": usual, "pdq": usual, **crowded}
+    ((rule, distance),) = conn.execute("SELECT name, default_max_distance FROM imgdb.rule")
+    assert rule == USUAL_RULE == sqlalchemy.USUAL_RULE == default(images.similar, "space")
+    assert rule_hashes(rule) == ["phash", "dhash"]
     assert usual == compare.DEFAULT_MAX_DISTANCE == default(spaces.check, "max_distance")
-    # None is the default of the space.
+    # None is the default of the rule.
     given = {name: one for name, one in defaults("max_distance").items() if one is not None}
     assert given.pop("hubs") == default(hubs.hubs, "max_distance")
     assert given == {"compare": usual, "check": usual}
     assert f"the default is that of space `region`, {usual}." in page("regions.md")
     helps = [one["max_distance"].help or "" for one in COMMANDS.values() if "max_distance" in one]
-    assert {*re.findall(r"(\d+) unless", " ".join(helps))} == {str(usual)}
+    told = " ".join(helps)
+    assert {*re.findall(r"is (\d+) for phash\+dhash unless", told)} == {str(distance)}
+    assert {*re.findall(r"(\d+) unless", told)} == {str(usual)}
     assert re.findall(r"hashes; (\d+) is a usual choice", SQL) == [str(usual)]
 
 

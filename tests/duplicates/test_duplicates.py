@@ -2,6 +2,8 @@
 
 import itertools
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import duplicate_model as model
 import networkx as nx
@@ -14,8 +16,8 @@ pytestmark = pytest.mark.sql
 
 CONNECTED = (
     "SELECT image_id, first_image_id FROM imgdb._connected_images(of_images => %s,"
-    " of_hashes => %s, of_sides => %s, of_folders => %s, max_distance => %s, linked_a => %s,"
-    " linked_b => %s, different_a => %s, different_b => %s)"
+    " of_hashes => %s, of_seconds => %s, of_sides => %s, of_folders => %s, max_distance => %s,"
+    " linked_a => %s, linked_b => %s, different_a => %s, different_b => %s)"
 )
 
 
@@ -36,7 +38,8 @@ def test_groups_are_those_of_the_model(database, seed):
         library = model.fill(conn, draw, count=70, marks=draw.choice((0, 0, 5, 40)))
         ids = sorted(library.rows)
         for choice in CHOICES:
-            choice |= {"max_distance": draw.choice((0, 2, 5, 8))}
+            choice |= {"max_distance": draw.choice((0, 2, 5, 8, 11, 17))}
+            choice |= {"space": draw.choice(model.RULES)}
             choice |= {"least_bytes": draw.choice((0, 0, 2000))}
             choice |= {"least_pixels": draw.choice((0, 0, 20_000))}
             linked = {tuple(draw.sample(ids, 2)) for _ in range(draw.choice((0, 0, 6)))}
@@ -63,17 +66,19 @@ def test_images_of_many_folders_and_few_hashes(conn, seed):
     draw = random.Random(seed)
     count = 60
     hashes = [draw.choice((0, 1, 3, 0b1111000, None)) for _ in range(count)]
+    seconds = [draw.choice((0, 0, 1, 7, None)) for _ in range(count)]
+    images = [SimpleNamespace(phash=a, dhash=b) for a, b in zip(hashes, seconds, strict=True)]
     folders = [draw.randint(1, draw.choice((2, 5, 30))) for _ in range(count)]
     sides = [draw.choice((1, 2)) for _ in range(count)]
     pairs = {tuple(sorted(draw.sample(range(count), 2))) for _ in range(draw.choice((0, 8, 300)))}
     links = {tuple(draw.sample(range(count), 2)) for _ in range(draw.choice((0, 10)))}
-    for by_side, by_folder, radius in itertools.product((0, 1), (0, 1), (0, 1, 2)):
+    for rule, by_side, by_folder, radius in itertools.product(
+        model.RULES, (0, 1), (0, 1), (0, 1, 2, 4)
+    ):
         graph = nx.Graph()
         for a, b in itertools.combinations(range(count), 2):
-            near = (
-                None not in (hashes[a], hashes[b])
-                and model.distance(hashes[a], hashes[b]) <= radius
-            )
+            measured = model.apart(rule, images[a], images[b])
+            near = measured is not None and measured <= radius
             if (
                 (near or (a, b) in links or (b, a) in links)
                 and (a, b) not in pairs
@@ -82,8 +87,9 @@ def test_images_of_many_folders_and_few_hashes(conn, seed):
             ):
                 graph.add_edge(a, b)
         given = (
-            list(range(count)), hashes, sides if by_side else None, folders if by_folder else None,
-            radius, [a for a, _ in links], [b for _, b in links],
+            list(range(count)), hashes, seconds if "+" in rule else None,
+            sides if by_side else None, folders if by_folder else None, radius,
+            [a for a, _ in links], [b for _, b in links],
             [a for a, _ in pairs], [b for _, b in pairs],
         )  # fmt: skip
         found = {}
@@ -95,27 +101,28 @@ def test_images_of_many_folders_and_few_hashes(conn, seed):
         )
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_is_said_of_a_group(database, seed):
+@pytest.mark.parametrize("rule", model.RULES)
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_said_of_a_group(database, seed, rule):
     draw = random.Random(seed)
     with psycopg.connect(database, autocommit=True) as conn:
         rows = model.fill(conn, draw, count=60, marks=3).rows
         for keep, order in KEEP.items():
             against = draw.choice((None, "old"))
-            found = duplicates(conn, DuplicateChoice(against=against, keep=keep))
+            choice = DuplicateChoice(space=rule, against=against, keep=keep)
+            found = duplicates(conn, choice)
             assert found
             for group in found:
                 members = [rows[member.image_id] for member in group.members]
-                check_keeper(group, members, order, against)
+                check_keeper(group, members, order, against, rule)
                 check_tier(group, members)
-                known = [row.phash for row in members if row.phash is not None]
-                assert group.diameter == max(
-                    (model.distance(a, b) for a, b in itertools.product(known, known)),
-                    default=None,
-                )
+                apart = [model.apart(rule, *two) for two in itertools.combinations(members, 2)]
+                known = [bits for bits in apart if bits is not None]
+                hashed = any(model.apart(rule, row, row) is not None for row in members)
+                assert group.diameter == max(known, default=0 if hashed else None)
             sizes = [group.reclaimable_bytes for group in found]
             assert sizes == sorted(sizes, reverse=True)
-            first = duplicates(conn, DuplicateChoice(against=against, keep=keep, limit=2))
+            first = duplicates(conn, replace(choice, limit=2))
             assert first == found[:2]
 
 
@@ -132,7 +139,7 @@ KEEP = {
 }
 
 
-def check_keeper(group, members, order, against):
+def check_keeper(group, members, order, against, rule):
     first = min(members, key=lambda row: (against is not None and row.collection != against,
                                           order(row)))  # fmt: skip
     assert group.keeper.image_id == first.image_id
@@ -144,7 +151,7 @@ def check_keeper(group, members, order, against):
             a, b = getattr(row, name), getattr(first, name)
             apart = None if a is None or b is None else model.distance(a, b)
             assert getattr(member, f"{name}_distance") == apart
-        assert member.distance == member.phash_distance
+        assert member.distance == model.apart(rule, row, first)
 
 
 def check_tier(group, members):
@@ -168,13 +175,13 @@ def test_the_far_end_of_a_chain_stays(database):
             "UPDATE imgdb.image SET phash = (1 << (4 * image_id::integer)) - 1, flat = false,"
             " missing_since = NULL, sha256 = sha256(image_id::text::bytea), width = 100 - image_id"
         )
-        (group,) = duplicates(conn, DuplicateChoice(max_distance=4))
+        (group,) = duplicates(conn, DuplicateChoice(space="phash", max_distance=4))
         assert len(group.members) == len({row.path for row in library.rows.values()}) > 3
         assert [m.distance for m in group.members] == [4 * n for n in range(len(group.members))]
         assert group.removable == group.members[1:2]
         # Nor does what a person said is different from what is kept, however near it is.
         conn.execute(model.MARK, [m.image_id for m in group.members[:2]])
-        (again,) = duplicates(conn, DuplicateChoice(max_distance=64))
+        (again,) = duplicates(conn, DuplicateChoice(space="phash", max_distance=64))
         assert [m.image_id for m in again.members] == [m.image_id for m in group.members]
         assert again.removable == [m for m in again.members[1:] if m.distance != 4]
 
@@ -201,7 +208,7 @@ def test_a_chain_shows_by_its_diameter(database):
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('one')")
         for name, value in (("a", 0), ("b", 0xF), ("c", 0xFF), ("d", 0xFFF)):
             conn.execute(ADD, (name, value))
-        (group,) = duplicates(conn, DuplicateChoice(max_distance=4))
+        (group,) = duplicates(conn, DuplicateChoice(space="phash", max_distance=4))
         assert (len(group.members), group.diameter, group.tier) == (4, 12, "near")
         # Of imported hashes there is no file that could be removed, or be kept for another.
         assert (group.removable, group.reclaimable_bytes) == ([], 0)
@@ -226,7 +233,8 @@ def test_a_file_is_not_removed_for_one_in_an_archive(database):
     ("choice", "sqlstate"),
     [
         ({"space": "nosuch"}, "IM001"),
-        ({"max_distance": 65}, "IM002"),
+        ({"max_distance": 129}, "IM002"),
+        ({"space": "phash", "max_distance": 65}, "IM002"),
         ({"collection": "nosuch"}, "IM011"),
         ({"against": "nosuch"}, "IM011"),
         ({"tier": "alike"}, "IM012"),

@@ -11,29 +11,35 @@ pytestmark = pytest.mark.sql
 
 SHA = hashlib.sha256(b"asked for").digest()
 ADD = (
-    "INSERT INTO imgdb.image (collection_id, path, phash, flat, sha256, byte_size, modified_at,"
-    " format, width, height, frames, recipe)"
-    " SELECT c.collection_id, n.path, n.hash, n.flat, n.sha256, 1, now(), 'PNG', 1, 1, 1, 'x'"
+    "INSERT INTO imgdb.image (collection_id, path, phash, dhash, flat, sha256, byte_size,"
+    " modified_at, format, width, height, frames, recipe)"
+    " SELECT c.collection_id, n.path, n.hash, n.second, n.flat, n.sha256, 1, now(), 'PNG', 1, 1,"
+    "  1, 'x'"
     " FROM unnest(%(collection)s::text[], %(path)s::text[], %(hash)s::bigint[],"
-    "  %(flat)s::boolean[], %(sha256)s::bytea[]) AS n (collection, path, hash, flat, sha256)"
+    "  %(second)s::bigint[], %(flat)s::boolean[], %(sha256)s::bytea[]) AS n (collection, path,"
+    "  hash, second, flat, sha256)"
     " JOIN imgdb.collection AS c ON c.name = n.collection RETURNING path, image_id"
 )
 MARK = "INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b) VALUES (%s, %s)"
 FIND = (
     "SELECT image_id, path, distance, query_number, same_bytes, images FROM imgdb._found_images("
-    "'phash', %(queries)s, %(sha256)s, %(radius)s, %(collection)s, %(limit)s, %(flood)s,"
-    " %(include_flat)s)"
+    "%(rule)s, %(hashes)s, %(seconds)s, %(sha256)s, %(radius)s, %(collection)s, %(limit)s,"
+    " %(flood)s, %(include_flat)s)"
 )
 
 
-def distance(a, b):
-    return ((a ^ b) & (2**64 - 1)).bit_count()
+def distance(rule, a, b):
+    """Measure (hash, second) of a row and of a query: None if they have no hash in common."""
+    sides = list(zip(a, b, strict=True))[: len(rule.split("+"))]
+    known = [((x ^ y) & (2**64 - 1)).bit_count() for x, y in sides if None not in (x, y)]
+    return sum(known) * len(sides) // len(known) if known else None
 
 
 class Model:
     """The images, and what a search must find among them."""
 
-    def __init__(self, draw):
+    def __init__(self, draw, rule):
+        self.rule = rule
         self.images, self.marks = {}, set()
         self.draw = draw
 
@@ -41,16 +47,21 @@ class Model:
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a'), ('b')")
         draw, rows = self.draw, {}
         for number in range(60):
-            bits = frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 5])))
+            near = draw.choice(centres)
+            bits = [
+                frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 5, 9]))) for _ in near
+            ]
+            hashes = [flipped(*one) for one in zip(near, bits, strict=True)]
             row = {
                 "collection": draw.choice("ab"),
                 "path": f"/{draw.randrange(1000):03}-{number}.jpg",
-                "hash": draw.choice([flipped(draw.choice(centres), bits)] * 9 + [None]),
+                "hash": draw.choice([hashes[0]] * 9 + [None]),
+                "second": draw.choice([hashes[1]] * 9 + [None]),
                 "flat": draw.random() < 0.1,
                 "sha256": SHA if draw.random() < 0.1 else draw.randbytes(32),
             }
             rows[row["path"]] = row
-        columns = ("collection", "path", "hash", "flat", "sha256")
+        columns = ("collection", "path", "hash", "second", "flat", "sha256")
         stored = conn.execute(ADD, {name: [row[name] for row in rows.values()] for name in columns})
         self.images = {image: rows[path] for path, image in stored}
         assert len(self.images) == 60
@@ -67,19 +78,27 @@ class Model:
             and all(tuple(sorted((image, one))) in self.marks for one in asked)
         }  # fmt: skip
 
+    def key(self, image):
+        """Return what images of one hash, or of two together, have in common."""
+        row = self.images[image]
+        return (row["hash"], row["second"])[: len(self.rule.split("+"))]
+
     def find(self, queries, sha256, radius, collection, limit, flood, include_flat):
         rows = self.images.items()
-        excluded = self.different({i for i, row in rows if row["hash"] in queries})
+        several = len(self.rule.split("+"))
+        asked = {query[:several] for query in queries}
+        excluded = self.different({i for i, _ in rows if self.key(i) in asked})
         excluded |= self.different({i for i, row in rows if row["sha256"] == sha256})
         found = []
         for image, row in rows:
             same = row["sha256"] == sha256
-            if row["hash"] is None:
-                best = (None, 1)
+            hashes = (row["hash"], row["second"])
+            apart = [distance(self.rule, hashes, query) for query in queries]
+            if same or apart[0] is None:
+                best = (apart[0], 1)
             else:
-                apart = [distance(row["hash"], query) for query in queries]
-                best = (apart[0], 1) if same else min((d, k) for k, d in enumerate(apart, 1))
-            near = row["hash"] is not None and best[0] <= radius
+                best = min((d, k) for k, d in enumerate(apart, 1))
+            near = best[0] is not None and best[0] <= radius
             listed = near and image not in excluded and (include_flat or not row["flat"])
             if (listed or same) and collection in (None, row["collection"]):
                 found.append((image, row["path"], *best, same, 1))
@@ -91,11 +110,10 @@ class Model:
     def collapsed(self, found, flood):
         crowds = {}
         for match in found:
-            crowds.setdefault(self.images[match[0]]["hash"], []).append(match)
+            crowds.setdefault(self.key(match[0]), []).append(match)
         for match in found:
-            value = self.images[match[0]]["hash"]
-            crowd = crowds[value]
-            if value is None or len(crowd) <= flood:
+            crowd = crowds[self.key(match[0])]
+            if not any(one is not None for one in self.key(match[0])) or len(crowd) <= flood:
                 yield match
             elif match == min(crowd, key=lambda m: (not m[4], m[1], m[0])):
                 yield (*match[:5], len(crowd))
@@ -103,19 +121,20 @@ class Model:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("turns", [1, 8])
-def test_a_search_finds_what_the_model_says(conn, seed, turns):
+@pytest.mark.parametrize("rule", ["phash", "phash+dhash"])
+def test_a_search_finds_what_the_model_says(conn, seed, turns, rule):
     draw = random.Random(f"{seed} {turns}")
-    queries = [draw.getrandbits(64) - 2**63 for _ in range(turns)]
+    queries = [(draw.getrandbits(64) - 2**63, draw.getrandbits(64) - 2**63) for _ in range(turns)]
     # As of a symmetric picture: the same hash twice, and two that are near each other.
     if turns > 1:
         queries[5] = queries[2]
-        queries[6] = flipped(queries[1], frozenset({3, 40}))
-    model = Model(draw)
+        queries[6] = (flipped(queries[1][0], frozenset({3, 40})), queries[1][1])
+    model = Model(draw, rule)
     model.fill(conn, queries)
-    for radius in (0, 2, 8, 13, 64):
-        for _ in range(6):
+    several = len(rule.split("+"))
+    for radius in (0, 2, 8, 13, 17, 20, 26, 40, 64 * several):
+        for _ in range(4):
             options = {
-                "queries": queries,
                 "sha256": draw.choice([None, SHA]),
                 "radius": radius,
                 "collection": draw.choice([None, "a"]),
@@ -123,10 +142,18 @@ def test_a_search_finds_what_the_model_says(conn, seed, turns):
                 "flood": draw.choice([None, 1, 2, 5]),
                 "include_flat": draw.choice([True, False]),
             }
-            assert conn.execute(FIND, options).fetchall() == model.find(**options), options
+            asked = {
+                "rule": rule,
+                "hashes": [query[0] for query in queries],
+                "seconds": [query[1] for query in queries] if several == 2 else None,
+            }
+            found = conn.execute(FIND, options | asked).fetchall()
+            assert found == model.find(queries=queries, **options), options
 
 
 def test_a_wrong_limit_is_refused(conn):
     with pytest.raises(psycopg.DatabaseError) as error:
-        conn.execute("SELECT imgdb._found_images('phash', '{1}', NULL, 8, NULL, 0, NULL, false)")
+        conn.execute(
+            "SELECT imgdb._found_images('phash', '{1}', NULL, NULL, 8, NULL, 0, NULL, false)"
+        )
     assert error.value.sqlstate == "IM012"

@@ -25,16 +25,16 @@ def rising(step):
         # enough is found before there is any harm
         (rising(0.1), rising(0.001), 10, Reason.recall, 10, 32),
         # harm first
-        (rising(0.1), rising(0.02), 5, Reason.false_matches, 10, 5),
+        (rising(0.1), rising(0.02), 5, Reason.wrong, 10, 5),
         # neither, up to where searches are quick
         (rising(0.03), rising(0.001), 12, Reason.search, 32, 32),
         # even equal hashes do harm
-        (rising(0.1), [1.0] * 33, 0, Reason.false_matches, 10, None),
+        (rising(0.1), [1.0] * 33, 0, Reason.wrong, 10, None),
         # never enough
         ([0.2] * 33, [0.0] * 33, 0, Reason.search, None, 32),
         # 5 finds no more than 4 does, as always with phash
         ([0, 0, 0.2, 0.2, 0.4, 0.4, *[0.9] * 27], [*[0.0] * 6, *[1.0] * 27], 4,
-         Reason.false_matches, None, 5),
+         Reason.wrong, None, 5),
     ],
 )  # fmt: skip
 def test_rule(recall, wrong, distance, reason, needed, allowed):

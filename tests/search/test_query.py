@@ -12,8 +12,8 @@ import pytest
 from library import add, scene, shelf
 from PIL import Image
 
-from imgdb.cli.options import HashName
-from imgdb.hashes.values import ALGORITHMS, to_hex
+from imgdb.cli.options import HashName, RuleName
+from imgdb.hashes.values import ALGORITHMS, USUAL_RULE, to_hex
 from imgdb.search import images
 
 # The same whatever is asked, and however many pictures.
@@ -58,6 +58,7 @@ def test_a_match_says_what_a_person_needs(cli, filled, folder):
     assert small["byte_size"] == (folder / "lake-small.jpg").stat().st_size
     assert (small["collection"], small["missing_since"]) == ("default", None)
     assert all(0 <= small[f"{name}_distance"] <= 8 for name in ALGORITHMS)
+    assert small["distance"] == small["phash_distance"] + small["dhash_distance"]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -68,17 +69,33 @@ def test_every_hash_can_be_searched_by(cli, filled, folder, name):
 
 
 def test_max_distance_and_limit(cli, filled, folder):
-    everything = matches(cli, folder / "lake.png", "--max-distance", "64", dsn=filled)
+    everything = matches(cli, folder / "lake.png", "--max-distance", "128", dsn=filled)
     assert len(everything) == 5  # all but the blank one
     near = [m for m in everything if m["distance"] <= 2]
     assert matches(cli, folder / "lake.png", "--max-distance", "2", dsn=filled) == near
     assert matches(cli, folder / "lake.png", "--limit", "1", dsn=filled) == everything[:1]
 
 
-def test_the_default_distance_is_the_space_s(cli, filled, folder):
-    with psycopg.connect(filled) as conn:
-        conn.execute("UPDATE imgdb.space SET default_max_distance = 64 WHERE name = 'phash'")
-    assert len(matches(cli, folder / "lake.png", dsn=filled)) == 5
+@pytest.mark.parametrize("rule", [None, "phash"])
+def test_the_default_distance_is_the_collection_s_or_the_rule_s(cli, filled, folder, rule):
+    asked = (folder / "lake.png", *(("--hash", rule) if rule else ()))
+
+    def found(*args):
+        return len(matches(cli, *asked, *args, dsn=filled))
+
+    def set_default(distance, collection):
+        with psycopg.connect(filled) as conn:
+            arguments = (rule or USUAL_RULE, distance, collection)
+            conn.execute("SELECT imgdb.set_default_max_distance(%s, %s, %s)", arguments)
+
+    assert found() == 4
+    set_default(64 if rule else 128, None)
+    assert found() == 5
+    set_default(0, "default")
+    # The collection's own is for searches of that collection.
+    assert (found(), found("--collection", "default")) == (5, 4)
+    set_default(None, "default")
+    assert found("--collection", "default") == 5
 
 
 def test_a_collection_limits_the_search(cli, filled, folder):
@@ -101,11 +118,43 @@ def test_a_query_by_hex_knows_one_distance(cli, filled, folder):
         assert {m[f"{name}_distance"] for m in found} == {None}
 
 
+def test_a_query_by_hex_of_a_rule_has_both_hashes(cli, filled, folder):
+    hashes = images.query_by_file(folder / "lake.png").hashes
+    both = f"{to_hex(hashes.phash)}+{to_hex(hashes.dhash)}"
+    found = matches(cli, "--hex", both, dsn=filled)
+    assert [m["distance"] for m in found] == [
+        m["distance"] for m in matches(cli, folder / "lake.png", dsn=filled)
+    ]
+    for wrong in (("--hex", both, "--hash", "phash"), ("--hex", both[:16], "--hash", USUAL_RULE)):
+        refused = cli("query", *wrong, dsn=filled)
+        assert (refused.code, refused.stdout) == (2, "")
+        assert "16 hex digits" in refused.stderr
+
+
+def test_what_lacks_a_hash_is_judged_by_the_other(cli, database, folder):
+    """So imports of one hash are found by the usual rule."""
+    lake = images.query_by_file(folder / "lake.png").hashes
+    with psycopg.connect(database) as conn:
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('imports')")
+        conn.execute(
+            "INSERT INTO imgdb.image (collection_id, path, phash, dhash, recipe) SELECT"
+            " collection_id, n.path, n.phash, n.dhash, 'imported' FROM imgdb.collection, (VALUES"
+            " ('p', %(p)s, NULL), ('d', NULL, %(d)s), ('far', ~%(p)s, NULL), ('none', NULL, NULL)"
+            ") AS n (path, phash, dhash)",
+            {"p": lake.phash ^ 0b11, "d": lake.dhash ^ 0b1},
+        )
+    found = matches(cli, folder / "lake.png", dsn=database)
+    assert [(m["path"], m["distance"]) for m in found] == [("d", 2), ("p", 4)]
+
+
 def test_same_bytes_are_found_whatever_the_hash(cli, database, folder):
     lake = images.query_by_file(folder / "lake.png").hashes.phash
     add(database, folder / "lake.png", phash=~lake, recipe="older")
     add(database, folder / "lake-copy.png", phash=None)
     found = matches(cli, folder / "lake.png", dsn=database)
+    # The second one has no phash: its dhash counts twice.
+    assert [(m["same_bytes"], m["distance"]) for m in found] == [(True, 0), (True, 64)]
+    found = matches(cli, folder / "lake.png", "--hash", "phash", dsn=database)
     assert [(m["same_bytes"], m["distance"]) for m in found] == [(True, 64), (True, None)]
 
 
@@ -200,7 +249,7 @@ def test_a_table_fits_the_screen(cli, filled, folder):
     assert f"file://{deep}/lake-deep.png" in text
     lines = re.sub(r"\x1b\[[\d;]*m|\x1b\]8;.*?\x1b\\", "", text).splitlines()
     assert len(lines) == 6 and all(len(line) <= 100 for line in lines)
-    assert lines[0].split()[:5] == ["path", "phash", "ahash", "dhash", "whash"]
+    assert lines[0].split()[:5] == ["path", "sum", "phash", "dhash", "whash"]
     assert any("…" in line and "lake-deep.png" in line for line in lines)
     # Where no link can be drawn, a path can be copied as it stands.
     assert f"{deep}/lake-deep.png" in cli(*asked, dsn=filled, env={"COLUMNS": "100"}).stdout
@@ -238,7 +287,7 @@ def test_rows_without_a_file_are_shown(cli, database, folder):
     }  # fmt: skip
     assert not match["same_bytes"]
     table = cli("query", folder / "lake.png", "--format", "table", dsn=database).stdout
-    assert table.splitlines()[1].split() == ["SKU-1", "0"]
+    assert table.splitlines()[1].split() == ["SKU-1", "0", "0"]
 
 
 def test_a_name_that_is_not_utf8_is_spelled_out(cli, filled, folder):
@@ -250,3 +299,4 @@ def test_a_name_that_is_not_utf8_is_spelled_out(cli, filled, folder):
 
 def test_the_hashes_on_offer_are_those_that_are_made():
     assert {*HashName} == {*ALGORITHMS}
+    assert {*RuleName} == {*ALGORITHMS, USUAL_RULE}

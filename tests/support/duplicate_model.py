@@ -70,6 +70,18 @@ def distance(a: int, b: int) -> int:
     return ((a ^ b) & (2**64 - 1)).bit_count()
 
 
+RULES = ("phash", "phash+dhash")
+
+
+def apart(rule: str, a: Any, b: Any) -> int | None:
+    """Return the distance by a rule: a sum, or twice one distance where the other is not known."""
+    sides = [(getattr(a, name), getattr(b, name)) for name in rule.split("+")]
+    known = [distance(*side) for side in sides if None not in side]
+    if len(known) < len(sides):
+        return 2 * known[0] if known else None
+    return sum(known)
+
+
 def fill(conn: psycopg.Connection, draw: random.Random, count: int, marks: int) -> Library:
     """Store rows that crowd around few pictures, in few folders, of few bytes."""
     conn.execute("INSERT INTO imgdb.collection (name) VALUES ('new'), ('old'), ('other')")
@@ -108,8 +120,10 @@ def _row(draw: random.Random, number: int, centres: list[int], rows: list[Row]) 
     hashes = dict.fromkeys(NAMES, 0) | {name: near(6) for name in ("dhash", "phash")}
     if rows and kind < 0.4:  # the same bytes, perhaps hashed by other rules
         sha256 = draw.choice(rows).sha256
-    if kind > 0.9:
-        hashes["phash"] = None
+    if kind > 0.85:
+        hashes[draw.choice(("phash", "dhash"))] = None
+    if kind > 0.97:
+        hashes |= {"phash": None, "dhash": None}
     return Row(
         collection=draw.choice(("new", "old", "other")),
         path=f"/{draw.choice('abcdef')}/{draw.choice(('', 'inner/'))}{number}.png",
@@ -128,6 +142,7 @@ def matcher(
     library: Library,
     *,
     max_distance: int,
+    space: str = "phash+dhash",
     tier: str = "near",
     collection: str | None = None,
     against: str | None = None,
@@ -136,7 +151,7 @@ def matcher(
     least_pixels: int = 0,
     linked: Collection[tuple[int, int]] = (),
 ) -> tuple[list[Row], Callable[[Row, Row], bool]]:
-    """Return the images that are compared, and what tells whether two of them match by phash."""
+    """Return the images that are compared, and what tells whether two of them match."""
     inside = {collection, against} - {None} if collection else {"new", "old", "other"}
     rows = [
         row
@@ -166,9 +181,8 @@ def matcher(
             return False
         if tier == "same-picture":
             return None not in a.hashes and a.hashes == b.hashes
-        if a.phash is None or b.phash is None:
-            return False
-        return distance(a.phash, b.phash) <= max_distance
+        measured = apart(space, a, b)
+        return measured is not None and measured <= max_distance
 
     return list(once.values()), matches
 

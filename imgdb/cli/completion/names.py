@@ -12,7 +12,7 @@ import threading
 
 import typer
 
-from imgdb.hashes.values import ALGORITHMS
+from imgdb.hashes.values import ALGORITHMS, USUAL_RULE
 
 SECONDS = 1.0
 
@@ -34,6 +34,12 @@ def hashes(incomplete: str) -> list[str]:
     """List what can stand next in a list of hashes with commas."""
     given, comma, _ = incomplete.rpartition(",")
     return [given + comma + name for name in ALGORITHMS if name not in given.split(",")]
+
+
+def rules(incomplete: str) -> list[str]:
+    """List what can stand next in a list of rules with commas."""
+    given, comma, _ = incomplete.rpartition(",")
+    return [given + comma + n for n in (USUAL_RULE, *ALGORITHMS) if n not in given.split(",")]
 
 
 def reasons() -> list[str]:

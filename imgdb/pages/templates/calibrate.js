@@ -21,7 +21,7 @@
     document.getElementById("distance-shown").innerHTML = "";
     const strong = document.createElement("strong");
     strong.textContent = distance;
-    document.getElementById("distance-shown").append(strong, ` of 64 bits may differ`);
+    document.getElementById("distance-shown").append(strong, ` bits may differ`);
     document.getElementById("distance-told").textContent = distance;
     for (const cursor of cursors) {
       const at = given.left + distance * given.step;

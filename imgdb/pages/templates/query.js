@@ -9,7 +9,7 @@
   const choose = () => {
     const name = measures.find((one) => one.checked).value;
     const distance = (card) => (card.dataset[name] === "" ? null : Number(card.dataset[name]));
-    const rank = (card) => ["same" in card.dataset ? 0 : 1, distance(card) ?? 65, first.get(card)];
+    const rank = (card) => ["same" in card.dataset ? 0 : 1, distance(card) ?? 129, first.get(card)];
     for (const list of document.querySelectorAll("ol.cards")) {
       const ranked = [...list.children].map((card) => [rank(card), card]);
       ranked.sort(([a], [b]) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);

@@ -1,4 +1,4 @@
-"""How similar is similar enough, on one's own pictures: recall, false matches, and a default.
+"""How similar is similar enough, on one's own pictures: recall, wrong images, and a default.
 
 Pictures of a collection are edited as people edit them, and each copy is looked for: how far is it
 from its original, and how many other images are as near? docs/calibrate.md says what is measured.
@@ -16,28 +16,27 @@ from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
 from imgdb.database.sessions import value
-from imgdb.database.spaces import spaces
+from imgdb.database.spaces import default_distance
 from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.copies import CopyHashes
-from imgdb.hashes.values import Hashes, bit_distance
+from imgdb.hashes.values import Hashes, rule_distance, rule_hashes
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.search.calibration import proposal
-from imgdb.search.calibration.false_matches import (
-    LARGEST,
-    SEARCHED,
-    Among,
-    Copies,
-    count_copies,
-    false_matches,
-)
 from imgdb.search.calibration.results import Calibration, Curve, HashFigures, Question
+from imgdb.search.calibration.wrong_images import (
+    LARGEST,
+    Wrong,
+    drawn_images,
+    searched,
+    wrong_images,
+)
 from imgdb.workers.limits import EDITING_SECONDS, WORKER_MEMORY
 from imgdb.workers.stored_pictures import read_stored
 from imgdb.workers.work import HashCopies
 
 SAMPLE = "SELECT * FROM imgdb._sampled_images(%(collection)s, %(size)s, %(seed)s)"
 SEARCHABLE = "SELECT * FROM imgdb._searchable_images(%(collection)s)"
-SET_DEFAULT = "SELECT imgdb.set_default_max_distance(%s, max_distance => %s)"
+SET_DEFAULT = "SELECT imgdb.set_default_max_distance(%s, max_distance => %s, collection_name => %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +80,11 @@ class _Searchable:
     dhash: int
     phash: int
     whash: int
+    phash_dhash: int
+
+    def by(self, rule: str) -> int:
+        """Return how many images have the hashes of a rule."""
+        return int(getattr(self, "_".join(rule_hashes(rule))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,31 +135,50 @@ def calibrate(
     """
     measured, failures = _measure(drawn.sampled, question, options, watching)
     with read_only(conn):
-        figures = _figures(conn, question, drawn.searchable, measured)
-        copies = count_copies(
-            conn,
-            [image.image_id for image, _ in measured],
-            collection=question.collection,
-            alike=question.alike,
-        )
+        images = drawn_images(conn, question.collection, question.seed)
+    rules = [
+        rule for rule in question.rules if any(_is_known(image, rule) for image, _ in measured)
+    ]
+    wrong, copies = wrong_images(
+        images,
+        rules,
+        images={rule: drawn.searchable.by(rule) for rule in rules},
+        at=question.at,
+        alike=question.alike,
+    )
     return Calibration(
         question,
         drawn.searchable.images,
         len(measured),
-        copies,
+        copies * drawn.searchable.images / max(len(images), 1),
         tuple(failures),
-        tuple(figures),
+        tuple(
+            _figures(
+                question,
+                rule,
+                default_distance(conn, rule, question.collection),
+                drawn.searchable.by(rule),
+                [pair for pair in measured if _is_known(pair[0], rule)],
+                wrong[rule],
+            )
+            for rule in rules
+        ),
     )
 
 
 def store_defaults(conn: Connection, calibration: Calibration) -> list[Applied]:
-    """Store the proposals as the defaults of their spaces, all or none."""
+    """Store the proposals as the defaults of the collection, or of all, all or none.
+
+    What shows more wrong images than wanted even at distance 0 keeps the default that it has.
+    """
     applied = []
+    collection = calibration.question.collection
     with conn.transaction():
         for figures in calibration.hashes:
-            after = figures.proposal.max_distance
-            before = value(conn, SET_DEFAULT, figures.name, after)
-            applied.append(Applied(figures.name, before, after))
+            if figures.proposal.allowed is not None:
+                after = figures.proposal.max_distance
+                value(conn, SET_DEFAULT, figures.name, after, collection)
+                applied.append(Applied(figures.name, figures.default, after))
     return applied
 
 
@@ -180,7 +203,7 @@ def _measure(
         max_pixels=options.max_pixels,
         memory=options.memory,
         edits=tuple(edit.name for edit in question.edits),
-        algorithms=question.hashes,
+        algorithms=tuple(dict.fromkeys(n for rule in question.rules for n in rule_hashes(rule))),
     )
     outcomes = read_stored(
         [image.path for image in sampled],
@@ -203,27 +226,20 @@ def _measure(
     return measured, failures
 
 
+def _is_known(image: _Sampled, rule: str) -> bool:
+    return all(getattr(image, name) is not None for name in rule_hashes(rule))
+
+
 def _figures(
-    conn: Connection, question: Question, searchable: _Searchable, measured: Sequence[_Measured]
-) -> list[HashFigures]:
-    defaults = {space.name: space.default_max_distance for space in spaces(conn)}
-    return [
-        _hash_figures(conn, question, name, defaults[name], getattr(searchable, name), of_hash)
-        for name in question.hashes
-        if (of_hash := [pair for pair in measured if getattr(pair[0], name) is not None])
-    ]
-
-
-def _hash_figures(
-    conn: Connection,
     question: Question,
-    name: str,
+    rule: str,
     default: int,
     images: int,
     measured: Sequence[_Measured],
+    wrong: Wrong,
 ) -> HashFigures:
     curves = [
-        _curve(edit.name, [_distance(pair, name, place) for pair in measured])
+        _curve(edit.name, [_distance(pair, rule, place) for pair in measured])
         for place, edit in enumerate(question.edits)
     ]
     counted = [
@@ -231,44 +247,36 @@ def _hash_figures(
     ] or curves
     mean = np.mean([curve.found for curve in counted], axis=0)
     recall = Curve("all", len(measured), tuple(mean.tolist()))
-    drawn, wrong = false_matches(
-        conn,
-        Among(
-            space=name,
-            collection=question.collection,
-            images=images,
-            expected=question.among,
-            alike=question.alike,
-            seed=question.seed,
-        ),
-        [
-            Copies(image.image_id, [getattr(copy, name) for copy in copies])
-            for image, copies in measured
-        ],
-    )
     return HashFigures(
-        name=name,
+        name=rule,
         default=default,
         images=images,
-        drawn=drawn,
+        drawn=wrong.images,
+        queries=wrong.queries,
         recall=recall,
         edits=tuple(curves),
-        false_matches=wrong,
+        wrong=wrong.per_query,
         proposal=proposal.propose(
             recall.found,
-            [rate.value for rate in wrong],
+            [rate.value for rate in wrong.per_query],
             target=question.recall,
-            limit=question.false_matches,
-            largest=SEARCHED,
+            limit=question.wrong_per_query,
+            largest=searched(rule),
         ),
     )
 
 
-def _distance(pair: _Measured, name: str, place: int) -> int:
+def _distance(pair: _Measured, rule: str, place: int) -> int:
     image, copies = pair
-    return bit_distance(getattr(image, name), getattr(copies[place], name))
+    names = rule_hashes(rule)
+    apart = rule_distance(
+        [getattr(image, name) for name in names],
+        [getattr(copies[place], name) for name in names],
+    )
+    assert apart is not None
+    return apart
 
 
 def _curve(name: str, distances: Sequence[int]) -> Curve:
-    near = np.bincount(distances, minlength=65)[: LARGEST + 1].cumsum()
+    near = np.bincount(distances, minlength=LARGEST + 1)[: LARGEST + 1].cumsum()
     return Curve(name, len(distances), tuple((near / len(distances)).tolist()))

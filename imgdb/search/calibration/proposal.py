@@ -1,4 +1,4 @@
-"""Which distance to propose: as large as is useful, and no larger than false matches allow."""
+"""Which distance to propose: as large as is useful, and no larger than wrong images allow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Reason(StrEnum):
     """What kept the proposal from being larger."""
 
     recall = "recall"
-    false_matches = "false_matches"
+    wrong = "wrong"
     search = "search"
 
 
@@ -20,7 +20,7 @@ class Proposal:
     """A default for a hash.
 
     `needed` is the smallest distance that reaches the wanted recall, `allowed` the largest one with
-    no more false matches than the limit; None if there is no such distance.
+    no more wrong images than the limit; None if there is no such distance.
     """
 
     max_distance: int
@@ -31,7 +31,7 @@ class Proposal:
 
 def propose(
     recall: Sequence[float],
-    false_matches: Sequence[float],
+    wrong: Sequence[float],
     *,
     target: float,
     limit: float,
@@ -40,18 +40,18 @@ def propose(
     """Choose from two curves over the distances 0, 1, 2, ...; neither curve may fall.
 
     The choice is the smallest of `needed`, `allowed` and `largest` (up to which searches are
-    quick), or a smaller distance that finds as much. It is 0 if even distance 0 has too many false
-    matches: equal hashes are alike, whatever is proposed.
+    quick), or a smaller distance that finds as much. It is 0 if even distance 0 has too many wrong
+    images: equal hashes are alike, whatever is proposed.
     """
     needed = next((d for d, found in enumerate(recall) if found >= target), None)
-    allowed = next((d - 1 for d, found in enumerate(false_matches) if found > limit), None)
+    allowed = next((d - 1 for d, found in enumerate(wrong) if found > limit), None)
     if allowed is None:
         allowed = len(recall) - 1
     bound = min(max(allowed, 0), largest)
     if needed is not None and needed <= bound:
         chosen, reason = needed, Reason.recall
     else:
-        chosen, reason = bound, Reason.search if bound < allowed else Reason.false_matches
+        chosen, reason = bound, Reason.search if bound < allowed else Reason.wrong
     return Proposal(
         next(d for d, found in enumerate(recall) if found == recall[chosen]),
         reason,

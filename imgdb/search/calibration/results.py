@@ -1,19 +1,19 @@
-"""What a calibration asks and answers: recall and false matches by distance, and a proposal."""
+"""What a calibration asks and answers: recall and wrong images by distance, and a proposal."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imgdb.errors import PictureError
-from imgdb.hashes.values import check_algorithms
+from imgdb.errors import PictureError, UsageError
+from imgdb.hashes.values import USUAL_RULE
 from imgdb.pictures.edits import EDITS, Edit
 from imgdb.search.calibration import confidence
 from imgdb.search.calibration.confidence import Rate
-from imgdb.search.calibration.false_matches import LARGEST
 from imgdb.search.calibration.proposal import Proposal
+from imgdb.search.calibration.wrong_images import LARGEST
 
 # In the order in which people should think of them.
-HASHES = ("phash", "dhash", "whash", "ahash")
+RULES = (USUAL_RULE, "phash", "dhash", "whash", "ahash")
 
 # Below this the numbers say little: if the true share is 90 %, 30 pictures say 74 to 97 %.
 ENOUGH_PICTURES = 30
@@ -23,23 +23,26 @@ ENOUGH_PICTURES = 30
 class Question:
     """What to measure, and by what to choose.
 
-    `recall` is the share of copies that should be found, `false_matches` how many wrong images a
+    `recall` is the share of copies that should be found, `wrong_per_query` how many wrong images a
     search may show on average. Images within `alike` bits of a picture in all hashes are taken for
-    copies of it. False matches are those among `among` images, None is as many as there are.
+    copies of it. `at` is how many images the collection will have, None is as many as there are.
     """
 
     collection: str | None = None
     sample: int = 100
     seed: int = 0
-    hashes: tuple[str, ...] = HASHES
+    rules: tuple[str, ...] = RULES
     edits: tuple[Edit, ...] = EDITS
     recall: float = 0.95
-    false_matches: float = 0.1
+    wrong_per_query: float = 0.1
     alike: int = 8
-    among: int | None = None
+    at: int | None = None
 
     def __post_init__(self) -> None:
-        check_algorithms(self.hashes)
+        if unknown := [rule for rule in self.rules if rule not in RULES]:
+            raise UsageError(f"no such hash: {unknown[0]}; choose from {', '.join(RULES)}")
+        if not self.rules:
+            raise UsageError("no hash is chosen; choose from " + ", ".join(RULES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +64,30 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class HashFigures:
-    """What was measured of one hash.
+    """What was measured of one rule.
 
-    `recall` is that of all edits that count, each alike. `false_matches` are those of one search by
-    distance, measured in `images`; beyond SEARCHED they are estimated from `drawn` of these.
+    `recall` is that of all edits that count, each alike. `wrong` is how many wrong images one
+    search shows, by distance, as `queries` searches among `drawn` of all `images` tell.
     """
 
     name: str
     default: int
     images: int
     drawn: int
+    queries: int
     recall: Curve
     edits: tuple[Curve, ...]
-    false_matches: tuple[Rate, ...]
+    wrong: tuple[Rate, ...]
     proposal: Proposal
 
-    def false_at(self, max_distance: int) -> Rate:
-        """Return the false matches of one search; beyond LARGEST at least those of LARGEST."""
-        return self.false_matches[min(max_distance, LARGEST)]
+    def wrong_at(self, max_distance: int) -> Rate:
+        """Return the wrong images of one search; beyond LARGEST at least those of LARGEST."""
+        return self.wrong[min(max_distance, LARGEST)]
 
     def precision(self, max_distance: int, curve: Curve | None = None) -> float | None:
         """Return how much of what a search for a copy shows is right, if there is one original."""
         right = (curve or self.recall).at(max_distance).value
-        shown = right + self.false_at(max_distance).value
+        shown = right + self.wrong_at(max_distance).value
         return right / shown if shown else None
 
 
@@ -91,20 +95,31 @@ class HashFigures:
 class Calibration:
     """The answer: `pictures` were measured, `failures` (path, why) could not be read.
 
-    `copies` times an image of the collection is a copy of a picture, and no false match.
+    On average `copies` other images are copies of one, and not wrong.
     """
 
     question: Question
     images: int
     pictures: int
-    copies: int
+    copies: float
     failures: tuple[tuple[str, PictureError], ...]
     hashes: tuple[HashFigures, ...]
 
     @property
-    def among(self) -> int:
-        """Among how many images the false matches are."""
-        return self.question.among or self.images
+    def at(self) -> int:
+        """Among how many images the wrong ones are."""
+        return self.question.at or self.images
+
+    @property
+    def best(self) -> HashFigures:
+        """Return what finds most within its proposal; what shows too many wrong ones comes last."""
+        return max(
+            self.hashes,
+            key=lambda one: (
+                one.proposal.allowed is not None,
+                one.recall.at(one.proposal.max_distance).value,
+            ),
+        )
 
     @property
     def sound(self) -> bool:

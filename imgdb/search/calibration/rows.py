@@ -9,16 +9,16 @@ from typing import Any
 from imgdb.pictures.edits import BY_NAME
 from imgdb.pictures.reasons import reason_in_words
 from imgdb.search.calibration.confidence import Rate
-from imgdb.search.calibration.false_matches import LARGEST
 from imgdb.search.calibration.measure import Applied
 from imgdb.search.calibration.results import Calibration, Curve, HashFigures
+from imgdb.search.calibration.wrong_images import LARGEST
 
 # The recalls for which the distance is told that each edit needs, in percent.
 RECALLS = (90, 95, 99)
 
 COLUMNS = (
     "hash", "edit", "max_distance", "pictures", "recall", "recall_low", "recall_high",
-    "false_matches", "false_matches_low", "false_matches_high", "precision",
+    "wrong", "wrong_low", "wrong_high", "precision",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def result_rows(calibration: Calibration) -> Iterator[tuple[object, ...]]:
         for curve in (figures.recall, *figures.edits):
             for distance in range(LARGEST + 1):
                 recall = _rounded(curve.at(distance))
-                wrong = _rounded(figures.false_at(distance))
+                wrong = _rounded(figures.wrong_at(distance))
                 yield (
                     figures.name,
                     curve.name,
@@ -48,7 +48,7 @@ def as_object(calibration: Calibration, applied: Sequence[Applied] = ()) -> dict
         "images": calibration.images,
         "pictures": calibration.pictures,
         "enough_pictures": calibration.sound,
-        "copies_left_out": calibration.copies,
+        "copies_per_image": _round(calibration.copies),
         "failed": len(calibration.failures),
         "failures": [
             {"path": path, "reason": reason_in_words(error), "kind": error.reason}
@@ -56,9 +56,9 @@ def as_object(calibration: Calibration, applied: Sequence[Applied] = ()) -> dict
         ],
         "seed": question.seed,
         "recall_wanted": question.recall,
-        "false_matches_allowed": question.false_matches,
+        "wrong_per_query_wanted": question.wrong_per_query,
         "alike": question.alike,
-        "among": calibration.among,
+        "at": calibration.at,
         "hashes": [_hash(figures) for figures in calibration.hashes],
         "applied": [asdict(one) for one in applied],
     }
@@ -70,6 +70,7 @@ def _hash(figures: HashFigures) -> dict[str, Any]:
         "hash": figures.name,
         "images": figures.images,
         "images_drawn": figures.drawn,
+        "queries": figures.queries,
         "default": _at(figures, figures.default),
         "proposal": {
             **_at(figures, proposal.max_distance),
@@ -86,7 +87,7 @@ def _at(figures: HashFigures, distance: int) -> dict[str, Any]:
     return {
         "max_distance": distance,
         "recall": _rounded(figures.recall.at(distance)),
-        "false_matches": _rounded(figures.false_at(distance)),
+        "wrong": _rounded(figures.wrong_at(distance)),
         "precision": _round(figures.precision(distance)),
     }
 
