@@ -32,6 +32,17 @@ class EditorOptions(WorkerOptions):
     timeout: Timeout = EDITING_SECONDS
 
 
+def whole_number(text: str) -> int:
+    """Read a number of images: 1000000, 1_000_000, 1e6."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"not a number: {text}") from None
+    if not 1 <= number <= 1e15 or number != int(number):
+        raise typer.BadParameter(f"not a whole number from 1 on: {text}")
+    return int(number)
+
+
 @takes_options
 def calibrate_command(
     collection: Annotated[str | None, collection_option("Default: all collections.")] = None,
@@ -257,17 +268,6 @@ BECAUSE = {
 def _told_at(figures: HashFigures, distance: int) -> str:
     found, wrong = figures.recall.at(distance), figures.wrong_at(distance)
     return f"{100 * found.value:.0f} % of the copies, {_few(wrong)} wrong images a search"
-
-
-def whole_number(text: str) -> int:
-    """Read a number of images: 1000000, 1_000_000, 1e6."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise typer.BadParameter(f"not a number: {text}") from None
-    if not 1 <= number <= 1e15 or number != int(number):
-        raise typer.BadParameter(f"not a whole number from 1 on: {text}")
-    return int(number)
 
 
 def _tell(found: Calibration, applied: Sequence[Applied]) -> None:

@@ -24,7 +24,12 @@ from imgdb.cli.pages import Html, OpenPage
 from imgdb.cli.pictures import FilesFrom, pictures
 from imgdb.cli.show import Show
 from imgdb.errors import UsageError
+<<<<<<< HEAD
 from imgdb.words import byte_count, picture_size
+=======
+from imgdb.hashes.values import rule_hashes
+from imgdb.words import byte_count
+>>>>>>> 3958d94 (Count wrong pictures with thousands of stored hashes, keep a default for each collection, and show the nearest)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +60,15 @@ def query(
         RuleName | None, hash_option("What to search by: by default the first of", RuleName)
     ] = None,
     max_distance: RuleDistance = None,
+    nearest: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=1,
+            help="Show the K images that look most like each picture, however far they are: of the "
+            "same pose and layout, not of the same style or colour.",
+        ),
+    ] = None,
     limit: Limit = None,
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
     include_flat: Annotated[
@@ -103,6 +117,10 @@ def query(
     rule = hash_name or RuleName.both
     if hash_name is None and hex_digits is not None and "+" not in hex_digits:
         rule = RuleName.phash
+    if nearest is not None:
+        if limit is not None or max_distance is not None:
+            raise UsageError("--nearest takes neither --limit nor --max-distance")
+        limit, max_distance = nearest, 64 * len(rule_hashes(rule))
     check_distance(rule, max_distance)
     format = format or default_format()
     if flood is None:

@@ -924,13 +924,11 @@ BEGIN
     IF collection_name IS NOT NULL THEN
         v_collection_id := imgdb._collection_id(collection_name);
         PERFORM imgdb._rule_hashes(space_name);
-        -- One after the other, so that what is returned is what this call replaced.
-        PERFORM 1 FROM imgdb.collection AS c WHERE c.collection_id = v_collection_id FOR UPDATE;
-        v_before := (
-            SELECT o.default_max_distance
-            FROM imgdb.collection_rule AS o
-            WHERE o.collection_id = v_collection_id AND o.rule_name = space_name
-        );
+        SELECT o.default_max_distance
+        INTO v_before
+        FROM imgdb.collection_rule AS o
+        WHERE o.collection_id = v_collection_id AND o.rule_name = space_name
+        FOR UPDATE;
         IF max_distance IS NULL THEN
             DELETE FROM imgdb.collection_rule AS o
             WHERE o.collection_id = v_collection_id AND o.rule_name = space_name;
@@ -4300,17 +4298,17 @@ COMMENT ON FUNCTION imgdb._default_distance(text, text) IS
 'The distance that counts as alike where nobody says otherwise: that of the collection, else that '
 'of the rule or space.';
 
-CREATE FUNCTION imgdb._check_rule_distance(hash_count integer, max_distance integer)
+CREATE FUNCTION imgdb._check_rule_distance(rule_size integer, max_distance integer)
 RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF hash_count = 1 THEN
+    IF rule_size = 1 THEN
         PERFORM imgdb._check_distance(max_distance);
-    ELSIF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 * hash_count THEN
+    ELSIF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 * rule_size THEN
         RAISE EXCEPTION 'max_distance is %, not between 0 and %',
-            coalesce(max_distance::text, 'NULL'), 64 * hash_count USING
+            coalesce(max_distance::text, 'NULL'), 64 * rule_size USING
             ERRCODE = 'IM002',
             HINT = 'It is a sum: the differing bits of all hashes of the rule.';
     END IF;

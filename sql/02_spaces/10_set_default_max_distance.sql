@@ -14,13 +14,11 @@ BEGIN
     IF collection_name IS NOT NULL THEN
         v_collection_id := imgdb._collection_id(collection_name);
         PERFORM imgdb._rule_hashes(space_name);
-        -- One after the other, so that what is returned is what this call replaced.
-        PERFORM 1 FROM imgdb.collection AS c WHERE c.collection_id = v_collection_id FOR UPDATE;
-        v_before := (
-            SELECT o.default_max_distance
-            FROM imgdb.collection_rule AS o
-            WHERE o.collection_id = v_collection_id AND o.rule_name = space_name
-        );
+        SELECT o.default_max_distance
+        INTO v_before
+        FROM imgdb.collection_rule AS o
+        WHERE o.collection_id = v_collection_id AND o.rule_name = space_name
+        FOR UPDATE;
         IF max_distance IS NULL THEN
             DELETE FROM imgdb.collection_rule AS o
             WHERE o.collection_id = v_collection_id AND o.rule_name = space_name;

@@ -76,17 +76,17 @@ COMMENT ON FUNCTION imgdb._default_distance(text, text) IS
 'The distance that counts as alike where nobody says otherwise: that of the collection, else that '
 'of the rule or space.';
 
-CREATE FUNCTION imgdb._check_rule_distance(hash_count integer, max_distance integer)
+CREATE FUNCTION imgdb._check_rule_distance(rule_size integer, max_distance integer)
 RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF hash_count = 1 THEN
+    IF rule_size = 1 THEN
         PERFORM imgdb._check_distance(max_distance);
-    ELSIF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 * hash_count THEN
+    ELSIF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 64 * rule_size THEN
         RAISE EXCEPTION 'max_distance is %, not between 0 and %',
-            coalesce(max_distance::text, 'NULL'), 64 * hash_count USING
+            coalesce(max_distance::text, 'NULL'), 64 * rule_size USING
             ERRCODE = 'IM002',
             HINT = 'It is a sum: the differing bits of all hashes of the rule.';
     END IF;

@@ -18,7 +18,7 @@ from imgdb.ingest.options import Options
 from imgdb.pictures import archives
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.search import compare, hubs, images
-from imgdb.search.calibration import false_matches, results
+from imgdb.search.calibration import results, wrong_images
 from imgdb.sqlstate import translate
 from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
 
@@ -61,12 +61,12 @@ def test_the_largest_distance_with_prepared_probes(conn):
     [(prepared, most)] = conn.execute(
         "SELECT max(from_distance), max(cardinality(flip_masks)) FROM imgdb.probe"
     ).fetchall()
-    assert prepared >= false_matches.SEARCHED
+    assert prepared >= wrong_images.SEARCHED
     assert f"bits, {prepared} is the last" in page("search.md")
     assert most <= 8000
     assert set(re.findall(r"levels of at most ([\d,]+) prefixes", SQL)) == {"8,000"}
     assert "Levels of more than 8,000 prefixes are not prepared" in page("search.md")
-    assert f"**{false_matches.SEARCHED}**, up to which a search is quick" in page("calibrate.md")
+    assert f"**{wrong_images.SEARCHED}**, up to which a search is quick" in page("calibrate.md")
 
 
 def test_how_many_hashes_a_bucket_row_holds(conn):
@@ -131,9 +131,11 @@ def test_suffixes_of_archives(conn):
 def test_the_four_hashes(conn):
     assert [field.name for field in fields(Hashes)] == list(ALGORITHMS)
     four = set(ALGORITHMS)
-    assert set(results.HASHES) == {one.value for one in options.HashName} == four
+    assert {one.value for one in options.HashName} == four
+    assert [*results.RULES] == [one.value for one in options.RuleName]
+    assert {*results.RULES} == four | {USUAL_RULE}
     for given in {*defaults("hashes").values(), *defaults("hash_names").values()} - {None}:
-        assert set(given.split(",")) == four
+        assert set(given.split(",")) in (four, {*results.RULES})
     spaces_of_image = conn.execute(
         "SELECT s.name, t.column_name FROM imgdb.tracked_column AS t"
         " JOIN imgdb.space AS s USING (space_id) WHERE t.table_id = 'imgdb.image'::regclass"
@@ -181,9 +183,9 @@ def test_what_a_calibration_wants():
     given = {name: one.default for name, one in COMMANDS["calibrate"].items()}
     question = results.Question
     assert default(question, "recall") == given["recall"] / 100
-    for name in ("false_matches", "alike", "sample", "seed"):
+    for name in ("wrong_per_query", "alike", "sample", "seed"):
         assert default(question, name) == given[name]
     told = page("calibrate.md")
     assert f"`--recall` percent ({given['recall']})" in told
-    assert f"`--false-matches` ({given['false_matches']})" in told
+    assert f"`--wrong-per-query` ({given['wrong_per_query']})" in told
     assert f"within {given['alike']} bits of it" in told

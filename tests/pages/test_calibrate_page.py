@@ -26,9 +26,10 @@ def figures(name, default, step, harm):
         default=default,
         images=5000,
         drawn=800,
+        queries=500,
         recall=Curve("all", 40, found),
         edits=tuple(Curve(edit.name, 40, found) for edit in EDITS),
-        false_matches=wrong,
+        wrong=wrong,
         proposal=proposal.propose(
             found, [rate.value for rate in wrong], target=0.95, limit=0.1, largest=12
         ),
@@ -71,13 +72,13 @@ def test_slider_moves_marks_and_values(shown):
     assert slider.get_attribute("value") == "9", "the proposal for the first hash"
     assert cells(browser, "phash")["found"] == "100 %"
     slider.send_keys(KEY_LEFT, KEY_LEFT)
-    assert "7 of 64 bits may differ" in browser.find("#distance-shown").text
+    assert "7 bits may differ" in browser.find("#distance-shown").text
     assert browser.find("#distance-told").text == "7"
     told = calibration().hashes[1]
     found = cells(browser, "dhash")
     assert found["found"] == f"{100 * told.recall.found[7]:.0f} %"
-    assert float(found["wrong"]) == pytest.approx(told.false_matches[7].value, rel=0.06)
-    assert found["words"] == wrong_in_words(told.false_matches[7])
+    assert float(found["wrong"]) == pytest.approx(told.wrong[7].value, rel=0.06)
+    assert found["words"] == wrong_in_words(told.wrong[7])
     places = {line.get_attribute("x1") for line in browser.find_all(".cursor")}
     slider.send_keys(KEY_RIGHT)
     assert {line.get_attribute("x1") for line in browser.find_all(".cursor")} != places

@@ -17,7 +17,8 @@ from imgdb.pictures import loader
 
 EDITS = ("jpeg-30", "crop-10", "border-5", "flip")
 HASHES = ("phash", "dhash")
-FEW = ("--edits", ",".join(EDITS), "--hashes", ",".join(HASHES), "--jobs", "1")
+RULES = ("phash+dhash", *HASHES)
+FEW = ("--edits", ",".join(EDITS), "--hashes", ",".join(RULES), "--jobs", "1")
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +48,24 @@ def calibrate(imgdb, *args, **options):
 
 def defaults(database):
     with psycopg.connect(database) as conn:
-        return dict(conn.execute("SELECT name, default_max_distance FROM imgdb.space").fetchall())
+        question = "SELECT imgdb._default_distance(%s, %s)"
+        return {
+            (rule, where): conn.execute(question, (rule, where)).fetchone()[0]
+            for rule in RULES
+            for where in (None, "mine")
+        }
 
 
 def assert_same_curves(told, rows):
     """Compare the object of one run with the rows of another."""
-    assert len(rows) == len(HASHES) * (1 + len(EDITS)) * 33
+    assert len(rows) == len(RULES) * (1 + len(EDITS)) * 33
     by_place = {(row["hash"], row["edit"], int(row["max_distance"])): row for row in rows}
     for figures in told["hashes"]:
         for point in figures["distances"]:
             row = by_place[figures["hash"], "all", point["max_distance"]]
             assert float(row["recall"]) == point["recall"]["value"]
             assert float(row["recall_low"]) == point["recall"]["low"]
-            assert float(row["false_matches_high"]) == point["false_matches"]["high"]
+            assert float(row["wrong_high"]) == point["wrong"]["high"]
         for edit in figures["edits"]:
             for radius, share in enumerate(edit["recall"]):
                 row = by_place[figures["hash"], edit["edit"], radius]
@@ -73,12 +79,12 @@ def copies_of(path):
 
 def test_figures_are_those_of_brute_force_and_come_again(imgdb, database, folder):
     imgdb("ingest", folder, "--jobs", "1")
-    before = row_versions(database)
+    before, unset = row_versions(database), defaults(database)
     found = calibrate(imgdb, "--sample", "40")
     again = imgdb("calibrate", *FEW, "--sample", "40", "--format", "csv").stdout
     assert_same_curves(found, list(csv.DictReader(io.StringIO(again))))
     assert row_versions(database) == before
-    assert set(defaults(database).values()) == {8}
+    assert defaults(database) == unset
 
     stored = {path: fingerprint(path) for path in folder.iterdir() if path.stem != "blank"}
     assert (found["images"], found["pictures"], found["failed"]) == (32, 32, 0)
@@ -89,24 +95,26 @@ def test_figures_are_those_of_brute_force_and_come_again(imgdb, database, folder
         names = ("ahash", "dhash", "phash", "whash")
         return max(bit_distance(getattr(one, n), getattr(other, n)) for n in names) <= 8
 
+    def apart(rule, one, other):
+        return sum(bit_distance(getattr(one, n), getattr(other, n)) for n in rule.split("+"))
+
     pairs = [(a, b) for a in stored for b in stored if a != b and alike(stored[a], stored[b])]
-    assert found["copies_left_out"] == len(pairs) >= 4
+    assert len(pairs) >= 4
+    assert found["copies_per_image"] == pytest.approx(len(pairs) / len(stored), abs=1e-6)
     for figures in found["hashes"]:
         name = figures["hash"]
         for place, edit in enumerate(figures["edits"]):
-            away = [
-                bit_distance(getattr(stored[p], name), getattr(copies[p][place], name))
-                for p in stored
-            ]
+            away = [apart(name, stored[p], copies[p][place]) for p in stored]
             shares = [sum(bits <= radius for bits in away) / len(away) for radius in range(33)]
             assert edit["edit"] == EDITS[place]
             assert edit["recall"] == pytest.approx(shares, abs=1e-6)
-            assert edit["at_default"]["value"] == pytest.approx(shares[8], abs=1e-6)
+            assert edit["at_default"]["value"] == pytest.approx(
+                shares[figures["default"]["max_distance"]], abs=1e-6
+            )
             assert edit["needs"]["90"] == next((r for r in range(33) if shares[r] >= 0.9), None)
         wrong = [
-            bit_distance(getattr(stored[other], name), getattr(copy, name))
+            apart(name, stored[path], stored[other])
             for path in stored
-            for copy in copies[path]
             for other in stored
             if other != path and (path, other) not in pairs
         ]
@@ -114,56 +122,75 @@ def test_figures_are_those_of_brute_force_and_come_again(imgdb, database, folder
         assert [edit["counts"] for edit in figures["edits"]] == [True, True, True, False]
         for point in figures["distances"]:
             radius = point["max_distance"]
-            false = sum(bits <= radius for bits in wrong) / len(stored) / len(EDITS)
+            false = sum(bits <= radius for bits in wrong) / len(stored)
             recall = sum(shares[radius] for shares in counted[0]) / 3
-            assert point["false_matches"]["value"] == pytest.approx(false, abs=1e-6)
+            assert point["wrong"]["value"] == pytest.approx(false, abs=1e-6)
             assert point["recall"]["value"] == pytest.approx(recall, abs=2e-6)
             if recall:
                 assert point["precision"] == pytest.approx(recall / (recall + false), abs=1e-5)
-            for rate in (point["recall"], point["false_matches"]):
+            for rate in (point["recall"], point["wrong"]):
                 assert rate["low"] <= rate["value"] <= rate["high"]
-        assert figures["default"] == figures["distances"][8]
+        default = unset[name, None]
+        assert figures["default"] == figures["distances"][default]
         proposal = figures["proposal"]
-        assert proposal["false_matches"]["value"] <= 0.1 or proposal["max_distance"] == 0
+        assert proposal["wrong"]["value"] <= 0.1 or proposal["max_distance"] == 0
 
 
 def test_apply(imgdb, database, folder, tmp_path):
     imgdb("ingest", folder, "--collection", "mine", "--jobs", "1")
-    asked = ("--sample", "3", "--among", "3200", "--collection", "mine", "--apply")
+    asked = ("--sample", "3", "--at", "3.2e3", "--collection", "mine", "--apply")
     few = imgdb("calibrate", *FEW, *asked, "--format", "table", code=1)
     assert "3 pictures are too few to rely on" in few.stderr
     assert "nothing was stored" in few.stderr
     assert "edited 3 of 32 images, 4 ways each" in few.stderr
     lines = [line.split() for line in few.stdout.splitlines() if line]
     assert [line[0] for line in lines if line[0] in EDITS] == list(EDITS)
-    assert [line[0] for line in lines if line[0] in HASHES] == list(HASHES)
+    assert [line[0] for line in lines if line[0] in RULES] == list(RULES)
     assert "Wrong images that one search shows among 3,200" in few.stdout
     unset = defaults(database)
-    assert set(unset.values()) == {8}
 
     before = row_versions(database)
     page = tmp_path / "page.html"
-    asked = (*FEW, "--apply", "--recall", "20", "--html", page, "--format", "json")
-    applied = imgdb("calibrate", *asked, "--json")
+    mine = (*FEW, "--apply", "--recall", "20", "--collection", "mine")
+    applied = imgdb("calibrate", *mine, "--html", page, "--format", "json")
     after = json.loads(applied.stdout)
     chosen = {h["hash"]: h["proposal"]["max_distance"] for h in after["hashes"]}
-    assert any(value != 8 for value in chosen.values())
+    assert any(value != unset[name, None] for name, value in chosen.items())
     assert after["applied"] == [
-        {"hash": name, "before": 8, "after": value} for name, value in chosen.items()
+        {"hash": name, "before": unset[name, None], "after": value}
+        for name, value in chosen.items()
     ]
-    assert f"phash: default 8 -> {chosen['phash']}" in applied.stderr
-    assert defaults(database) == {**unset, **chosen}
+    told = f"phash: default of mine {unset['phash', None]} -> {chosen['phash']}: "
+    assert told in applied.stderr
+    # It is the default of this collection, and of no other.
+    stored = {(name, "mine"): value for name, value in chosen.items()}
+    assert defaults(database) == {**unset, **stored}
     assert row_versions(database) == before, "the defaults, and nothing else"
     assert "stored as the default" in page.read_text("utf-8")
 
     # From now on a search that names no distance takes it.
     copy = tmp_path / "copy.png"
     picture(5).crop((0, 0, 60, 45)).save(copy)
-    name = next(name for name in HASHES if chosen[name] != 8)
-    plain = imgdb("query", copy, "--hash", name, "--format", "json").stdout
+    name = next(name for name in RULES if chosen[name] != unset[name, None])
+    plain = imgdb("query", copy, "--hash", name, "--collection", "mine", "--format", "json").stdout
     given = ("--max-distance", str(chosen[name]), "--json")
     told = imgdb("query", copy, "--hash", name, *given).stdout
     assert json.loads(plain) == json.loads(told)
+
+
+def test_a_default_that_shows_too_many_is_not_stored(imgdb, database, folder):
+    """Among so many even equal hashes would show more wrong images than are wanted."""
+    imgdb("ingest", folder, "--jobs", "1")
+    with psycopg.connect(database) as conn:
+        # Pictures that are unlike by every hash but one.
+        conn.execute("UPDATE imgdb.image SET dhash = 5 WHERE NOT flat")
+    unset = defaults(database)
+    asked = (*FEW, "--at", "1e6", "--apply", "--format", "json")
+    found = imgdb("calibrate", *asked)
+    told = json.loads(found.stdout)
+    assert "dhash" not in {one["hash"] for one in told["applied"]}
+    assert f"dhash: default stays {unset['dhash', None]}: even equal hashes show" in found.stderr
+    assert defaults(database)["dhash", None] == unset["dhash", None]
 
 
 def test_files_that_are_gone(imgdb, tmp_path):

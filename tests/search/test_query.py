@@ -77,6 +77,19 @@ def test_max_distance_and_limit(cli, filled, folder):
 
 
 @pytest.mark.parametrize("rule", [None, "phash"])
+def test_the_nearest_are_found_however_far_they_are(cli, filled, folder, rule):
+    asked = (folder / "lake.png", *(("--hash", rule) if rule else ()))
+    most = "64" if rule else "128"
+    everything = matches(cli, *asked, "--max-distance", most, dsn=filled)
+    assert len(everything) == 5 and everything[-1]["distance"] > 17
+    for count in (1, 3, 5, 9):
+        found = matches(cli, *asked, "--nearest", str(count), dsn=filled)
+        assert found == everything[:count]
+    refused = cli("query", *asked, "--nearest", "3", "--limit", "2", dsn=filled)
+    assert refused.code == 2 and "--nearest" in refused.stderr
+
+
+@pytest.mark.parametrize("rule", [None, "phash"])
 def test_the_default_distance_is_the_collection_s_or_the_rule_s(cli, filled, folder, rule):
     asked = (folder / "lake.png", *(("--hash", rule) if rule else ()))
 
