@@ -24,12 +24,8 @@ from imgdb.cli.pages import Html, OpenPage
 from imgdb.cli.pictures import FilesFrom, pictures
 from imgdb.cli.show import Show
 from imgdb.errors import UsageError
-<<<<<<< HEAD
-from imgdb.words import byte_count, picture_size
-=======
 from imgdb.hashes.values import rule_hashes
-from imgdb.words import byte_count
->>>>>>> 3958d94 (Count wrong pictures with thousands of stored hashes, keep a default for each collection, and show the nearest)
+from imgdb.words import byte_count, picture_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
