@@ -44,9 +44,10 @@ def fill(conn: psycopg.Connection) -> None:
     """Add images whose hashes are spread evenly, set-wise; no statistics are gathered."""
     conn.execute("INSERT INTO imgdb.collection (name) VALUES ('many')")
     conn.execute(
-        "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+        "INSERT INTO imgdb.image (collection_id, path, phash, dhash, recipe)"
         " SELECT c.collection_id, 'picture ' || i,"
-        " ('x' || left(md5(i::text), 16))::bit(64)::bigint, 'imported'"
+        " ('x' || left(md5(i::text), 16))::bit(64)::bigint,"
+        " ('x' || right(md5(i::text), 16))::bit(64)::bigint, 'imported'"
         " FROM imgdb.collection AS c, generate_series(1, %s) AS i WHERE c.name = 'many'",
         [IMAGES],
     )
@@ -142,6 +143,60 @@ def test_buckets_are_read_by_index(images, statement):
             images.execute(statement.format(radius))
             assert reads(images)[0] == scans
             assert reads(images)[1] > before
+
+
+# What docs/sql.md tells people to ask of their own tables.
+SUM = (
+    "SELECT i.path FROM imgdb.image AS i WHERE ("
+    "i.phash = ANY (ARRAY(SELECT hash FROM imgdb.within('phash', {0}, 8)))"
+    " OR i.dhash = ANY (ARRAY(SELECT hash FROM imgdb.within('dhash', {0}, 8))))"
+    " AND imgdb.distance(i.phash, {0}) + imgdb.distance(i.dhash, {0}) <= 17"
+)
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+def test_a_sum_of_two_hashes_joins_two_index_scans(images, mode):
+    with images.transaction(force_rollback=True):
+        images.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        images.execute(f"PREPARE search (bigint) AS {SUM.format('$1')}")
+        try:
+            ((plan,),) = images.execute("EXPLAIN (FORMAT JSON) EXECUTE search (5)").fetchall()
+        finally:
+            images.execute("DEALLOCATE search")
+    kinds = [node["Node Type"] for node in nodes(plan[0]["Plan"])]
+    assert "BitmapOr" in kinds and "Seq Scan" not in kinds
+    indexes = {node.get("Index Name") for node in nodes(plan[0]["Plan"])}
+    assert {"image_phash_idx", "image_dhash_idx"} <= indexes
+
+
+def image_scans(conn):
+    """Return how often this session read all images, and looked into both indexes."""
+    conn.execute("SELECT pg_stat_clear_snapshot()")
+    (counts,) = conn.execute(
+        "SELECT pg_stat_get_xact_numscans('imgdb.image'::regclass),"
+        " pg_stat_get_xact_numscans('imgdb.image_phash_idx'::regclass),"
+        " pg_stat_get_xact_numscans('imgdb.image_dhash_idx'::regclass)"
+    ).fetchall()
+    return counts
+
+
+def test_images_are_found_by_the_sum_through_both_indexes(images):
+    """Take the hashes of an image, so that there is something to be joined."""
+    statement = (
+        "SELECT * FROM imgdb.similar_images(query_hashes => (SELECT ARRAY[i.phash, i.dhash]"
+        " FROM imgdb.image AS i WHERE i.phash = ('x' || left(md5('7'), 16))::bit(64)::bigint),"
+        " max_distance => {})"
+    )
+    with images.transaction():
+        for largest in (0, 8, 17, 25, 17, 17, 17, 17):
+            scans, by_phash, by_dhash = image_scans(images)
+            assert len(images.execute(statement.format(largest)).fetchall()) == 1
+            now = image_scans(images)
+            assert now[0] == scans
+            assert now[1] > by_phash and now[2] > by_dhash
+        # Beyond, nearly every image would be a candidate.
+        images.execute(statement.format(40))
+        assert image_scans(images)[0] > scans
 
 
 def test_a_session_that_began_on_empty_buckets_takes_the_index_later(space):
