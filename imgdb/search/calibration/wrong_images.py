@@ -38,7 +38,7 @@ Hashes = Mapping[str, NDArray[np.uint64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class StoredHashes:
     """Images that were drawn: their hashes by algorithm, 0 where `known` says there is none."""
 
     hashes: Hashes
@@ -66,12 +66,12 @@ def searched(rule: str) -> int:
     return SEARCHED * hashes + hashes - 1
 
 
-def drawn_images(conn: psycopg.Connection[Any], collection: str | None, seed: int) -> Drawn:
+def drawn_images(conn: psycopg.Connection[Any], collection: str | None, seed: int) -> StoredHashes:
     """Draw images with structure from a collection, None for all, as the seed says."""
     given = {"collection": collection, "size": PAIRS // QUERIES, "seed": seed}
     rows = conn.execute(DRAWN, given).fetchall()
     columns = list(zip(*rows, strict=True)) or [()] * len(ALGORITHMS)
-    return Drawn(
+    return StoredHashes(
         {
             name: np.array([value or 0 for value in column], np.int64).view(np.uint64)
             for name, column in zip(ALGORITHMS, columns, strict=True)
@@ -84,7 +84,12 @@ def drawn_images(conn: psycopg.Connection[Any], collection: str | None, seed: in
 
 
 def wrong_images(
-    drawn: Drawn, rules: Sequence[str], *, images: Mapping[str, int], at: int | None, alike: int
+    drawn: StoredHashes,
+    rules: Sequence[str],
+    *,
+    images: Mapping[str, int],
+    at: int | None,
+    alike: int,
 ) -> tuple[dict[str, Wrong], float]:
     """Count the wrong images of searches, for each rule, and the copies of a query on average.
 
@@ -110,14 +115,14 @@ def wrong_images(
     }, copies / max(queries, 1)
 
 
-def _distances(drawn: Drawn, name: str, asked: slice) -> NDArray[np.uint8]:
+def _distances(drawn: StoredHashes, name: str, asked: slice) -> NDArray[np.uint8]:
     hashes = drawn.hashes[name]
     apart: NDArray[np.uint8] = np.bitwise_count(hashes[asked, None] ^ hashes)
     return apart
 
 
 def _copies(
-    drawn: Drawn, apart: Mapping[str, NDArray[np.uint8]], asked: slice, alike: int
+    drawn: StoredHashes, apart: Mapping[str, NDArray[np.uint8]], asked: slice, alike: int
 ) -> NDArray[np.bool_]:
     """Tell which images are within `alike` bits in every hash that both have; not of itself."""
     same = np.ones((asked.stop - asked.start, len(drawn)), np.bool_)
@@ -132,7 +137,7 @@ def _copies(
 
 
 def _by_rule(
-    drawn: Drawn, apart: Mapping[str, NDArray[np.uint8]], rule: str, asked: slice
+    drawn: StoredHashes, apart: Mapping[str, NDArray[np.uint8]], rule: str, asked: slice
 ) -> NDArray[np.uint8]:
     """Return the distances by a rule, 255 where a hash is lacking."""
     names = rule_hashes(rule)
@@ -152,7 +157,7 @@ def _histogram(apart: NDArray[np.uint8], same: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _rates(
-    drawn: Drawn, rule: str, counts: NDArray[np.float64], images: int, at: int | None
+    drawn: StoredHashes, rule: str, counts: NDArray[np.float64], images: int, at: int | None
 ) -> Wrong:
     known = np.logical_and.reduce([drawn.known[name] for name in rule_hashes(rule)])
     among, asked = int(known.sum()), known[: len(counts)]
