@@ -9,7 +9,7 @@ import pytest
 from fake_servers import of_version, refusing, silent
 from psycopg.conninfo import make_conninfo
 
-from imgdb import schema
+from imgdb import revisions, schema
 from imgdb.database.connect import Place, connect, named_place, open_database
 from imgdb.database.embedded import Server
 from imgdb.errors import (
@@ -175,7 +175,7 @@ def test_older_schema(monkeypatch, tmp_path, database):
     shutil.copytree(schema.migrations_folder(), newer)
     (newer / "versions" / "0999_more.py").write_text("")
     head = schema.head()
-    monkeypatch.setattr(schema, "migrations_folder", lambda: newer)
+    monkeypatch.setattr(revisions, "migrations_folder", lambda: newer)
     with pytest.raises(SchemaMismatch) as caught, open_database(database):
         pass
     assert re.search(f"at revision {head}.* needs 0999_more.*`imgdb db upgrade`", str(caught.value))
@@ -185,6 +185,10 @@ def test_older_schema(monkeypatch, tmp_path, database):
 def test_newer_schema(cli, database, command):
     with connect(Place(database)) as conn:
         conn.execute("UPDATE imgdb.alembic_version SET version_num = '0999_more'")
+        conn.execute(
+            "CREATE OR REPLACE FUNCTION imgdb._compatible_since() RETURNS text"
+            " LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN '0999_more'"
+        )
     with pytest.raises(SchemaMismatch) as caught, open_database(database):
         pass
     for error in (
@@ -353,9 +357,8 @@ def test_an_error_without_advice_names_its_sqlstate(conn):
 
 
 def test_sqlstates_of_sql_and_python_agree():
-    used = {
-        code for file in schema.sql_files() for code in re.findall(r"\bIM\d{3}\b", file.read_text())
-    }
+    files = [*schema.sql_files(), revisions.migrations_folder() / "guard.sql"]
+    used = {code for file in files for code in re.findall(r"\bIM\d{3}\b", file.read_text())}
     assert used == RAISED_BY_IMGDB.keys()
 
 

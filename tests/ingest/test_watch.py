@@ -55,7 +55,7 @@ def test_files_come_change_and_go(watch, database, folder):
     watch.signal(signal.SIGINT)
     code, stdout, stderr = watch.end()
     assert code == 0
-    assert '"added": 4' in stdout
+    assert "added\t4\n" in stdout
     assert "Traceback" not in stderr
 
 
