@@ -44,6 +44,7 @@ BROKEN_RULES = {
     "image_colours_check": "colours are 27 bytes, measured from a file",
     "image_file_check": "what a file says of an image is given as a whole or not at all",
     "image_path_check": "an image needs a path",
+    "image_pdq_image_id_fkey": "there is no such image",
     "image_region_box_check": "a region lies inside of its image and has an area",
     "image_region_image_id_fkey": "there is no such image",
     "image_pdq_quality_check": "the quality of a PDQ hash is 0 to 100",
