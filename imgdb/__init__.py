@@ -1,7 +1,7 @@
 """imgdb: exact image-similarity search inside stock PostgreSQL.
 
 What is public of Python is in `__all__`, and docs/python.md says what it does. All other modules
-are internal and may change; `imgdb.sqlalchemy` is public as a whole.
+are internal and may change; `imgdb.sqlalchemy` and `imgdb.psycopg` are public as a whole.
 """
 
 from importlib import import_module

@@ -4,7 +4,8 @@
     select(image.c.path, m.c.distance).join(m, m.c.hash == image.c.phash)
 
 The tables are there to read from: `imgdb db upgrade` makes them, never `metadata.create_all`.
-Hashes are signed 64-bit integers, distances numbers of bits. Every argument may be a column or
+Hashes come as signed 64-bit integers and may be given in any spelling (see `Hash`), distances are
+numbers of bits. Every argument may be a column or
 another SQL expression; a function in FROM may refer to the tables before it.
 """
 
@@ -33,11 +34,15 @@ from sqlalchemy import (
     func,
     literal,
 )
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from imgdb.hashes.values import any_value
 
 USUAL_RULE = "phash+dhash"
 
 __all__ = [
+    "Hash",
     "collection",
     "colour_difference",
     "distance",
@@ -59,6 +64,25 @@ __all__ = [
 ]
 
 metadata = MetaData(schema="imgdb")
+
+
+class Hash(TypeDecorator[int]):
+    """A column of hashes, stored as `bigint`.
+
+    Takes an ImageHash, 16 hex digits, or a number, signed or not; always gives a signed int.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
+        """Return what is stored; ValueError for what is no hash."""
+        return None if value is None else any_value(value)
+
+    def process_literal_param(self, value: Any, dialect: Dialect) -> str:
+        """Spell what is stored in SQL."""
+        return str(self.process_bind_param(value, dialect))
+
 
 space = Table(
     "space",
@@ -93,10 +117,10 @@ image = Table(
     Column("width", Integer),
     Column("height", Integer),
     Column("frames", Integer),
-    Column("ahash", BigInteger),
-    Column("dhash", BigInteger),
-    Column("phash", BigInteger),
-    Column("whash", BigInteger),
+    Column("ahash", Hash),
+    Column("dhash", Hash),
+    Column("phash", Hash),
+    Column("whash", Hash),
     Column("flat", Boolean, nullable=False),
     Column("recipe", Text, nullable=False),
     Column("ingested_at", DateTime(timezone=True), nullable=False),
@@ -114,7 +138,7 @@ image_region = Table(
     Column("box_top", Integer, nullable=False),
     Column("box_width", Integer, nullable=False),
     Column("box_height", Integer, nullable=False),
-    Column("region_hash", BigInteger, nullable=False),
+    Column("region_hash", Hash, nullable=False),
 )
 
 image_pdq = Table(
@@ -153,9 +177,9 @@ T = TypeVar("T")
 Value: TypeAlias = T | ColumnElement[T]
 
 
-def distance(a: Value[int], b: Value[int]) -> Function[int]:
+def distance(a: Value[Any], b: Value[Any]) -> Function[int]:
     """Count the differing bits of two hashes."""
-    return func.imgdb.distance(_sent(a, BigInteger()), _sent(b, BigInteger()), type_=Integer())
+    return func.imgdb.distance(_sent(a, Hash()), _sent(b, Hash()), type_=Integer())
 
 
 def colour_difference(a: Value[bytes], b: Value[bytes]) -> Function[float]:
@@ -172,9 +196,9 @@ def same_colours(a: Value[bytes], b: Value[bytes]) -> Function[bool]:
     )
 
 
-def to_hex(hash_value: Value[int]) -> Function[str]:
+def to_hex(hash_value: Value[Any]) -> Function[str]:
     """Spell a hash in 16 hex digits."""
-    return func.imgdb.to_hex(_sent(hash_value, BigInteger()), type_=Text())
+    return func.imgdb.to_hex(_sent(hash_value, Hash()), type_=Text())
 
 
 def from_hex(hex_digits: Value[str]) -> Function[int]:
@@ -184,7 +208,7 @@ def from_hex(hex_digits: Value[str]) -> Function[int]:
 
 def within(
     space_name: Value[str],
-    query_hash: Value[int],
+    query_hash: Value[Any],
     max_distance: Value[int],
     *,
     name: str = "matches",
@@ -194,7 +218,7 @@ def within(
         "within",
         [
             _sent(space_name, Text()),
-            _sent(query_hash, BigInteger()),
+            _sent(query_hash, Hash()),
             _sent(max_distance, Integer()),
         ],
         {"hash": BigInteger(), "distance": Integer()},
@@ -204,7 +228,7 @@ def within(
 
 def within_any(
     space_name: Value[str],
-    query_hashes: Value[Sequence[int]],
+    query_hashes: Value[Sequence[Any]],
     max_distance: Value[int],
     *,
     name: str = "matches",
@@ -214,7 +238,7 @@ def within_any(
         "within_any",
         [
             _sent(space_name, Text()),
-            _sent(query_hashes, ARRAY(BigInteger())),
+            _sent(query_hashes, ARRAY(Hash())),
             _sent(max_distance, Integer()),
         ],
         {"query_hash": BigInteger(), "hash": BigInteger(), "distance": Integer()},
@@ -224,7 +248,7 @@ def within_any(
 
 def nearest(
     space_name: Value[str],
-    query_hash: Value[int],
+    query_hash: Value[Any],
     match_limit: Value[int],
     max_distance: Value[int] = 64,
     *,
@@ -235,7 +259,7 @@ def nearest(
         "nearest",
         [
             _sent(space_name, Text()),
-            _sent(query_hash, BigInteger()),
+            _sent(query_hash, Hash()),
             _sent(match_limit, Integer()),
             _sent(max_distance, Integer()),
         ],
@@ -258,7 +282,7 @@ def pairs(
 
 def similar_images(
     space_name: Value[str] = USUAL_RULE,
-    query_hash: Value[int] | None = None,
+    query_hash: Value[Any] | None = None,
     max_distance: Value[int] | None = None,
     collection_name: Value[str] | None = None,
     match_limit: Value[int] | None = None,
@@ -275,7 +299,7 @@ def similar_images(
         "similar_images",
         [
             _sent(space_name, Text()),
-            _sent(query_hash, BigInteger()),
+            _sent(query_hash, Hash()),
             _sent(max_distance, Integer()),
             _sent(collection_name, Text()),
             _sent(match_limit, Integer()),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from operator import index
 
 from imgdb.errors import UsageError
 
@@ -142,6 +143,23 @@ def number_value(number: int) -> int:
     if not -_SIGN <= number < 2 * _SIGN:
         raise ValueError(_NO_NUMBER)
     return _signed(number)
+
+
+def any_value(value: object) -> int:
+    """Return the stored form of a hash in any spelling; ValueError says what is wrong.
+
+    That is an ImageHash of 64 bits, 16 hex digits, or a 64-bit number, signed or not.
+    """
+    if isinstance(value, str):
+        return hex_value(value)
+    if hasattr(value, "__index__") and not isinstance(value, bool):
+        return number_value(index(value))
+    # An ImageHash: its text is its bits, four to a digit.
+    if isinstance(size := getattr(getattr(value, "hash", None), "size", None), int):
+        if size != 64:
+            raise ValueError(f"a hash of {size} bits, not of 64")
+        return hex_value(str(value))
+    raise ValueError(f"{type(value).__name__} is no hash")
 
 
 def _signed(value: int) -> int:

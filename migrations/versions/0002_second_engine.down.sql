@@ -119,6 +119,7 @@ DROP FUNCTION imgdb._scan_from;
 DROP FUNCTION imgdb._cost;
 DROP VIEW imgdb.own_space;
 DROP FUNCTION imgdb._may_keep;
+DROP FUNCTION imgdb.from_hex_array;
 DROP FUNCTION imgdb.pdq_from_hex;
 DROP FUNCTION imgdb.pdq_to_hex;
 DROP FUNCTION imgdb.pdq_distance;

@@ -36,7 +36,7 @@ def test_constants_are_those_of_the_code(name):
 
 
 def test_the_number_of_vectors():
-    vectors = json.loads((ROOT / "tests" / "data" / "hashes" / "vectors.json").read_text())
+    vectors = json.loads((ROOT / "vectors" / "vectors.json").read_text())
     assert f"holds {len(vectors)} tiny pictures" in PAGE
     for vector in vectors:
-        assert (ROOT / "tests" / "data" / "hashes" / vector["file"]).is_file()
+        assert (ROOT / "vectors" / vector["file"]).is_file()

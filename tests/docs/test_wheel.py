@@ -76,5 +76,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(installed):
         path.relative_to(examples)
         for path in (examples / "query.jpg", *(examples / "images").iterdir())
     }
+    vectors = {path.name for path in (installed / "imgdb" / "_vectors").iterdir()}
+    assert vectors == {path.name for path in (ROOT / "vectors").iterdir()}
     metadata = next(installed.glob("imgdb_postgresql-*.dist-info"))
     assert (metadata / "licenses" / "LICENSE").exists()

@@ -28,7 +28,7 @@ from imgdb.hashes.values import (
 )
 from imgdb.pictures.loader import load
 
-DATA = Path(__file__).parents[1] / "data" / "hashes"
+DATA = Path(__file__).parents[2] / "vectors"
 VECTORS = json.loads((DATA / "vectors.json").read_text())
 bigints = st.integers(-(1 << 63), (1 << 63) - 1)
 

@@ -27,7 +27,7 @@ from PIL import Image
 from imgdb.hashes.values import ALGORITHMS, to_hex
 from imgdb.pictures.loader import load
 
-FOLDER = Path(__file__).parents[1] / "data" / "hashes"
+FOLDER = Path(__file__).parents[2] / "vectors"
 
 # file name, maker, width, height
 GREY = [

@@ -16,6 +16,7 @@ PERMITTED = {
     "bench": r"needs pip install .*\[bench\]",
     "chromium": "no Chromium with chromedriver: .*",
     "fashion-mnist": "no Fashion-MNIST: apt-get install dataset-fashion-mnist",
+    "clients": "needs pip install .*|needs node|needs npm install .*|needs javac and .*",
     "file-system": "this file system .*|no second file system here|no /dev/full here",
     "hatchling": r"the build backend \(hatchling\) cannot be had without a package index",
     "jpeg-2000": "Pillow without JPEG 2000",
