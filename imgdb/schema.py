@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
 from imgdb.errors import SchemaMismatch, UsageError
+from imgdb.extension import version
 from imgdb.revisions import guard, head, migrations_folder, revisions, sql_files
 from imgdb.script import UPGRADE_LOCK, script
 from imgdb.sqlstate import translate
@@ -42,6 +43,7 @@ __all__ = [
     "schema_state",
     "script",
     "sql_files",
+    "update_extension",
     "upgrade",
 ]
 
@@ -124,7 +126,12 @@ def schema_state(conn: psycopg.Connection[Any]) -> SchemaState:
             )
         row = cursor.execute("SELECT version_num AS revision FROM imgdb.alembic_version").fetchone()
         if row is not None:
-            return SchemaState(row["revision"], extension=found["extension"])
+            # A restore that brought the extension and none of its rows.
+            empty = (
+                found["extension"]
+                and not cursor.execute("SELECT 1 FROM imgdb.space LIMIT 1").fetchone()
+            )
+            return SchemaState(row["revision"], bool(empty), found["extension"])
         if found["tells"]:
             row = cursor.execute("SELECT imgdb._revision() AS revision").fetchone()
             assert row is not None
@@ -230,6 +237,27 @@ def upgrade(conninfo: str, revision: str = "head") -> None:
 
     with _translated():
         command.upgrade(_config(conninfo), revision)
+
+
+def update_extension(conn: psycopg.Connection[Any]) -> None:
+    """Bring imgdb up to date where it is an extension, from the files that the server has."""
+    state, wanted = schema_state(conn), version(head())
+    if state.extension is not None and state.extension < wanted:
+        row = conn.execute(
+            "SELECT 1 FROM pg_catalog.pg_available_extension_versions"
+            " WHERE name = 'imgdb' AND version = %s",
+            [wanted],
+        ).fetchone()
+        if row is None:
+            raise SchemaMismatch(
+                f"imgdb is an extension here, and the server has no files of version {wanted}: "
+                "`imgdb db extension` writes them"
+            )
+        with _translated():
+            conn.execute(SQL("ALTER EXTENSION imgdb UPDATE TO {}").format(wanted))
+    if state.lacks_rows:
+        with _translated():
+            conn.execute("SELECT imgdb._fill()")
 
 
 def downgrade(conninfo: str, revision: str) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -120,7 +121,10 @@ def upgrade_command(
 
     with locate(dsn) as place, connect(place) as conn:
         before = schema.schema_state(conn)
-        schema.upgrade(place.conninfo, revision)
+        if before.extension:
+            schema.update_extension(conn)
+        else:
+            schema.upgrade(place.conninfo, revision)
         after = schema.current_revision(conn)
         if before.lacks_rows:
             print("imgdb: filled a schema that was restored without its rows", file=sys.stderr)
@@ -146,6 +150,35 @@ def script_command(
     from imgdb.script import script
 
     print(script(since))
+
+
+@db_app.command("extension", cls=Command)
+def extension_command(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Where the server looks for extensions: the folder `extension` in what "
+            "`pg_config --sharedir` prints.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    pg_tle: Annotated[
+        bool,
+        typer.Option("--pg-tle", help="Print SQL for servers that have pg_tle instead."),
+    ] = False,
+) -> None:
+    """Write the files of the extension, for CREATE EXTENSION."""
+    from imgdb import extension
+
+    if pg_tle == (folder is not None):
+        raise UsageError("give the folder, or --pg-tle")
+    if folder is None:
+        print(extension.pg_tle_script())
+        return
+    for file in extension.write(folder):
+        print(file)
 
 
 @db_app.command("downgrade", cls=Command)

@@ -5,6 +5,8 @@ DROP FUNCTION imgdb.grant_access;
 DROP FUNCTION imgdb._rights;
 DROP FUNCTION imgdb._compatible_since;
 DROP FUNCTION imgdb._revision;
+DROP TRIGGER tracked_column_finish_restore ON imgdb.tracked_column;
+DROP FUNCTION imgdb._finish_restore;
 DROP FUNCTION imgdb._fill;
 DROP FUNCTION imgdb._drawn_hashes;
 DROP FUNCTION imgdb._searchable_images;

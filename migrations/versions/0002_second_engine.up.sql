@@ -6616,6 +6616,31 @@ COMMENT ON FUNCTION imgdb._fill() IS
 'Makes the built-in spaces and rules, and feeds them from imgdb''s own tables, where there are no '
 'rows yet.';
 
+CREATE FUNCTION imgdb._finish_restore()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM imgdb._sync_triggers(t.table_id)
+    FROM imgdb.tracked_column AS t
+    JOIN pg_class AS c ON c.oid = t.table_id
+    WHERE c.relnamespace = 'imgdb'::regnamespace;
+    -- Else each search would read all hashes until the next compact.
+    PERFORM imgdb._count_anew(s.space_id) FROM imgdb.space_state AS s WHERE s.hash_count = 0;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._finish_restore() IS
+'Trigger: when tracked columns are restored, makes the triggers of imgdb''s own tables and counts.';
+
+CREATE TRIGGER tracked_column_finish_restore
+AFTER INSERT ON imgdb.tracked_column
+FOR EACH STATEMENT
+WHEN (current_setting('row_security') = 'off')
+EXECUTE FUNCTION imgdb._finish_restore();
+
 CREATE FUNCTION imgdb._revision()
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -6653,7 +6678,8 @@ DECLARE
     -- What only others of imgdb's own functions call, with the rights of its owner.
     v_nobody text[] := ARRAY[
         'grant_access', 'revoke_access', '_prepare_probes', '_add_rows', '_count_in', '_fold_hashes',
-        '_load', '_append', '_flush', '_lock_space', '_may_maintain'
+        '_load', '_append', '_flush', '_lock_space', '_may_maintain', '_fill',
+        '_finish_restore'
     ];
     v_engine text[] := ARRAY[
         'space', 'probe', 'prefix_bucket', 'fresh_hashes', 'space_state', 'tracked_column'

@@ -24,6 +24,7 @@ PERMITTED = {
     "linux": "(looks into|.* is read from|.* and) /proc|asks Linux .*|.* on Linux only",
     "new-server": "PostgreSQL 1[58] brought .*",
     "pg_dump": "there is no pg_dump in .*",
+    "pg_tle": "IMGDB_TEST_PG_TLE names no programs of a server that has pg_tle",
     "photo-hashes": r"no photo_hashes_1m\.npz beside the repository",
     "pictures": "IMGDB_TEST_PICTURES names no folder of fetched pictures|no [a-z0-9-]+ in .*",
     "root": "needs root|no right to mount a disk",
