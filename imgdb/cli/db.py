@@ -12,6 +12,7 @@ from imgdb.cli.confirm import confirm
 from imgdb.cli.help import Command, CommandGroup
 from imgdb.cli.options import Dsn, FormatOption, offers_formats
 from imgdb.cli.output import Format, default_format, print_facts
+from imgdb.errors import UsageError
 
 db_app = typer.Typer(
     no_args_is_help=True,
