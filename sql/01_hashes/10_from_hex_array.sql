@@ -1,10 +1,9 @@
 CREATE FUNCTION imgdb.from_hex_array(hex_array text[])
 RETURNS bigint[]
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN ARRAY(
-    SELECT imgdb.from_hex(h.hex)
+RETURN (
+    SELECT coalesce(array_agg(imgdb.from_hex(h.hex) ORDER BY h.place), '{}')
     FROM unnest(hex_array) WITH ORDINALITY AS h (hex, place)
-    ORDER BY h.place
 );
 
 COMMENT ON FUNCTION imgdb.from_hex_array(text[]) IS
