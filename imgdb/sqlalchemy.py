@@ -287,7 +287,7 @@ def similar_images(
     collection_name: Value[str] | None = None,
     match_limit: Value[int] | None = None,
     include_flat: Value[bool] = False,
-    query_hashes: Value[Sequence[int]] | None = None,
+    query_hashes: Value[Sequence[Any]] | None = None,
     *,
     name: str = "similar",
 ) -> TableValuedAlias:
@@ -304,7 +304,7 @@ def similar_images(
             _sent(collection_name, Text()),
             _sent(match_limit, Integer()),
             _sent(include_flat, Boolean()),
-            _sent(query_hashes, ARRAY(BigInteger())),
+            _sent(query_hashes, ARRAY(Hash())),
         ],
         {"image_id": BigInteger(), "collection": Text(), "path": Text(), "distance": Integer()},
         name,
