@@ -39,9 +39,9 @@ def commands() -> list[list[str]]:
     """List the words of every command, a group before what is in it."""
     import typer.main
 
-    from imgdb.cli.app import app
+    from imgdb.cli.app import make_app
 
-    return list(_walk(["imgdb"], typer.main.get_command(app)))
+    return list(_walk(["imgdb"], typer.main.get_command(make_app())))
 
 
 def _walk(words: list[str], command: object) -> Iterator[list[str]]:
@@ -52,13 +52,13 @@ def _walk(words: list[str], command: object) -> Iterator[list[str]]:
 
 def help_text(words: list[str]) -> str:
     """Return what `--help` prints on a screen of 80 columns."""
-    from imgdb.cli.app import app
+    from imgdb.cli.app import make_app
 
     # Read by both the formatter of the text and the terminal's width.
     os.environ["COLUMNS"] = "80"
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        app([*words[1:], "--help"], prog_name=words[0])
+        make_app()([*words[1:], "--help"], prog_name=words[0])
     return printed.getvalue().rstrip() + "\n"
 
 

@@ -1,10 +1,11 @@
 """The typer application, and the funnel in which every error ends.
 
-How to add a command: a function in a module of its group, with a line in COMMANDS. Heavy modules
-(psycopg, PIL, numpy, alembic, rich) are imported inside the function, so that `imgdb --help`, a
-mistyped option and Tab answer at once. A command that uses the database takes `dsn: Dsn = None`
-(`imgdb.cli.options`) and hands it on; what was given before the command's name is already in it.
-Raise an ImgdbError, `typer.Exit(3)` for "done in part", and let everything else through.
+How to add a command: a function in a module of its group, with a line in COMMANDS. Only the module
+of the command that runs is loaded. Heavy modules (psycopg, PIL, numpy, alembic, rich) are imported
+inside the function, so that `imgdb --help`, a mistyped option and Tab answer at once. A command
+that uses the database takes `dsn: Dsn = None` (`imgdb.cli.options`) and hands it on; what was given
+before the command's name is already in it. Raise an ImgdbError, `typer.Exit(3)` for "done in part",
+and let everything else through.
 """
 
 import contextlib
@@ -12,31 +13,17 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from imgdb.cli.apply import apply_command, restore_command
-from imgdb.cli.calibrate import calibrate_command
-from imgdb.cli.collections import collections_app
-from imgdb.cli.compare import compare_files
 from imgdb.cli.completion import SHELLS, VARIABLE
-from imgdb.cli.db import db_app
-from imgdb.cli.demo.command import demo
-from imgdb.cli.duplicates import duplicates_command
-from imgdb.cli.hash import hash_files
 from imgdb.cli.help import Command, CommandGroup
-from imgdb.cli.hubs import hubs_command
-from imgdb.cli.ingest import ingest_command
-from imgdb.cli.inspect import failures_command, stats
-from imgdb.cli.mark import mark_app
 from imgdb.cli.options import DSN_HELP, offers_formats
-from imgdb.cli.parts import parts_command
-from imgdb.cli.query import query
-from imgdb.cli.rehash import rehash_command
-from imgdb.cli.space import space_app
-from imgdb.cli.transfer import export, import_file
 from imgdb.errors import ImgdbError, UsageError
 from imgdb.words import printable
 
@@ -49,42 +36,69 @@ _WrongUsage = typer.BadParameter.__base__ or typer.BadParameter
 _debug = False
 _signal: int = signal.SIGINT
 
-app = typer.Typer(
-    name="imgdb",
-    no_args_is_help=True,
-    add_completion=False,  # ours: see imgdb/cli/completion/answer.py
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich takes longer to load than all the rest
-    cls=CommandGroup,
-)
-
 FILL, FIND, CLEAR = "Fill the database", "Find pictures", "Clear duplicates"
 CARE, TRY = "Look after it", "Get to know it"
 
-COMMANDS = (
-    (FILL, "ingest", ingest_command),
-    (FILL, "rehash", rehash_command),
-    (FILL, "import", import_file),
-    (FILL, "export", export),
-    (FIND, "query", query),
-    (FIND, "parts", parts_command),
-    (FIND, "compare", compare_files),
-    (FIND, "duplicates", duplicates_command),
-    (FIND, "hubs", hubs_command),
-    (FIND, "hash", hash_files),
-    (FIND, "calibrate", calibrate_command),
-    (CLEAR, "apply", apply_command),
-    (CLEAR, "restore", restore_command),
-    (CARE, "stats", stats),
-    (CARE, "failures", failures_command),
-    (TRY, "demo", demo),
-)
-for heading, name, function in COMMANDS:
-    app.command(name, cls=Command, rich_help_panel=heading)(offers_formats(function))
-app.add_typer(mark_app, name="mark", rich_help_panel=CLEAR)
-app.add_typer(collections_app, name="collections", rich_help_panel=CARE)
-app.add_typer(space_app, name="space", rich_help_panel=CARE)
-app.add_typer(db_app, name="db", rich_help_panel=CARE)
+# In the order of --help: its heading, and the function or the group that it is.
+COMMANDS = {
+    "ingest": (FILL, "imgdb.cli.ingest:ingest_command"),
+    "rehash": (FILL, "imgdb.cli.rehash:rehash_command"),
+    "import": (FILL, "imgdb.cli.transfer:import_file"),
+    "export": (FILL, "imgdb.cli.transfer:export"),
+    "query": (FIND, "imgdb.cli.query:query"),
+    "parts": (FIND, "imgdb.cli.parts:parts_command"),
+    "compare": (FIND, "imgdb.cli.compare:compare_files"),
+    "duplicates": (FIND, "imgdb.cli.duplicates:duplicates_command"),
+    "hubs": (FIND, "imgdb.cli.hubs:hubs_command"),
+    "hash": (FIND, "imgdb.cli.hash:hash_files"),
+    "calibrate": (FIND, "imgdb.cli.calibrate:calibrate_command"),
+    "apply": (CLEAR, "imgdb.cli.apply:apply_command"),
+    "restore": (CLEAR, "imgdb.cli.apply:restore_command"),
+    "stats": (CARE, "imgdb.cli.inspect:stats"),
+    "failures": (CARE, "imgdb.cli.inspect:failures_command"),
+    "demo": (TRY, "imgdb.cli.demo.command:demo"),
+    "mark": (CLEAR, "imgdb.cli.mark:mark_app"),
+    "collections": (CARE, "imgdb.cli.collections:collections_app"),
+    "space": (CARE, "imgdb.cli.space:space_app"),
+    "db": (CARE, "imgdb.cli.db:db_app"),
+}
+
+
+@cache
+def make_app(only: str | None = None) -> typer.Typer:
+    """Return the application with all commands, or with the one that is about to run."""
+    app = typer.Typer(
+        name="imgdb",
+        no_args_is_help=True,
+        add_completion=False,  # ours: see imgdb/cli/completion/answer.py
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # rich takes longer to load than all the rest
+        cls=CommandGroup,
+    )
+    app.callback()(root)
+    for name, (heading, place) in COMMANDS.items():
+        if only is not None and name != only:
+            continue
+        module, _, definition = place.partition(":")
+        found = getattr(import_module(module), definition)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, rich_help_panel=heading)
+        else:
+            app.command(name, cls=Command, rich_help_panel=heading)(offers_formats(found))
+    return app
+
+
+def _asked(arguments: Sequence[str]) -> str | None:
+    """Return the command that is about to run, None where that takes knowing them all."""
+    words = iter(arguments)
+    for word in words:
+        if word in COMMANDS:
+            return word
+        if word == "--dsn":
+            next(words, None)
+        elif word != "--debug" and not word.startswith("--dsn="):
+            return None
+    return None
 
 
 def _show_version(wanted: bool) -> None:
@@ -116,7 +130,6 @@ def _show_completion(shell: str | None) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     dsn: Annotated[
         str | None, typer.Option("--dsn", metavar="DSN", help=DSN_HELP, show_default=False)
@@ -154,7 +167,7 @@ def root(
     _debug = debug
 
 
-def run_command() -> None:
+def run_command(app: typer.Typer | None = None) -> None:
     """Run the command line: every error becomes one line on stderr and an exit code."""
     if shell := os.environ.get(VARIABLE):
         _complete(shell)
@@ -162,6 +175,7 @@ def run_command() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, _interrupt)
     try:
+        app = app or make_app(_asked(sys.argv[1:]))
         # The same name, however it was started: `python -m imgdb` too.
         code = app(prog_name="imgdb", standalone_mode=False) or 0
         sys.stdout.flush()
@@ -183,7 +197,7 @@ def _complete(shell: str) -> NoReturn:
     with contextlib.suppress(BaseException):
         from imgdb.cli.completion.answer import answer
 
-        sys.stdout.buffer.write(os.fsencode(answer(app, shell, sys.argv[1:]) + "\n"))
+        sys.stdout.buffer.write(os.fsencode(answer(make_app(), shell, sys.argv[1:]) + "\n"))
         sys.stdout.flush()
     os._exit(0)
 

@@ -22,7 +22,7 @@ db_app = typer.Typer(
 )
 
 
-@db_app.command()
+@db_app.command(cls=Command)
 def start() -> None:
     """Start the embedded server. It runs until `imgdb db stop`."""
     from imgdb import schema
@@ -34,7 +34,7 @@ def start() -> None:
     typer.echo(f"running in {server.home}", err=True)
 
 
-@db_app.command()
+@db_app.command(cls=Command)
 def stop(
     now: Annotated[
         bool,
@@ -51,7 +51,7 @@ def stop(
     typer.echo("stopped" if ran else f"no server was running in {server.home}", err=True)
 
 
-@db_app.command()
+@db_app.command(cls=Command)
 @offers_formats
 def status(
     format: FormatOption = None,
@@ -69,7 +69,7 @@ def status(
     print_facts(found, format)
 
 
-@db_app.command("url")
+@db_app.command("url", cls=Command)
 def url_command() -> None:
     """Print the connection string of the embedded server.
 
@@ -80,7 +80,7 @@ def url_command() -> None:
     typer.echo(Server(default_home()).running_url())
 
 
-@db_app.command("current")
+@db_app.command("current", cls=Command)
 def current_command(dsn: Dsn = None) -> None:
     """Print the revision of the schema in the database.
 

@@ -6,9 +6,15 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from imgdb.cli.coercion import read_plainly
+
 
 class Command(TyperCommand):
-    """A command that shows its arguments by their names."""
+    """A command that shows its arguments by their names, and reads plain values on its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters; that of --help is among them."""
+        return read_plainly(super().get_params(ctx))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the parts of the usage line, without the braces that some typers put there."""
@@ -33,6 +39,10 @@ class Command(TyperCommand):
 
 class CommandGroup(TyperGroup):
     """A group that shows its commands under the headings that they were registered with."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters; that of --help is among them."""
+        return read_plainly(super().get_params(ctx))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, in the same columns below all headings."""

@@ -75,10 +75,12 @@ def failures_command(
     """List the files that could not be ingested, and why."""
     from imgdb.database.connect import open_database
     from imgdb.database.statistics import FailedFile, failures
-    from imgdb.pictures.reasons import REASONS
 
-    if reason is not None and reason not in REASONS:
-        raise UsageError(f"no such reason: {reason}; choose from {', '.join(REASONS)}")
+    if reason is not None:
+        from imgdb.pictures.reasons import REASONS
+
+        if reason not in REASONS:
+            raise UsageError(f"no such reason: {reason}; choose from {', '.join(REASONS)}")
     with open_database(dsn) as conn:
         found = failures(conn, collection=collection, reason=reason)
     columns = [field.name for field in fields(FailedFile)]

@@ -27,32 +27,45 @@ class TableFormat(StrEnum):
 
 def import_file(
     file: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="FILE",
-            help="A CSV file, or Parquet by its suffix: a column path or id, and any of the four "
-            "hashes.",
-            exists=True,
-            dir_okay=False,
+            help="CSV, JSON Lines or Parquet, plain or packed by gzip; - is stdin. It has a column "
+            "path or id, and any of the four hashes.",
         ),
     ],
     collection: Annotated[str, collection_option("Where the hashes go; a new one is made.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="NAME=COLUMN",
+            help="The column that holds the path, the id or a hash, if it is called otherwise: "
+            "phash=hash. It can be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Store hashes that are made already, from CSV or Parquet.
+    """Store hashes that are made already, from CSV, JSON or Parquet.
 
-    Hashes are 16 hex digits or 64-bit numbers. A file with a bad line is not imported at all.
+    Hashes are 16 hex digits, with 0x or without, or 64-bit numbers, signed or not. Columns of CSV
+    are separated by commas, semicolons or tabs. A file with a bad line is not imported at all.
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
     from imgdb.ingest.tables.bad_lines import BadLines
     from imgdb.ingest.tables.importing import import_hashes
+    from imgdb.ingest.tables.naming import read_given
 
+    columns = read_given(given or [])
     try:
         with open_database(dsn) as conn:
             with progress.bar() as bar:
-                done = import_hashes(conn, file, collection=collection, watching=bar.update)
+                done = import_hashes(
+                    conn, file, collection=collection, columns=columns, watching=bar.update
+                )
             compact_after(conn, done.added + done.updated)
     except BadLines as error:
         for line in error.told:

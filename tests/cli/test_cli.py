@@ -18,15 +18,15 @@ IMGDB = Path(sys.executable).with_name("imgdb")
 # A command that does what the test says, in imgdb's own application.
 COMMAND = """
 import sys
-from imgdb.cli.app import app, run_command
+from imgdb.cli.app import make_app, run_command
 from imgdb import errors
 
-@app.command()
+@make_app().command()
 def act():
     {}
 
 sys.argv = ["imgdb", *sys.argv[1:], "act"]
-run_command()
+run_command(make_app())
 """
 
 
@@ -114,7 +114,9 @@ def test_the_package_is_the_command():
 HELP = """
 import sys
 from typer.main import get_command
-from imgdb.cli.app import app
+from imgdb.cli.app import make_app
+
+app = make_app()
 
 for name in ("", *get_command(app).commands):
     app([*filter(None, [name]), "--help"], standalone_mode=False)

@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.main import get_command
 
-from imgdb.cli.app import app
+from imgdb.cli.app import make_app
 from imgdb.cli.completion import SHELLS
 from imgdb.cli.completion.answer import FILES, fitting, split
 
@@ -20,12 +20,14 @@ def nobody_named(monkeypatch, tmp_path):
 
 
 def fit(typed):
-    return fitting(app, typed.split(" "))
+    return fitting(make_app(), typed.split(" "))
 
 
 def test_every_command_is_offered_with_its_help():
     found = dict(fit("").words)
-    assert found.keys() == get_command(app).commands.keys() >= {"ingest", "query", "db", "demo"}
+    assert (
+        found.keys() == get_command(make_app()).commands.keys() >= {"ingest", "query", "db", "demo"}
+    )
     assert all(found.values())
     assert found["query"] == "Show the images that look like a picture, nearest first."
     assert {"start", "stop", "url"} <= dict(fit("db ").words).keys()
@@ -107,9 +109,9 @@ def test_a_line_is_split_as_a_shell_does(line, expected):
 @pytest.mark.parametrize("line", ["imgdb qu", "imgdb query --collection ", "imgdb 'open"])
 def test_nothing_heavy_is_loaded_for_nothing(line, tmp_path):
     code = (
-        "import sys, typer; from imgdb.cli.app import app; "
+        "import sys, typer; from imgdb.cli.app import make_app; "
         "from imgdb.cli.completion.answer import answer; "
-        f"answer(app, 'bash', [{line!r}, {line.rpartition(' ')[2]!r}]); print(*sys.modules)"
+        f"answer(make_app(), 'bash', [{line!r}, {line.rpartition(' ')[2]!r}]); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"PIL", "numpy", "scipy", "alembic", "sqlalchemy", "rich", "imagehash"}
@@ -130,7 +132,7 @@ def completes(parameter):
 
 def test_every_argument_is_completed():
     """A new command's arguments are files by their metavar, or say what they take."""
-    arguments = [p for p in parameters(get_command(app)) if p.param_type_name == "argument"]
+    arguments = [p for p in parameters(get_command(make_app())) if p.param_type_name == "argument"]
     assert len(arguments) > 10
     for argument in arguments:
         assert argument.metavar in FILES or completes(argument), argument.metavar
@@ -139,7 +141,7 @@ def test_every_argument_is_completed():
 def test_every_name_in_the_database_is_completed():
     """A new command's --collection must not be forgotten."""
     options = {"--collection", "--against", "--hashes", "--reason"}
-    named = [p for p in parameters(get_command(app)) if options & set(p.opts)]
+    named = [p for p in parameters(get_command(make_app())) if options & set(p.opts)]
     assert len(named) > 10
     for option in named:
         assert completes(option), option.opts

@@ -13,7 +13,7 @@ import fake_servers
 import psycopg
 import pytest
 
-from imgdb.cli.app import app
+from imgdb.cli.app import make_app
 from imgdb.cli.completion import SHELLS, VARIABLE
 from imgdb.cli.completion.answer import answer
 from imgdb.cli.completion.install import install, shell_script
@@ -41,7 +41,7 @@ BIN = Path(sys.executable).parent
 )
 def test_names_are_quoted_for_bash(named, monkeypatch, line, typed, expected):
     monkeypatch.setenv("IMGDB_DSN", named)
-    assert answer(app, "bash", [line, typed]).splitlines() == ["words", *expected]
+    assert answer(make_app(), "bash", [line, typed]).splitlines() == ["words", *expected]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 from library import add, scene, shelf
 
-from imgdb.cli.app import app
+from imgdb.cli.app import make_app
 from imgdb.search.images import Match
 
 PAGE = Path(__file__).parents[2] / "docs" / "output.md"
@@ -24,7 +24,7 @@ def _offering(words, command):
         yield from _offering([*words, name], inner)
 
 
-OFFERING = [*_offering(["imgdb"], typer.main.get_command(app))]
+OFFERING = [*_offering(["imgdb"], typer.main.get_command(make_app()))]
 
 # A call of each that prints rows, and whether it prints facts.
 ROWS, FACTS = False, True

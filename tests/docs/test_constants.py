@@ -11,7 +11,7 @@ import typer
 
 from imgdb import sqlalchemy
 from imgdb.cli import options
-from imgdb.cli.app import app
+from imgdb.cli.app import make_app
 from imgdb.database import OLDEST_SERVER, spaces
 from imgdb.hashes.values import ALGORITHMS, USUAL_RULE, Hashes, rule_hashes
 from imgdb.ingest.options import Options
@@ -35,7 +35,7 @@ def page(name):
 def commands():
     """Return the parameters of each command, by the last word of its name."""
     found = {}
-    waiting = [typer.main.get_command(app)]
+    waiting = [typer.main.get_command(make_app())]
     while waiting:
         command = waiting.pop()
         waiting += getattr(command, "commands", {}).values()

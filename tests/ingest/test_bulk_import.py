@@ -48,7 +48,7 @@ def hashes(tmp_path):
     ]
     file = tmp_path / "hashes.csv"
     file.write_text("\n".join([",".join(["path", *columns]), *lines]))
-    return file
+    return str(file)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_an_import_indexes_what_rebuild_would(conn, hashes):
 def test_what_is_there_already_is_updated_or_left(conn, hashes, tmp_path):
     few = tmp_path / "few.csv"
     few.write_text("path,phash\nä/0/0,00000000000000ff\nother,0000000000000001\n")
-    import_hashes(conn, few, collection="shop")
+    import_hashes(conn, str(few), collection="shop")
     assert import_hashes(conn, hashes, collection="shop") == Imported(899, 1, 0)
     assert import_hashes(conn, hashes, collection="shop") == Imported(0, 0, 900)
     assert import_hashes(conn, hashes, collection="copy") == Imported(900, 0, 0)
@@ -130,7 +130,7 @@ def test_pictures_of_few_bits_are_flat(conn, tmp_path, columns):
     spelled = [["" if word is None else str(word) for word in row] for row in rows]
     lines = [f"{n:03},{first},{second}\n" for n, (first, second) in enumerate(spelled)]
     file.write_text(f"path,{','.join(columns)}\n{''.join(lines)}")
-    import_hashes(conn, file, collection="shop")
+    import_hashes(conn, str(file), collection="shop")
     told = conn.execute("SELECT flat FROM imgdb.image ORDER BY path").fetchall()
     assert [flat for (flat,) in told] == [
         is_flat(Hashes(**dict(zip(columns, row, strict=True)))) for row in rows
@@ -389,3 +389,20 @@ def test_rows_that_policies_hide_stay(clerk, conn, hashes):
     assert import_hashes(clerk, hashes, collection="shop") == Imported(900, 0, 0)
     assert count(conn) == 901
     assert missing(conn) == []
+
+
+def test_a_column_that_is_tracked_meanwhile_is_indexed_in_its_space(conn, hashes, before_storing):
+    """Who tracks a column between the first look and the rows that come: none is missed."""
+
+    def track():
+        conn.execute("SELECT imgdb.track('imgdb.image', 'image_id', 'ids')")
+
+    conn.execute("SELECT imgdb.create_space('ids', '')")
+    before_storing(track)
+    assert import_hashes(conn, hashes, collection="shop") == Imported(900, 0, 0)
+    assert missing(conn) == []
+    assert conn.execute("SELECT count(*) FROM imgdb.missing_hashes('ids')").fetchone() == (0,)
+    [(first,)] = conn.execute("SELECT min(image_id) FROM imgdb.image").fetchall()
+    assert conn.execute("SELECT hash FROM imgdb.within('ids', %s, 0)", [first]).fetchall() == [
+        (first,)
+    ]

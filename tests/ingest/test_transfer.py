@@ -1,6 +1,7 @@
 """`imgdb import` and `imgdb export`: every line checked, all of them or none."""
 
 import csv
+import gzip
 import io
 import json
 
@@ -282,3 +283,125 @@ def test_a_path_that_comes_twice_among_known_ones_is_a_bad_line(load, database):
         "imgdb: line 3: the path stands in line 2 already",
     )
     assert images(database, "phash") == [(1,)]
+
+
+def test_the_first_import_marks_what_is_flat(load, database):
+    """5 bits are too many for 0, and 4 away from the hash of a solid colour, whose first is set."""
+    near = -(2**63) | 0b1111
+    rows = {"/white": near, "/no": near & ~(-(2**63)) | 0b10000, "/far": near | 0b10000}
+    assert load("path,phash", *(f"{path},{value}" for path, value in rows.items())).code == 0
+    assert dict(images(database, "path", "flat")) == {
+        path: is_flat(Hashes(phash=value)) for path, value in rows.items()
+    }
+    assert dict(images(database, "path", "flat")) == {"/white": True, "/no": False, "/far": False}
+
+
+LINES = ["path,phash", f"/a,{to_hex(HASHES[0])}", f"/b,{to_hex(HASHES[1])}"]
+OBJECTS = [{"path": "/a", "phash": to_hex(HASHES[0])}, {"path": "/b", "phash": HASHES[1] % 2**64}]
+OTHERWISE = [{"Id": "/a", "pHash": HASHES[0]}, {"Id": "/b", "pHash": HASHES[1]}]
+FILES = {
+    "semicolons": "\n".join(LINES).replace(",", ";"),
+    "tabs": "\n".join(LINES).replace(",", "\t"),
+    "a mark": "\ufeff" + "\r\n".join(LINES),
+    "another case": "\n".join(["Path,PHash", *LINES[1:]]),
+    "0x": "\n".join([LINES[0], *(line.replace(",", ",0x") for line in LINES[1:])]),
+    "quoted": "\n".join('"' + line.replace(",", '","') + '"' for line in LINES),
+    "lines of JSON": "\n".join(map(json.dumps, OBJECTS)),
+    "other lines of JSON": "\n".join(map(json.dumps, OTHERWISE)),
+    "a list of JSON": json.dumps(OBJECTS, indent=1),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("packed", [False, True], ids=["file", "packed on stdin"])
+def test_many_kinds_of_tables_are_read(cli, database, tmp_path, kind, packed):
+    (tmp_path / "hashes").write_text(FILES[kind], "utf-8")
+    given = {"stdin": gzip.compress(FILES[kind].encode())} if packed else {}
+    file = "-" if packed else tmp_path / "hashes"
+    result = cli("import", file, "--collection", "shop", dsn=database, **given)
+    assert (result.code, result.stderr) == (0, ""), result
+    assert images(database, "path", "phash") == [("/a", HASHES[0]), ("/b", HASHES[1])]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_columns_may_have_any_name(cli, database, tmp_path, kind):
+    hashes = [(to_hex(value), to_hex(~value)) for value in HASHES[:2]]
+    rows = [
+        {"SKU": f"s{n}", "hash": a, "Path": "/x", "dhash": b} for n, (a, b) in enumerate(hashes)
+    ]
+    if kind == "csv":
+        text = "\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)])
+    else:
+        text = "\n".join(map(json.dumps, rows))
+    (tmp_path / "hashes").write_text(text)
+    maps = ("--map", "id=sku", "--map", "phash=hash")
+    result = cli("import", tmp_path / "hashes", "--collection", "shop", *maps, dsn=database)
+    assert (result.code, result.stderr) == (0, "")
+    assert images(database, "path", "phash", "dhash") == [
+        (f"s{n}", value, ~value) for n, value in enumerate(HASHES[:2])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("phash=none", "there is no column none"),
+        ("md5=hash", "not NAME=COLUMN"),
+        ("phash", "not NAME=COLUMN"),
+        ("phash=", "not NAME=COLUMN"),
+    ],
+)
+def test_a_map_that_leads_nowhere_is_wrong_usage(cli, database, tmp_path, given, words):
+    (tmp_path / "hashes").write_text("path,hash\n/a,1\n")
+    shop = ("--collection", "shop", "--map", given)
+    result = cli("import", tmp_path / "hashes", *shop, dsn=database)
+    assert (result.code, words in result.stderr, result.stderr.count("\n")) == (2, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        # A quote that nobody closes takes all that follows for its cell.
+        (["path,phash", "/a,1", '"/b,2', "/c,3"], "line 3: no CSV from here on"),
+        (["path;phash", "/a;1", "/b;x"], "line 3: phash is not a whole number"),
+        (["path,phash", "/a,0x00", "/b,1"], "line 2: phash is not 16 hex digits"),
+        (['{"path": "/a", "phash": 1}', "", '{"path": "/b", "phash": 1.5}'], "line 3: phash is"),
+        (['{"path": "/a", "phash": 1}', "[1]"], "line 2: no object of JSON"),
+        (['{"path": "/a", "phash": 1}', '{"path": '], "line 2: no JSON: "),
+    ],
+)
+def test_the_line_that_is_wrong_is_told(load, database, lines, told):
+    result = load(*lines)
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"imgdb: {told}"), result.stderr
+    assert "1 bad line in" in result.stderr
+    assert stored(database, "shop") == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'"path,phash\n/a,1\n', "the first line is no CSV"),
+        (b'"path"x,phash\n/a,1\n', "the first line is no CSV"),
+        (gzip.compress(b"path,phash\n" + b"/a,1\n" * 9)[:-12], "is damaged"),
+        (b"[1, 2", "cannot be read as JSON"),
+        (b"", "the first line must name"),
+    ],
+)
+def test_what_is_no_table_is_wrong_usage(cli, database, tmp_path, content, words):
+    (tmp_path / "hashes").write_bytes(content)
+    result = cli("import", tmp_path / "hashes", "--collection", "shop", dsn=database)
+    assert (result.code, result.stderr.count("\n")) == (2, 1), result
+    assert words in result.stderr
+    gone = cli("import", tmp_path / "gone", "--collection", "shop", dsn=database)
+    assert (gone.code, gone.stderr) == (1, f"imgdb: No such file or directory: {tmp_path}/gone\n")
+
+
+def test_what_hash_prints_can_be_imported(cli, database, tmp_path):
+    [path] = paint(tmp_path / "pictures", 1)
+    printed = cli("hash", path, "--json").stdout
+    result = cli("import", "-", "--collection", "shop", stdin=printed, dsn=database)
+    assert (result.code, result.stderr) == (0, "")
+    [(stored_path, *hashes)] = images(database, "path", *ALGORITHMS)
+    (found,) = json.loads(printed)
+    assert (stored_path, hashes) == (str(path), [found[f"{name}_bigint"] for name in ALGORITHMS])

@@ -339,13 +339,14 @@ def load_all() -> None:
         import_module("typer._adapters")
     import typer.main
 
-    from imgdb.cli.app import app
+    from imgdb.cli.app import COMMANDS, make_app
     from imgdb.pictures.decoding import prepare
     from imgdb.workers import process
 
     # typer makes its commands anew whenever one is run.
     typer.main.get_command = functools.cache(typer.main.get_command)
-    typer.main.get_command(app)
+    for name in (None, *COMMANDS):
+        typer.main.get_command(make_app(name))
 
     process.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": fork_worker})
     prepare()

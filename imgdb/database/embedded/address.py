@@ -4,9 +4,6 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from psycopg.conninfo import make_conninfo
-from psycopg.pq import Conninfo
-
 from imgdb.database.embedded.settings import PORT, SUPERUSER
 
 # libpq's options that have no default and yet must not be empty: the values that change nothing.
@@ -20,6 +17,9 @@ NOT_EMPTY = {
 
 def conninfo(folder: Path, dbname: str) -> str:
     """Return libpq's connection string; what the caller's PG* variables say has no effect."""
+    # Here: whether a server runs can be told without psycopg, which takes long to load.
+    from psycopg.conninfo import make_conninfo
+
     said = {"host": str(folder), "port": str(PORT), "user": SUPERUSER, "dbname": dbname}
     return make_conninfo("", **{**_neutral_options(), **said})
 
@@ -32,6 +32,8 @@ def url(folder: Path, dbname: str) -> str:
 
 def _neutral_options() -> dict[str, str]:
     """Return libpq's own defaults for all that the caller's PG* variables would change."""
+    from psycopg.pq import Conninfo
+
     neutral = {
         option.keyword.decode(): (option.compiled or b"").decode()
         for option in Conninfo.get_defaults()

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psycopg
-
 from imgdb.database.embedded.account import choose_account
 from imgdb.database.embedded.address import conninfo, url
 from imgdb.database.embedded.cluster import Cluster
@@ -214,6 +212,8 @@ class Server:
     def _version(self, running: bool) -> str | None:
         """Return the running server's version, else the cluster's major version."""
         if running:
+            import psycopg
+
             with (
                 contextlib.suppress(psycopg.Error),
                 psycopg.connect(self.conninfo("postgres")) as connection,

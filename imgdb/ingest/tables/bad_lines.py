@@ -1,7 +1,6 @@
 """What is wrong with a file that somebody gave, line by line."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from imgdb.errors import ImgdbError
 
@@ -30,7 +29,7 @@ class Complaints:
 class BadLines(ImgdbError):
     """A file with bad lines; `told` are the first of them. Nothing was written."""
 
-    def __init__(self, path: Path, complaints: Complaints) -> None:
+    def __init__(self, file: str, complaints: Complaints) -> None:
         lines = "1 bad line" if complaints.count == 1 else f"{complaints.count:,} bad lines"
-        super().__init__(f"{lines} in {path}, so nothing was imported")
+        super().__init__(f"{lines} in {file}, so nothing was imported")
         self.told = complaints.told()

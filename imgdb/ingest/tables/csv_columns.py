@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TextIO
 
+from imgdb.errors import UsageError
 from imgdb.ingest.tables.bad_lines import Complaints
 
 LINES = 5000  # at a time
+DELIMITERS = (",", ";", "\t")
+LONGEST_HEADER = 100  # lines
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -18,16 +22,42 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 Chunk = tuple[Sequence[int], Sequence[Sequence[str]]]
 
 
-def header(file: TextIO) -> tuple[list[str], int]:
-    """Return the names of the columns, and how many lines they take."""
-    reader = csv.reader(file, strict=True)
-    names = [name.strip() for name in next(reader, [])]
-    return names, reader.line_num
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The names of the columns, how many lines they take, and what is between two columns."""
+
+    names: list[str]
+    lines: int
+    delimiter: str = ","
 
 
-def chunks(file: TextIO, width: int, before: int, complaints: Complaints) -> Iterator[Chunk]:
-    """Yield all rows of `width` columns behind the first lines; `complaints` gets the others."""
-    reader = csv.reader(file, strict=True)
+def header(file: TextIO) -> Header:
+    """Read the names of the columns, and see by most of them what is between two.
+
+    UsageError where that is no line of CSV.
+    """
+    lines = [file.readline()]
+    # A name may hold a line break: the line ends where no quote is open.
+    while sum(line.count('"') for line in lines) % 2 and len(lines) < LONGEST_HEADER:
+        lines.append(file.readline())
+    found, wrong = [], None
+    for delimiter in DELIMITERS:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            names = [name.strip() for name in next(reader, [])]
+        except csv.Error as error:  # for one of them a quoted name may go on behind its quote
+            wrong = wrong or error
+        else:
+            found.append(Header(names, reader.line_num, delimiter))
+    if not found:
+        raise UsageError(f"the first line is no CSV: {wrong}")
+    return max(found, key=lambda one: len(one.names))
+
+
+def chunks(file: TextIO, head: Header, complaints: Complaints) -> Iterator[Chunk]:
+    """Yield all rows behind the header as columns; `complaints` gets those of another width."""
+    width, before = len(head.names), head.lines
+    reader = csv.reader(file, delimiter=head.delimiter, strict=True)
     ended = False
     while not ended:
         start = reader.line_num
@@ -36,7 +66,10 @@ def chunks(file: TextIO, width: int, before: int, complaints: Complaints) -> Ite
             for row in islice(reader, LINES):
                 rows.append(row)
         except csv.Error as error:
-            complaints.add(before + reader.line_num, f"no CSV from here on: {error}")
+            # The row that it is in begins behind the last good one; a quote that nobody closes
+            # would blame the last line of the file.
+            line = before + start + sum(map(_lines_of, rows)) + 1
+            complaints.add(line, f"no CSV from here on: {error}")
             ended = True
         ended = ended or not rows
         numbers: Sequence[int] = range(before + start + 1, before + start + 1 + len(rows))
@@ -46,12 +79,16 @@ def chunks(file: TextIO, width: int, before: int, complaints: Complaints) -> Ite
             yield numbers, list(zip(*rows, strict=True))
 
 
+def _lines_of(row: list[str]) -> int:
+    return 1 + sum(len(_LINE_BREAK.findall(cell)) for cell in row)
+
+
 def _of_width(
     width: int, rows: list[list[str]], line: int, complaints: Complaints
 ) -> tuple[list[int], list[list[str]]]:
     numbers, whole = [], []
     for row in rows:
-        line += 1 + sum(len(_LINE_BREAK.findall(cell)) for cell in row)
+        line += _lines_of(row)
         if len(row) == width:
             numbers.append(line)
             whole.append(row)

@@ -1,24 +1,25 @@
-"""Files of hashes that somebody else made -> checked rows: CSV, or Parquet through pyarrow."""
+"""Tables of hashes that somebody else made -> checked rows: CSV, JSON Lines, Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import IO, TextIO
 
 from imgdb.errors import UsageError
 from imgdb.hashes.values import ALGORITHMS, decimal_value, hex_value, number_value
-from imgdb.ingest.tables import csv_columns
+from imgdb.ingest.tables import csv_columns, json_lines
 from imgdb.ingest.tables.bad_lines import Complaints
+from imgdb.ingest.tables.naming import find_columns
+from imgdb.ingest.tables.opening import is_json, is_parquet, open_table
 from imgdb.paths import LONGEST
 
-NAMES = ("path", "id")
-PARQUET_SUFFIXES = (".parquet", ".pq")
 ROWS = 5000  # of a Parquet file at a time
 
 
 Parser = Callable[[str], int]
-Column = Sequence[str | int | None]
+Column = Sequence[object]
 # The numbers of the lines, and columns by name.
 Chunk = tuple[Sequence[int], dict[str, Column]]
 
@@ -32,57 +33,67 @@ class Rows:
     hashes: dict[str, Sequence[int | None]]
 
 
-def read(path: Path, complaints: Complaints) -> Iterator[Rows]:
-    """Yield the good rows of a file; the bad ones go to `complaints`.
+def read(
+    file: str, complaints: Complaints, given: Mapping[str, str] | None = None
+) -> Iterator[Rows]:
+    """Yield the good rows of a file, `-` for stdin; the bad ones go to `complaints`.
 
-    Raises UsageError for a file that cannot be read as a table with the columns that it takes.
+    `given` says for path, id and hashes which column holds them. Raises UsageError for a file that
+    cannot be read as a table with the columns that it takes.
     """
-    chunks = _parquet(path) if path.suffix.lower() in PARQUET_SUFFIXES else _csv(path, complaints)
     parsers: dict[str, Parser] = {}
-    for lines, columns in chunks:
-        yield _checked(lines, columns, parsers, complaints)
+    with open_table(file) as opened:
+        if is_parquet(opened) or file.lower().endswith((".parquet", ".pq")):
+            found = _parquet(file, opened, given or {})
+        else:
+            # utf-8-sig: spreadsheets put a mark before the first name. Bytes that are no UTF-8 are
+            # found again, with their line, when the names are checked.
+            as_json = is_json(opened)
+            text = io.TextIOWrapper(opened, "utf-8-sig", errors="surrogateescape", newline="")
+            rows = _json if as_json else _csv
+            found = rows(text, complaints, given or {})
+        for lines, columns in found:
+            yield _checked(lines, columns, parsers, complaints)
 
 
-def _csv(path: Path, complaints: Complaints) -> Iterator[Chunk]:
-    # utf-8-sig: spreadsheets put a mark before the first name. Bytes that are no UTF-8 are found
-    # again, with their line, when the names are checked.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        header, lines = csv_columns.header(file)
-        wanted = _wanted(header)
-        for numbers, columns in csv_columns.chunks(file, len(header), lines, complaints):
-            yield numbers, {name: columns[at] for name, at in wanted.items()}
+def _csv(file: TextIO, complaints: Complaints, given: Mapping[str, str]) -> Iterator[Chunk]:
+    head = csv_columns.header(file)
+    wanted = {name: head.names.index(c) for name, c in find_columns(head.names, given).items()}
+    for numbers, columns in csv_columns.chunks(file, head, complaints):
+        yield numbers, {name: columns[at] for name, at in wanted.items()}
 
 
-def _parquet(path: Path) -> Iterator[Chunk]:
+def _json(file: TextIO, complaints: Complaints, given: Mapping[str, str]) -> Iterator[Chunk]:
+    columns: dict[str, str] = {}
+    for numbers, objects in json_lines.chunks(file, complaints):
+        # An object need not have all hashes, so what the first of them have decides.
+        known = dict.fromkeys(name for one in objects for name in one)
+        columns = columns or find_columns([*known], given)
+        missing = [name for name in ALGORITHMS if name not in columns]
+        names = columns | {name: name for name in missing}
+        found: dict[str, Column] = {
+            name: [one.get(column) for one in objects] for name, column in names.items()
+        }
+        yield numbers, found
+
+
+def _parquet(file: str, opened: IO[bytes], given: Mapping[str, str]) -> Iterator[Chunk]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise UsageError("Parquet needs the package pyarrow: pip install pyarrow") from None
     try:
-        file = pq.ParquetFile(path)
-        wanted = list(_wanted(file.schema_arrow.names))
+        # Its list of contents is at the end.
+        table = pq.ParquetFile(opened if opened.seekable() else io.BytesIO(opened.read()))
+        wanted = find_columns(table.schema_arrow.names, given)
         line = 1
-        for batch in file.iter_batches(ROWS, columns=wanted):
+        for batch in table.iter_batches(ROWS, columns=[*wanted.values()]):
             numbers = range(line, line + batch.num_rows)
-            yield numbers, {name: batch.column(name).to_pylist() for name in wanted}
+            yield numbers, {name: batch.column(c).to_pylist() for name, c in wanted.items()}
             line += batch.num_rows
     except pa.ArrowException as error:
-        raise UsageError(f"cannot read {path} as Parquet: {error}") from error
-
-
-def _wanted(header: Sequence[str]) -> dict[str, int]:
-    """Return the columns to read and where they stand."""
-    names = [name for name in NAMES if name in header]
-    hashes = [name for name in ALGORITHMS if name in header]
-    if len(names) != 1 or not hashes:
-        raise UsageError(
-            "the first line must name a column path or id, and at least one of "
-            f"{', '.join(ALGORITHMS)}; it names: {', '.join(header) or 'nothing'}"
-        )
-    if twice := [name for name in names + hashes if header.count(name) > 1]:
-        raise UsageError(f"the column {twice[0]} is there twice")
-    return {name: header.index(name) for name in names + hashes}
+        raise UsageError(f"cannot read {file} as Parquet: {error}") from error
 
 
 def _checked(
@@ -111,6 +122,9 @@ def _checked(
     )
 
 
+_SAYS_HEX = ("0x", "0X")
+
+
 def _names(values: Column, column: str, bad: dict[int, str]) -> Sequence[str]:
     """Return the texts; those that PostgreSQL or an index cannot hold are bad."""
     texts = ["" if value is None else str(value) for value in values]
@@ -137,8 +151,9 @@ def _hashes(
     """Return the signed hashes of a column: numbers, or texts that are all hex or all decimal."""
     if column not in parsers and (texts := [value for value in values if isinstance(value, str)]):
         # Of a thousand decimals one has 16 digits.
-        hexadecimal = 2 * sum(len(text) == 16 for text in texts) > sum(map(bool, texts))
-        if any(texts):
+        undecided = [text for text in texts if text and not text.startswith(_SAYS_HEX)]
+        if undecided:
+            hexadecimal = 2 * sum(len(text) == 16 for text in undecided) > len(undecided)
             parsers[column] = hex_value if hexadecimal else decimal_value
     parse = parsers.get(column, decimal_value)
     found: list[int | None] = []
@@ -148,6 +163,8 @@ def _hashes(
                 found.append(None)
             elif type(value) is int:
                 found.append(number_value(value))
+            elif isinstance(value, str) and value.startswith(_SAYS_HEX):
+                found.append(hex_value(value[2:]))
             else:
                 found.append(parse(str(value)))
         except ValueError as error:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
@@ -50,33 +49,42 @@ class Imported:
 
 def import_hashes(
     conn: Session,
-    path: Path,
+    file: str,
     *,
     collection: str,
+    columns: Mapping[str, str] | None = None,
     watching: Watching = lambda done, failed: None,
 ) -> Imported:
-    """Store the hashes of a CSV or Parquet file in a collection, in one transaction.
+    """Store the hashes of a table in a collection, in one transaction; `-` is stdin.
 
+    The table is CSV, JSON Lines or Parquet. `columns` says for path, id and hashes which column
+    holds them, where they are called otherwise.
     Raises BadLines when any line is bad, UsageError when the file is no table of hashes.
     """
     if not collection.strip():
         raise UsageError("a collection needs a name")
     with read_committed(conn):
         complaints = Complaints()
-        count = _stage(conn, path, complaints, watching)
+        count = _stage(conn, file, columns, complaints, watching)
         if not complaints.count:
             _find_repeated(conn, complaints)
         if complaints.count:
-            raise BadLines(path, complaints)
+            raise BadLines(file, complaints)
         # Not before: who makes the same collection waits from here until the end.
         stored = _store(conn, value(conn, MAKE_COLLECTION, collection))
     return Imported(stored.added, stored.updated, count - stored.added - stored.updated)
 
 
-def _stage(conn: Session, path: Path, complaints: Complaints, watching: Watching) -> int:
+def _stage(
+    conn: Session,
+    file: str,
+    columns: Mapping[str, str] | None,
+    complaints: Complaints,
+    watching: Watching,
+) -> int:
     """Copy the good lines into the transaction's own table; return how many."""
     conn.execute(STAGE)
-    chunks = hash_table.read(path, complaints)
+    chunks = hash_table.read(file, complaints, columns)
     # The columns are known when the first rows are.
     first = next(chunks, None)
     if first is None:

@@ -1,0 +1,59 @@
+"""What starting a command loads: nothing that it does not need."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Of these each takes longer to load than most commands take to answer.
+HEAVY = {
+    "numpy", "PIL", "scipy", "imagehash", "pydantic", "pydantic_core", "asyncio", "psycopg",
+    "alembic", "sqlalchemy", "rich", "jinja2", "watchfiles", "textual_image",
+}  # fmt: skip
+# psycopg loads asyncio on its own account.
+DATABASE = {"psycopg", "asyncio"}
+LOADED = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+from imgdb.cli import main
+main()
+"""
+
+
+def loaded(arguments, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["--version"], set()),
+        (["db", "status"], set()),
+        (["db", "status", "--json"], set()),
+        (["query", "--hex", "0" * 16, "--limit", "3", "--hash", "dhash", "--json"], DATABASE),
+        (["stats"], DATABASE),
+        (["collections"], DATABASE),
+        (["failures", "--csv"], DATABASE),
+        (["duplicates", "--limit", "1"], DATABASE),
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_loaded_for_nothing(database, tmp_path, arguments, needed):
+    found = loaded(arguments, IMGDB_DSN=database, IMGDB_HOME=str(tmp_path / "home"))
+    assert found & HEAVY <= needed
+
+
+def test_only_the_command_that_runs_is_loaded(database):
+    modules = loaded(["--dsn", database, "--debug", "stats"])
+    assert "imgdb.cli.inspect" in modules
+    assert not {"imgdb.cli.query", "imgdb.cli.duplicates", "imgdb.cli.ingest"} & modules
+    assert {"imgdb.cli.query", "imgdb.cli.duplicates"} <= loaded(["--help"])
