@@ -19,7 +19,14 @@ from pathlib import Path
 import psycopg
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/sql.md", "docs/python.md")
+PAGES = (
+    "README.md",
+    "docs/sql.md",
+    "docs/python.md",
+    "docs/shop.md",
+    "docs/moderation.md",
+    "docs/data-engineer.md",
+)
 
 BLOCKS = re.compile(
     r"```console\n(?P<commands>.*?)```"
