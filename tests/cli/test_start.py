@@ -45,7 +45,7 @@ def loaded(arguments, **environment):
         (["failures", "--csv"], DATABASE),
         (["duplicates", "--limit", "1"], DATABASE),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "with",
 )
 def test_nothing_heavy_is_loaded_for_nothing(database, tmp_path, arguments, needed):
     found = loaded(arguments, IMGDB_DSN=database, IMGDB_HOME=str(tmp_path / "home"))
