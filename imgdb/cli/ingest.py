@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from imgdb.errors import UsageError
 from imgdb.words import printable
 
 if TYPE_CHECKING:
+    import psycopg
+
     from imgdb.ingest.options import Options
     from imgdb.ingest.summary import Summary
 
@@ -114,11 +116,30 @@ def ingest_command(
             )
         if not summary.stopped:
             compact_after(conn, summary.added + summary.updated)
+            _tell_copies(conn, summary)
     if not summary.succeeded and not summary.failed and not summary.stopped:
         places = ", ".join(map(printable, [*named, *filter(None, [files_from])]))
         typer.echo(f"imgdb: no pictures found in {places}", err=True)
     tell(summary, format)
     finish(summary, stopping.signum)
+
+
+def _tell_copies(conn: psycopg.Connection[Any], summary: Summary) -> None:
+    """Say in one line what a person wants to know of a collection that has grown."""
+    from imgdb.database.statistics import count_copies
+    from imgdb.ingest.summary import FEW
+
+    if not summary.added + summary.updated:
+        return
+    few = len(summary.digests) <= FEW
+    found = count_copies(conn, summary.digests if few else None, summary.phashes if few else None)
+    if found.groups or found.copies:
+        typer.echo(
+            f"imgdb: exact copies: {found.copies:,}, groups of images with one phash: "
+            f"{found.groups:,} ({found.same_hash:,} images); imgdb duplicates shows what looks "
+            "alike",
+            err=True,
+        )
 
 
 def _watch(named: list[str], options: Options, format: Format | None, dsn: str | None) -> None:

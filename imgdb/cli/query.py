@@ -82,6 +82,13 @@ def query(
             "with the image.",
         ),
     ] = False,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing/--no-missing",
+            help="Images whose files are gone come last; --no-missing leaves them out.",
+        ),
+    ] = True,
     flood: Annotated[
         int | None,
         typer.Option(
@@ -132,6 +139,7 @@ def query(
             limit=limit,
             flood=flood or None,
             include_flat=include_flat,
+            missing=missing,
         ),
         advise=_advise if format is Format.table else lambda conn, answers: "",
         row=partial(_row, rule),

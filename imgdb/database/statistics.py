@@ -15,6 +15,7 @@ from imgdb.database.connect import named_place, read_only
 from imgdb.database.spaces import fullest_buckets, space_statistics, spaces
 
 CONTENT = "SELECT * FROM imgdb._statistics()"
+COPIES = "SELECT * FROM imgdb._copies(%s, new_phashes => %s)"
 FAILURES = (
     "SELECT * FROM imgdb._failures(collection_name => %(collection)s, reason_class => %(reason)s)"
 )
@@ -70,6 +71,25 @@ class FailedFile:
     detail: str
     collection: str
     failed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Images with the bytes of another one; those that share a phash, and the groups they make."""
+
+    copies: int
+    same_hash: int
+    groups: int
+
+
+def count_copies(
+    conn: psycopg.Connection[Any], digests: list[bytes] | None, phashes: list[int] | None
+) -> Copies:
+    """Count what equal bytes and equal hashes say, of these images or of all (None)."""
+    with conn.cursor(row_factory=class_row(Copies)) as cursor:
+        found = cursor.execute(COPIES, (digests, phashes)).fetchone()
+    assert found is not None
+    return found
 
 
 def content(conn: psycopg.Connection[Any]) -> Content:

@@ -174,6 +174,8 @@ class Run:
         batch = self._batch
         if len(batch):
             stored = self._store.store(batch, rewrite=self._rewrite)
+            for image in batch.images.values():
+                self.summary.note_hashed(image.sha256, image.phash)
             self.summary.added += stored.added
             self.summary.updated += stored.updated
             # Somebody else has stored the same in the meantime.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
+# Of more files than these, copies are looked for among all images.
+FEW = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -31,6 +34,9 @@ class Summary:
     failures: list[Failed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     stopped: bool = False
+    # Of what was hashed, as long as it is little: the SHA-256 and the phash.
+    digests: list[bytes] = field(default_factory=list)
+    phashes: list[int] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -41,6 +47,13 @@ class Summary:
     def succeeded(self) -> int:
         """Files that are searchable."""
         return self.added + self.updated + self.unchanged
+
+    def note_hashed(self, sha256: bytes, phash: int | None) -> None:
+        """Note what a file is, to look for its copies."""
+        if len(self.digests) <= FEW:
+            self.digests.append(sha256)
+            if phash is not None:
+                self.phashes.append(phash)
 
     def fail(self, path: str, kind: str, words: str) -> None:
         """Count a failure."""

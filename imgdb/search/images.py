@@ -139,6 +139,7 @@ def similar(
     limit: int | None = None,
     flood: int | None = None,
     include_flat: bool = False,
+    missing: bool = True,
 ) -> list[Match]:
     """List the images within `max_distance` (None: the default), nearest first.
 
@@ -158,9 +159,13 @@ def similar(
         "sha256": query.sha256,
         "max_distance": max_distance,
         "collection": collection,
-        "limit": limit,
+        "limit": None,
         "flood": flood,
         "include_flat": include_flat,
     }
     with read_only(conn), conn.cursor(row_factory=class_row(Match)) as cursor:
-        return cursor.execute(MATCHES, arguments).fetchall()
+        found = cursor.execute(MATCHES, arguments).fetchall()
+    # What can be opened comes first, and counts for the limit.
+    there = [match for match in found if match.missing_since is None]
+    gone = [match for match in found if match.missing_since is not None]
+    return [*there, *(gone if missing else [])][:limit]

@@ -31,6 +31,7 @@ DROP FUNCTION imgdb._exported_images;
 DROP FUNCTION imgdb.within_pdq;
 DROP FUNCTION imgdb.scan_pdq;
 DROP FUNCTION imgdb._check_pdq;
+DROP FUNCTION imgdb._copies;
 DROP FUNCTION imgdb._remove_collection;
 DROP FUNCTION imgdb._rename_collection;
 DROP FUNCTION imgdb._collections;

@@ -4424,6 +4424,40 @@ COMMENT ON FUNCTION imgdb._remove_collection(text) IS
 'Removes a collection with its images, failures, archives, regions and marks, and tells how many '
 'images these were; error IM011 if there is none of that name. No file is touched.';
 
+CREATE FUNCTION imgdb._copies(new_digests bytea[], new_phashes bigint[])
+RETURNS TABLE (copies bigint, same_hash bigint, groups bigint)
+LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT
+        (
+            SELECT coalesce(pg_catalog.sum(g.held - 1), 0)::bigint
+            FROM (
+                SELECT pg_catalog.count(*) AS held
+                FROM imgdb.image AS i
+                WHERE i.sha256 IS NOT NULL AND (new_digests IS NULL OR i.sha256 = ANY (new_digests))
+                GROUP BY i.sha256
+                HAVING pg_catalog.count(*) > 1
+            ) AS g
+        ),
+        coalesce(pg_catalog.sum(h.held), 0)::bigint,
+        pg_catalog.count(*)
+    FROM (
+        SELECT pg_catalog.count(*) AS held
+        FROM imgdb.image AS i
+        WHERE i.phash IS NOT NULL AND (new_phashes IS NULL OR i.phash = ANY (new_phashes))
+        GROUP BY i.phash
+        HAVING pg_catalog.count(*) > 1
+    ) AS h;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._copies(bytea[], bigint[]) IS
+'Of the images with these digests and hashes, or of all: how many have the bytes of another one, '
+'how many share their phash with others, and how many groups these are.';
+
 CREATE FUNCTION imgdb._check_pdq(pdq_words bigint[], max_distance integer)
 RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE

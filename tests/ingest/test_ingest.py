@@ -418,3 +418,16 @@ def test_rehash_makes_the_pdq_that_is_missing(ingest, cli, database, tmp_path):
     result = cli("rehash", "--jobs", "1", "--pdq", "--format", "json", dsn=database)
     assert counts(json.loads(result.stdout))[1] == 2
     assert stored_pdq(database) == {str(path): expected_pdq(path) for path in paths}
+
+
+def test_what_a_person_wants_to_know_is_one_line(cli, database, tmp_path):
+    first, _ = paint(tmp_path, 2)
+    (tmp_path / "copy.png").write_bytes(first.read_bytes())
+    result = cli("ingest", tmp_path, "--jobs", "1", dsn=database)
+    assert (result.code, result.stderr) == (
+        0,
+        "imgdb: exact copies: 1, groups of images with one phash: 1 (2 images); "
+        "imgdb duplicates shows what looks alike\n",
+    )
+    # Nothing has changed, so nothing is told.
+    assert cli("ingest", tmp_path, "--jobs", "1", dsn=database).stderr == ""

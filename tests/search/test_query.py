@@ -182,6 +182,17 @@ def test_a_file_that_is_gone_is_marked(cli, filled, folder):
     assert line.rstrip().endswith("missing")
 
 
+def test_files_that_are_gone_come_last_or_not_at_all(cli, filled, folder):
+    with psycopg.connect(filled) as conn:
+        conn.execute("UPDATE imgdb.image SET missing_since = now() WHERE path ~ 'lake(-copy)?.png'")
+    found = matches(cli, folder / "lake.png", dsn=filled)
+    assert names(found)[2:] == ["lake-copy.png", "lake.png"]
+    there = matches(cli, folder / "lake.png", "--no-missing", dsn=filled)
+    assert there == found[:2]
+    # A limit counts what is there first.
+    assert matches(cli, folder / "lake.png", "--limit", "2", dsn=filled) == there
+
+
 def test_several_files_name_their_query(cli, filled, folder):
     found = matches(cli, folder / "lake.png", folder / "hill.png", dsn=filled)
     assert [match["query"] for match in found] == [str(folder / "lake.png")] * 4 + [
