@@ -126,13 +126,13 @@ def ingest_command(
 
 def _tell_copies(conn: psycopg.Connection[Any], summary: Summary) -> None:
     """Say in one line what a person wants to know of a collection that has grown."""
-    from imgdb.database.statistics import count_copies
+    from imgdb.database.statistics import count_same
     from imgdb.ingest.summary import FEW
 
     if not summary.added + summary.updated:
         return
     few = len(summary.digests) <= FEW
-    found = count_copies(conn, summary.digests if few else None, summary.phashes if few else None)
+    found = count_same(conn, summary.digests if few else None, summary.phashes if few else None)
     if found.groups or found.copies:
         typer.echo(
             f"imgdb: exact copies: {found.copies:,}, groups of images with one phash: "

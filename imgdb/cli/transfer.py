@@ -48,7 +48,7 @@ def import_file(
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """Store hashes that are made already, from CSV, JSON or Parquet.
+    """Store hashes that are made already: CSV, JSON, Parquet.
 
     Hashes are 16 hex digits, with 0x or without, or 64-bit numbers, signed or not. Columns of CSV
     are separated by commas, semicolons or tabs. A file with a bad line is not imported at all.

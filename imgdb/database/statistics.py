@@ -74,7 +74,7 @@ class FailedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
+class SameImages:
     """Images with the bytes of another one; those that share a phash, and the groups they make."""
 
     copies: int
@@ -82,11 +82,11 @@ class Copies:
     groups: int
 
 
-def count_copies(
+def count_same(
     conn: psycopg.Connection[Any], digests: list[bytes] | None, phashes: list[int] | None
-) -> Copies:
+) -> SameImages:
     """Count what equal bytes and equal hashes say, of these images or of all (None)."""
-    with conn.cursor(row_factory=class_row(Copies)) as cursor:
+    with conn.cursor(row_factory=class_row(SameImages)) as cursor:
         found = cursor.execute(COPIES, (digests, phashes)).fetchone()
     assert found is not None
     return found

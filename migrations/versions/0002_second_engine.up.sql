@@ -4366,16 +4366,16 @@ BEGIN
     LEFT JOIN (
         SELECT
             g.collection_id,
-            pg_catalog.count(*) AS images,
-            pg_catalog.count(g.missing_since) AS missing,
-            pg_catalog.sum(g.byte_size)::bigint AS bytes
+            count(*) AS images,
+            count(g.missing_since) AS missing,
+            sum(g.byte_size)::bigint AS bytes
         FROM imgdb.image AS g
         GROUP BY g.collection_id
     ) AS i ON i.collection_id = c.collection_id
     LEFT JOIN (
         SELECT
             g.collection_id,
-            pg_catalog.count(*) AS failures
+            count(*) AS failures
         FROM imgdb.ingest_failure AS g
         GROUP BY g.collection_id
     ) AS f ON f.collection_id = c.collection_id
@@ -4427,29 +4427,30 @@ COMMENT ON FUNCTION imgdb._remove_collection(text) IS
 CREATE FUNCTION imgdb._copies(new_digests bytea[], new_phashes bigint[])
 RETURNS TABLE (copies bigint, same_hash bigint, groups bigint)
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     SELECT
         (
-            SELECT coalesce(pg_catalog.sum(g.held - 1), 0)::bigint
+            SELECT coalesce(sum(g.held - 1), 0)::bigint
             FROM (
-                SELECT pg_catalog.count(*) AS held
+                SELECT count(*) AS held
                 FROM imgdb.image AS i
                 WHERE i.sha256 IS NOT NULL AND (new_digests IS NULL OR i.sha256 = ANY (new_digests))
                 GROUP BY i.sha256
-                HAVING pg_catalog.count(*) > 1
+                HAVING count(*) > 1
             ) AS g
         ),
-        coalesce(pg_catalog.sum(h.held), 0)::bigint,
-        pg_catalog.count(*)
+        coalesce(sum(h.held), 0)::bigint,
+        count(*)
     FROM (
-        SELECT pg_catalog.count(*) AS held
+        SELECT count(*) AS held
         FROM imgdb.image AS i
         WHERE i.phash IS NOT NULL AND (new_phashes IS NULL OR i.phash = ANY (new_phashes))
         GROUP BY i.phash
-        HAVING pg_catalog.count(*) > 1
+        HAVING count(*) > 1
     ) AS h;
 END
 $$;

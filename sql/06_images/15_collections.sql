@@ -16,16 +16,16 @@ BEGIN
     LEFT JOIN (
         SELECT
             g.collection_id,
-            pg_catalog.count(*) AS images,
-            pg_catalog.count(g.missing_since) AS missing,
-            pg_catalog.sum(g.byte_size)::bigint AS bytes
+            count(*) AS images,
+            count(g.missing_since) AS missing,
+            sum(g.byte_size)::bigint AS bytes
         FROM imgdb.image AS g
         GROUP BY g.collection_id
     ) AS i ON i.collection_id = c.collection_id
     LEFT JOIN (
         SELECT
             g.collection_id,
-            pg_catalog.count(*) AS failures
+            count(*) AS failures
         FROM imgdb.ingest_failure AS g
         GROUP BY g.collection_id
     ) AS f ON f.collection_id = c.collection_id

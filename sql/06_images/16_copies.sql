@@ -4,29 +4,30 @@
 CREATE FUNCTION imgdb._copies(new_digests bytea[], new_phashes bigint[])
 RETURNS TABLE (copies bigint, same_hash bigint, groups bigint)
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
+SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     SELECT
         (
-            SELECT coalesce(pg_catalog.sum(g.held - 1), 0)::bigint
+            SELECT coalesce(sum(g.held - 1), 0)::bigint
             FROM (
-                SELECT pg_catalog.count(*) AS held
+                SELECT count(*) AS held
                 FROM imgdb.image AS i
                 WHERE i.sha256 IS NOT NULL AND (new_digests IS NULL OR i.sha256 = ANY (new_digests))
                 GROUP BY i.sha256
-                HAVING pg_catalog.count(*) > 1
+                HAVING count(*) > 1
             ) AS g
         ),
-        coalesce(pg_catalog.sum(h.held), 0)::bigint,
-        pg_catalog.count(*)
+        coalesce(sum(h.held), 0)::bigint,
+        count(*)
     FROM (
-        SELECT pg_catalog.count(*) AS held
+        SELECT count(*) AS held
         FROM imgdb.image AS i
         WHERE i.phash IS NOT NULL AND (new_phashes IS NULL OR i.phash = ANY (new_phashes))
         GROUP BY i.phash
-        HAVING pg_catalog.count(*) > 1
+        HAVING count(*) > 1
     ) AS h;
 END
 $$;

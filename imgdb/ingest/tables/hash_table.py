@@ -65,7 +65,7 @@ def _csv(file: TextIO, complaints: Complaints, given: Mapping[str, str]) -> Iter
 
 def _json(file: TextIO, complaints: Complaints, given: Mapping[str, str]) -> Iterator[Chunk]:
     columns: dict[str, str] = {}
-    for numbers, objects in json_lines.chunks(file, complaints):
+    for numbers, objects in json_lines.object_chunks(file, complaints):
         # An object need not have all hashes, so what the first of them have decides.
         known = dict.fromkeys(name for one in objects for name in one)
         columns = columns or find_columns([*known], given)

@@ -16,7 +16,7 @@ LINES = 5000  # at a time
 Chunk = tuple[Sequence[int], Sequence[dict[str, Any]]]
 
 
-def chunks(file: TextIO, complaints: Complaints) -> Iterator[Chunk]:
+def object_chunks(file: TextIO, complaints: Complaints) -> Iterator[Chunk]:
     """Yield all objects; `complaints` gets the lines that are none.
 
     In a list a line is an object, counted from 1. UsageError for a list that is no JSON.
