@@ -387,6 +387,7 @@ def test_the_line_that_is_wrong_is_told(load, database, lines, told):
         (b"[1, 2", "cannot be read as JSON"),
         (b"", "the first line must name"),
     ],
+    ids=["quoted", "more after a quote", "gzip", "json", "empty"],
 )
 def test_what_is_no_table_is_wrong_usage(cli, database, tmp_path, content, words):
     (tmp_path / "hashes").write_bytes(content)
