@@ -51,7 +51,7 @@ SCHEMA = "imgdb"
 
 # Revisions write rows into these; a user's own rows there are worth nothing without hashes.
 SEEDED_TABLES = (
-    "alembic_version", "space", "space_state", "probe", "tracked_column", "collection"
+    "alembic_version", "space", "space_state", "probe", "tracked_column", "collection", "rule"
 )  # fmt: skip
 
 # Twelve revisions were squashed into the first before anything was released: a database at the last

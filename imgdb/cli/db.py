@@ -158,6 +158,7 @@ def extension_command(
     folder: Annotated[
         Path | None,
         typer.Argument(
+            metavar="FOLDER",
             help="Where the server looks for extensions: the folder `extension` in what "
             "`pg_config --sharedir` prints.",
             exists=True,

@@ -66,7 +66,7 @@ BEGIN
         -- Who looks after spaces sees no image.
         AND (
             access IN ('read', 'write') OR c.relkind = 'v'
-            OR c.relname = ANY (v_engine || ARRAY['alembic_version'])
+            OR c.relname = ANY (v_engine || ARRAY['alembic_version', 'rule'])
         );
     IF access = 'write' THEN
         RETURN QUERY

@@ -13,7 +13,7 @@ from PIL import Image
 
 from imgdb.hashes.values import ALGORITHMS, from_hex
 
-VECTORS = Path(__file__).parents[1] / "data" / "hashes"
+VECTORS = Path(__file__).parents[2] / "vectors"
 SMOOTH = VECTORS / "smooth-wide.png"
 
 
@@ -33,8 +33,11 @@ def test_json_has_hex_and_bigint_of_all_four(cli):
 def test_pdq_comes_last_and_is_made_only_when_asked_for(cli):
     (plain,) = json.loads(cli("hash", SMOOTH, "--json").stdout)
     (found,) = json.loads(cli("hash", SMOOTH, "--pdq", "--json").stdout)
-    vectors = {v["file"]: v for v in json.loads((VECTORS.parent / "pdq.json").read_text())}
-    vector = vectors["tests/data/hashes/smooth-wide.png"]
+    vectors = {
+        v["file"]: v
+        for v in json.loads((Path(__file__).parents[1] / "data" / "pdq.json").read_text())
+    }
+    vector = vectors["vectors/smooth-wide.png"]
     assert list(found) == list(plain) and list(plain)[-2:] == ["pdq", "pdq_quality"]
     assert (plain["pdq"], plain["pdq_quality"]) == (None, None)
     assert (found["pdq"], found["pdq_quality"]) == (vector["pdq"], vector["quality"])

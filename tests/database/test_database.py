@@ -193,7 +193,7 @@ def test_newer_schema(cli, database, command):
         pass
     for error in (
         str(caught.value),
-        cli("db", command, *["base"] * (command == "downgrade"), dsn=database).stderr,
+        cli("db", command, *["base", "--yes"] * (command == "downgrade"), dsn=database).stderr,
     ):
         assert "0999_more" in error
         assert schema.head() in error

@@ -13,7 +13,7 @@ from imgdb.hashes.values import ALGORITHMS
 
 pytestmark = pytest.mark.sql
 
-SPACES = sorted([*ALGORITHMS, "region"])
+SPACES = sorted([*ALGORITHMS, "pdq", "region"])
 
 # Only 16 bits vary, so that prefixes are few and each statement brings some more of their hashes.
 FILL = (

@@ -146,7 +146,7 @@ def test_pictures_of_few_bits_are_flat(conn, tmp_path, columns):
 
 
 def test_a_path_that_comes_twice_leaves_nothing(conn, hashes):
-    with hashes.open("a") as file:
+    with Path(hashes).open("a") as file:
         file.write("\nä/7/7,,,,0000000000000001\n")
     with pytest.raises(BadLines) as error:
         import_hashes(conn, hashes, collection="shop")
@@ -155,7 +155,7 @@ def test_a_path_that_comes_twice_leaves_nothing(conn, hashes):
 
 
 def test_a_bad_line_leaves_nothing(conn, hashes):
-    with hashes.open("a") as file:
+    with Path(hashes).open("a") as file:
         file.write("\nb,,,,12\nc,,,,0000000000000001\n,,,,0000000000000001")
     with pytest.raises(BadLines) as error:
         import_hashes(conn, hashes, collection="shop")

@@ -18,8 +18,8 @@ PICTURES = (
     "examples/images/cat-in-the-window--resized.png",
     "examples/images/page-of-text--resized.png",
     "examples/images/sunflower--resized.png",
-    "tests/data/hashes/turned-tiles.png",
-    "tests/data/hashes/white.png",
+    "vectors/turned-tiles.png",
+    "vectors/white.png",
 )
 PLANS = {"stored": STORED, "asked": ASKED}
 

@@ -24,7 +24,7 @@ from imgdb.pictures.loader import open_source
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests" / "data" / "pdq.json"
 # Relative to the repository: tiny and hard ones, and photographs and paintings.
-PICTURES = ("tests/data/hashes", "examples/images", "examples/query.jpg")
+PICTURES = ("vectors", "examples/images", "examples/query.jpg")
 
 
 def by_pdqhash(luma: Image.Image) -> PdqReading:

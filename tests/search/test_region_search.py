@@ -222,6 +222,7 @@ def test_regions_go_with_their_image(db):
     db.execute("DELETE FROM imgdb.image")
     assert not any_regions(db)
     db.execute("CALL imgdb.compact('region')")
+    db.execute("SELECT imgdb.drop_stale('region')")
     assert db.execute(
         "SELECT distinct_hashes FROM imgdb.space_statistics('region')"
     ).fetchone() == (0,)

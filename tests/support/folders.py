@@ -60,8 +60,7 @@ def row_versions(dsn: str) -> list[tuple[object, ...]]:
             row
             for table in ("image", "ingest_failure", "collection", "prefix_bucket")
             for row in conn.execute(
-                f"SELECT '{table}', ctid::text, xmin::text, xmax::text"
-                f" FROM imgdb.{table} ORDER BY 2"
+                f"SELECT '{table}', ctid::text, xmin::text FROM imgdb.{table} ORDER BY 2"
             )
         ]
 
