@@ -161,6 +161,7 @@ def known(home, pictures):
 def forget(home):
     with Server(home) as server, psycopg.connect(server.conninfo()) as conn:
         conn.execute(
-            "TRUNCATE imgdb.image, imgdb.image_region, imgdb.ingest_failure, imgdb.not_duplicate"
+            "TRUNCATE imgdb.image, imgdb.image_pdq, imgdb.image_region, imgdb.ingest_failure,"
+            " imgdb.not_duplicate"
         )
     return {}
