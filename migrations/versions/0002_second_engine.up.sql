@@ -4541,19 +4541,27 @@ BEGIN
         FROM (
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[1], v_least[1]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_1 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_1 = m.hash OFFSET 0
+            ) AS p
             UNION ALL
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[2], v_least[2]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_2 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_2 = m.hash OFFSET 0
+            ) AS p
             UNION ALL
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[3], v_least[3]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_3 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_3 = m.hash OFFSET 0
+            ) AS p
             UNION ALL
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[4], v_least[4]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_4 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_4 = m.hash OFFSET 0
+            ) AS p
         ) AS p
     ) AS near
     WHERE near.distance <= max_distance

@@ -1,7 +1,8 @@
 -- The pigeonhole of bands once more, one level up: if every word k of four had more than t_k
 -- differing bits, all of them had sum(t_k + 1) at least. So with a sum of max_distance + 1 one word
 -- at least is within its threshold, and the space of words finds it. All four columns feed that one
--- space: the join tells whose word a match is.
+-- space: the join tells whose word a match is. OFFSET 0 keeps it one look into the index for each
+-- match also where a table has no statistics yet.
 CREATE FUNCTION imgdb.within_pdq(query_pdq bigint[], max_distance integer)
 RETURNS TABLE (image_id bigint, distance integer)
 LANGUAGE plpgsql STABLE ROWS 10 COST 4000
@@ -33,19 +34,27 @@ BEGIN
         FROM (
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[1], v_least[1]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_1 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_1 = m.hash OFFSET 0
+            ) AS p
             UNION ALL
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[2], v_least[2]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_2 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_2 = m.hash OFFSET 0
+            ) AS p
             UNION ALL
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[3], v_least[3]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_3 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_3 = m.hash OFFSET 0
+            ) AS p
             UNION ALL
             SELECT p.*
             FROM imgdb.within('pdq', query_pdq[4], v_least[4]) AS m
-            JOIN imgdb.image_pdq AS p ON p.pdq_4 = m.hash
+            CROSS JOIN LATERAL (
+                SELECT * FROM imgdb.image_pdq AS i WHERE i.pdq_4 = m.hash OFFSET 0
+            ) AS p
         ) AS p
     ) AS near
     WHERE near.distance <= max_distance
