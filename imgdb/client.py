@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imgdb.database.connect import open_database
 from imgdb.errors import UsageError
 from imgdb.hashes.fingerprint import fingerprint
+from imgdb.hashes.values import PDQ_RULES
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import ingest
 from imgdb.ingest.store import Batch, Store
@@ -52,10 +53,12 @@ class Database:
     ) -> list[Match]:
         """List the images that look like a picture, nearest first.
 
+        `hash` is a hash, or a rule: phash+dhash, and pdq and phash-pdq of what has a PDQ hash.
+
         A flat picture (a solid colour, a blank page) looks like all others, so without
         `include_flat` only files of the same bytes are found for it. Raises PictureError.
         """
-        query = query_by_file(image, any_orientation=any_orientation)
+        query = query_by_file(image, any_orientation=any_orientation, pdq=hash in PDQ_RULES)
         found = similar(
             self.connection,
             query,
@@ -69,11 +72,18 @@ class Database:
             return [match for match in found if match.same_bytes]
         return found
 
-    def add(self, image: AnyImage, *, id: str | None = None, collection: str = "default") -> int:
+    def add(
+        self,
+        image: AnyImage,
+        *,
+        id: str | None = None,
+        collection: str = "default",
+        pdq: bool = False,
+    ) -> int:
         """Store one picture under a name of yours, and return its image_id.
 
-        A path has its own name; whatever else there is under the name is replaced. Raises
-        PictureError.
+        A path has its own name; whatever else there is under the name is replaced. `pdq` stores
+        its PDQ hash, too. Raises PictureError.
         """
         if id is not None:
             name = id
@@ -83,7 +93,7 @@ class Database:
             raise TypeError("a picture without a path needs a name: add(image, id=...)")
         if not name or "\0" in name or is_too_long(name):
             raise UsageError(f"not a name for a picture: {name[:40]!a}")
-        made = fingerprint(image)
+        made = fingerprint(image, pdq=pdq)
         Store(self.connection, collection).store(Batch(images={name: made}))
         found = self.connection.execute(IMAGE_ID, (collection, name)).fetchone()
         assert found is not None
@@ -98,7 +108,8 @@ class Database:
     ) -> Summary:
         """Ingest files and folders as `imgdb ingest` does, with worker processes.
 
-        `options` are those of the command: prune, retry, archives, regions, decode, jobs, timeout.
+        `options` are those of the command: prune, retry, archives, regions, pdq, decode, jobs,
+        timeout.
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise TypeError("ingest takes a list of paths")

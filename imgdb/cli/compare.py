@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgdb.cli.options import FormatOption, HashName, hash_option
+from imgdb.cli.options import FormatOption, check_distance, hash_option
 from imgdb.cli.output import Format, default_format, print_facts, print_rows
 from imgdb.cli.pictures import Failures, opened, pictures, spelled
 from imgdb.errors import PictureError
@@ -18,14 +19,33 @@ if TYPE_CHECKING:
 TROUBLE = 2
 
 
+class ComparedHash(StrEnum):
+    """What two pictures are compared by."""
+
+    phash = "phash"
+    dhash = "dhash"
+    whash = "whash"
+    ahash = "ahash"
+    pdq = "pdq"
+
+
 def compare_files(
     a: Annotated[str, typer.Argument(metavar="A", help="A picture; - is one on stdin.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another picture.")],
-    hash_name: Annotated[HashName, hash_option("The hash that decides")] = HashName.phash,
+    hash_name: Annotated[
+        ComparedHash, hash_option("The hash that decides", ComparedHash)
+    ] = ComparedHash.phash,
     max_distance: Annotated[
-        int,
-        typer.Option(metavar="BITS", min=0, max=64, help="How many of the 64 bits may differ."),
-    ] = 8,
+        int | None,
+        typer.Option(
+            metavar="BITS",
+            min=0,
+            max=256,
+            help="How many of the 64 bits may differ, with --hash pdq of its 256 bits. Default: 8 "
+            "of 64, 31 of 256.",
+            show_default=False,
+        ),
+    ] = None,
     exit_code: Annotated[
         bool,
         typer.Option(
@@ -36,7 +56,7 @@ def compare_files(
     ] = False,
     format: FormatOption = None,
 ) -> None:
-    """Show how far two pictures are apart in all four hashes. This needs no database.
+    """Show how far two pictures are apart in all four hashes and in PDQ. This needs no database.
 
     They are alike if the hash of --hash differs in at most --max-distance bits. Flat pictures
     (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
@@ -45,6 +65,7 @@ def compare_files(
     """
     from imgdb.search.compare import compare, read_look
 
+    check_distance(hash_name, max_distance)
     looks, failures = [], Failures()
     for file in pictures([a, b], None):
         try:
@@ -66,9 +87,9 @@ def compare_files(
 def _show_table(found: Comparison) -> None:
     rows = [
         (name, getattr(found, f"{name}_distance"), getattr(found, f"{name}_within"))
-        for name in HashName
+        for name in ComparedHash
     ]
-    print_rows(rows, ("hash", "distance", f"within {found.max_distance}"), Format.table)
+    print_rows(rows, ("hash", "distance", "near"), Format.table)
     typer.echo(_verdict(found))
 
 

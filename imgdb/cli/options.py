@@ -13,7 +13,7 @@ import typer
 from imgdb.cli.completion import names
 from imgdb.cli.output import Format
 from imgdb.errors import UsageError
-from imgdb.hashes.values import USUAL_RULE, rule_hashes
+from imgdb.hashes.values import USUAL_RULE, largest_distance
 
 
 def _or_global(ctx: typer.Context, value: str | None) -> str | None:
@@ -65,6 +65,20 @@ RuleDistance = Annotated[
     ),
 ]
 
+QueryDistance = Annotated[
+    int | None,
+    typer.Option(
+        metavar="BITS",
+        min=0,
+        max=256,
+        help="The largest distance that counts as alike: how many of the 64 bits of a hash may "
+        "differ, of both hashes together, or of the 256 bits of PDQ. Default: that of the "
+        "collection, else that of the rule: 17 for phash+dhash, unless somebody changed it, 31 for "
+        "pdq, 70 for phash-pdq.",
+        show_default=False,
+    ),
+]
+
 SpaceArgument = Annotated[
     str | None,
     typer.Argument(
@@ -97,10 +111,23 @@ class RuleName(StrEnum):
     ahash = "ahash"
 
 
+class QueryRule(StrEnum):
+    """What `--hash` offers where a picture is looked for: all rules, those of PDQ too."""
+
+    both = USUAL_RULE
+    phash = "phash"
+    dhash = "dhash"
+    whash = "whash"
+    ahash = "ahash"
+    pdq = "pdq"
+    checked = "phash-pdq"
+
+
 def check_distance(rule: str, max_distance: int | None) -> None:
-    """Raise UsageError for a distance that two hashes of 64 bits can have, and one cannot."""
-    if max_distance is not None and max_distance > 64 * len(rule_hashes(rule)):
-        raise UsageError(f"--max-distance {max_distance}: a hash alone has 64 bits")
+    """Raise UsageError for a distance that no two pictures can have by a rule."""
+    most = largest_distance(rule)
+    if max_distance is not None and max_distance > most:
+        raise UsageError(f"--max-distance {max_distance}: by {rule} it is {most} at most")
 
 
 def collection_option(said: str, flag: str = "--collection", *, default: bool = False) -> Any:

@@ -13,8 +13,9 @@ from imgdb.cli.options import (
     FLOOD,
     Dsn,
     FormatOption,
-    RuleDistance,
-    RuleName,
+    HashName,
+    QueryDistance,
+    QueryRule,
     check_distance,
     collection_option,
     hash_option,
@@ -24,7 +25,7 @@ from imgdb.cli.pages import Html, OpenPage
 from imgdb.cli.pictures import FilesFrom, pictures
 from imgdb.cli.show import Show
 from imgdb.errors import UsageError
-from imgdb.hashes.values import rule_hashes
+from imgdb.hashes.values import PDQ_DIGITS, PDQ_RULES, largest_distance
 from imgdb.words import byte_count, picture_size
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def query(
             "--hex",
             metavar="HEX",
             help="Look for this hash (16 hex digits) instead: a phash, unless --hash says which; "
-            "with a + between them, for a phash and a dhash.",
+            "with a + between them, for a phash and a dhash. 64 hex digits are a PDQ hash.",
         ),
     ] = None,
     hash_name: Annotated[
-        RuleName | None, hash_option("What to search by: by default the first of", RuleName)
+        QueryRule | None, hash_option("What to search by: by default the first of", QueryRule)
     ] = None,
-    max_distance: RuleDistance = None,
+    max_distance: QueryDistance = None,
     nearest: Annotated[
         int | None,
         typer.Option(
@@ -117,19 +118,25 @@ def query(
         raise UsageError("give either pictures to look for, or a hash with --hex")
     if hex_digits is not None and any_orientation:
         raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
-    rule = hash_name or RuleName.both
-    if hash_name is None and hex_digits is not None and "+" not in hex_digits:
-        rule = RuleName.phash
+    rule = hash_name or QueryRule.both
+    if hash_name is None and hex_digits is not None:
+        *others, last = hex_digits.split("+")
+        if len(last) == PDQ_DIGITS:
+            rule = QueryRule.checked if others else QueryRule.pdq
+        elif not others:
+            rule = QueryRule.phash
     if nearest is not None:
         if limit is not None or max_distance is not None:
             raise UsageError("--nearest takes neither --limit nor --max-distance")
-        limit, max_distance = nearest, 64 * len(rule_hashes(rule))
+        limit, max_distance = nearest, largest_distance(rule)
     check_distance(rule, max_distance)
     format = format or default_format()
     if flood is None:
         flood = FLOOD if format is Format.table else 0
     search: Search[Query, Match] = Search(
-        read=lambda image, name: query_by_file(image, name=name, any_orientation=any_orientation),
+        read=lambda image, name: query_by_file(
+            image, name=name, any_orientation=any_orientation, pdq=rule in PDQ_RULES
+        ),
         refuse=_flat if not include_flat else lambda query: "",
         find=partial(
             similar,
@@ -141,7 +148,7 @@ def query(
             include_flat=include_flat,
             missing=missing,
         ),
-        advise=_advise if format is Format.table else lambda conn, answers: "",
+        advise=partial(_advise, rule, format),
         row=partial(_row, rule),
         fields=[field.name for field in fields(Match)],
         brief=lambda match: "same" if match.same_bytes else str(match.distance),
@@ -169,17 +176,25 @@ def _flat(query: Query) -> str:
     )
 
 
-def _advise(conn: Connection[Any], answers: Answers[Query, Match]) -> str:
-    if not any(match.images > 1 for _, matches in answers for match in matches):
+def _advise(
+    rule: QueryRule, format: Format, conn: Connection[Any], answers: Answers[Query, Match]
+) -> str:
+    from imgdb.search.images import any_pdq
+
+    found = [match for _, matches in answers for match in matches]
+    if rule in PDQ_RULES and not found and not any_pdq(conn):
+        return "no image has a PDQ hash yet; imgdb ingest --pdq makes them"
+    if format is not Format.table or not any(match.images > 1 for match in found):
         return ""
     return "many images have the same hash; --flood 0 lists them all"
 
 
-def _row(rule: RuleName, match: Match) -> dict[str, object]:
-    others = (name for name in RuleName if name not in (rule, RuleName.both))
+def _row(rule: QueryRule, match: Match) -> dict[str, object]:
+    others = (name for name in HashName if name.value != rule.value)
+    shown = {QueryRule.both: "sum", QueryRule.checked: "pdq"}
     return {
         "path": match.path,
-        "sum" if rule == RuleName.both else rule: match.distance,
+        shown.get(rule, str(rule)): match.distance,
         **{name: getattr(match, f"{name}_distance") for name in others},
         "orientation": match.orientation,
         "pixels": picture_size(match.width, match.height, match.frames),

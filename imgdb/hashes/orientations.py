@@ -7,11 +7,11 @@ query. An orientation tells how the query came from the stored picture: mirrored
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from imgdb.hashes.exact import Reading, make_grids, read_grids
 from imgdb.hashes.resample import Pixels
@@ -64,6 +64,12 @@ ONE_OF_TWO = tuple(
 )
 WORDS = tuple(orientation.words for orientation in ORIENTATIONS)
 
+# Pillow turns to the left.
+_TURNS = {
+    90: Image.Transpose.ROTATE_270,
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_90,
+}
 _BY_TURN = {(one.degrees, one.mirrored): one for one in ORIENTATIONS}
 
 
@@ -94,6 +100,13 @@ def read_turned_back(
     """Do as `read_turned` with the inverse of each: as if the picture were upright then."""
     readings = dict(zip(ORIENTATIONS, read_turned(grey, algorithms), strict=True))
     return tuple(readings[orientation.inverse()] for orientation in ORIENTATIONS)
+
+
+def turned_back(picture: Image.Image) -> Iterator[Image.Image]:
+    """Yield a picture turned by the inverse of each of ORIENTATIONS."""
+    for orientation in map(Orientation.inverse, ORIENTATIONS):
+        turned = ImageOps.mirror(picture) if orientation.mirrored else picture
+        yield turned.transpose(_TURNS[orientation.degrees]) if orientation.degrees else turned
 
 
 @dataclass(frozen=True, slots=True)

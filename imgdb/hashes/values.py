@@ -22,6 +22,11 @@ ALGORITHMS = ("ahash", "dhash", "phash", "whash")
 # either, with fewer wrong images (docs/hashes.md).
 USUAL_RULE = "phash+dhash"
 
+# Where PDQ is stored: it alone, or phash for candidates (within 12) and PDQ to decide. By each the
+# largest distance that counts as alike, as imgdb._found_by_pdq has it, too.
+PDQ_DIGITS = 64
+PDQ_RULES = {"pdq": 31, "phash-pdq": 70}
+
 _SIGN = 1 << 63
 _HEX = re.compile(r"[0-9A-Fa-f]{16}")
 _PDQ_HEX = re.compile(r"[0-9A-Fa-f]{64}")
@@ -50,6 +55,11 @@ def check_algorithms(names: Collection[str]) -> None:
 def rule_hashes(rule: str) -> list[str]:
     """Return the names of the hashes that a rule adds up: one or two of ALGORITHMS."""
     return rule.split("+")
+
+
+def largest_distance(rule: str) -> int:
+    """Return the largest distance that two pictures can have by a rule."""
+    return 256 if rule in PDQ_RULES else 64 * len(rule_hashes(rule))
 
 
 def to_bigint(unsigned: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from imgdb.hashes.orientations import AS_IS, by_words
+from imgdb.hashes.values import PDQ_RULES
 from imgdb.pages.answers import SHOWN, answers_page
 from imgdb.search.images import Match, Query
 
@@ -21,6 +22,8 @@ def query_page(
 
     `max_distance` is what was asked for, None for the default.
     """
+    if hash in PDQ_RULES:  # who finds the candidates does not matter to who looks at them
+        hash = "pdq"
     farthest = [match.distance for _, matches in answers for match in matches]
     return answers_page(
         "query.html",

@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from imgdb.hashes.exact import Reading, read_grey
-from imgdb.hashes.values import ALGORITHMS, bit_distance
+from imgdb.hashes.pdq import read_pdq
+from imgdb.hashes.values import ALGORITHMS, PDQ_RULES, Pdq, bit_distance, pdq_distance
 from imgdb.pictures.images import AnyImage, open_image
 
 # The default of the four built-in spaces at first; a database may have another one.
@@ -23,6 +24,7 @@ class Look:
     pixels: tuple[int, int, bytes]
     frames: int
     reading: Reading
+    pdq: Pdq
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,19 @@ class Comparison:
     dhash_distance: int
     phash_distance: int
     whash_distance: int
+    pdq_distance: int
     ahash_within: bool
     dhash_within: bool
     phash_within: bool
     whash_within: bool
+    pdq_within: bool
 
 
 def read_look(image: AnyImage, name: str) -> Look:
     """Read a picture to compare; raises PictureError."""
     with open_image(image) as source:
-        picture = source.picture()
+        picture = source.picture(luma=True)
+    assert picture.luma is not None
     digest = hashlib.sha256(picture.grey.tobytes()).digest()
     return Look(
         name,
@@ -65,18 +70,27 @@ def read_look(image: AnyImage, name: str) -> Look:
         (picture.width, picture.height, digest),
         picture.frames,
         read_grey(picture.grey),
+        read_pdq(picture.luma).pdq,
     )
 
 
 def compare(
-    a: Look, b: Look, *, hash: str = "phash", max_distance: int = DEFAULT_MAX_DISTANCE
+    a: Look, b: Look, *, hash: str = "phash", max_distance: int | None = None
 ) -> Comparison:
-    """Compare two pictures; `max_distance` (bits) holds for all four hashes, `hash` decides."""
+    """Compare two pictures; `hash` decides: one of ALGORITHMS, or pdq.
+
+    `max_distance` (bits) holds for all four hashes, or for PDQ if that decides; the others have
+    their defaults.
+    """
+    pdq_most = PDQ_RULES["pdq"] if hash != "pdq" or max_distance is None else max_distance
+    most = DEFAULT_MAX_DISTANCE if hash == "pdq" or max_distance is None else max_distance
+    pdq = pdq_distance(a.pdq, b.pdq)
     ahash, dhash, phash, whash = (
         bit_distance(getattr(a.reading.hashes, name), getattr(b.reading.hashes, name))
         for name in ALGORITHMS
     )
-    decisive = {"ahash": ahash, "dhash": dhash, "phash": phash, "whash": whash}[hash]
+    decisive = {"ahash": ahash, "dhash": dhash, "phash": phash, "whash": whash, "pdq": pdq}[hash]
+    decided = pdq_most if hash == "pdq" else most
     same_bytes = a.sha256 == b.sha256
     # Of several frames or pages only the first was looked at.
     seen = a.frames == b.frames == 1
@@ -85,9 +99,9 @@ def compare(
     return Comparison(
         a=a.path,
         b=b.path,
-        alike=same_pixels or (seen and decisive <= max_distance and not flat),
+        alike=same_pixels or (seen and decisive <= decided and not flat),
         hash=hash,
-        max_distance=max_distance,
+        max_distance=decided,
         same_bytes=same_bytes,
         same_pixels=same_pixels,
         a_frames=a.frames,
@@ -97,8 +111,10 @@ def compare(
         dhash_distance=dhash,
         phash_distance=phash,
         whash_distance=whash,
-        ahash_within=ahash <= max_distance,
-        dhash_within=dhash <= max_distance,
-        phash_within=phash <= max_distance,
-        whash_within=whash <= max_distance,
+        pdq_distance=pdq,
+        ahash_within=ahash <= most,
+        dhash_within=dhash <= most,
+        phash_within=phash <= most,
+        whash_within=whash <= most,
+        pdq_within=pdq <= pdq_most,
     )

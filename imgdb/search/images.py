@@ -11,8 +11,18 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.database.sessions import value
 from imgdb.errors import UsageError
-from imgdb.hashes.values import ALGORITHMS, USUAL_RULE, Hashes, from_hex, rule_hashes
+from imgdb.hashes.values import (
+    ALGORITHMS,
+    PDQ_RULES,
+    USUAL_RULE,
+    Hashes,
+    Pdq,
+    from_hex,
+    pdq_from_hex,
+    rule_hashes,
+)
 from imgdb.paths import path_text
 
 if TYPE_CHECKING:
@@ -25,10 +35,12 @@ if TYPE_CHECKING:
 MATCHES = (
     "SELECT * FROM imgdb._matches(space_name => %(space)s, query_ahashes => %(ahash)s,"
     " query_dhashes => %(dhash)s, query_phashes => %(phash)s, query_whashes => %(whash)s,"
-    " query_orientations => %(orientations)s::text[], query_sha256 => %(sha256)s,"
-    " max_distance => %(max_distance)s, collection_name => %(collection)s,"
-    " match_limit => %(limit)s, flood_limit => %(flood)s, include_flat => %(include_flat)s)"
+    " query_pdqs => %(pdq)s::bigint[], query_orientations => %(orientations)s::text[],"
+    " query_sha256 => %(sha256)s, max_distance => %(max_distance)s,"
+    " collection_name => %(collection)s, match_limit => %(limit)s,"
+    " flood_limit => %(flood)s, include_flat => %(include_flat)s)"
 )
+ANY_PDQ = "SELECT EXISTS (SELECT FROM imgdb.image_pdq)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,7 @@ class Asked:
     hashes: Hashes
     flat: bool = False
     orientation: str | None = None
+    pdq: Pdq | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,42 +69,57 @@ class Query:
 
 
 def query_by_file(
-    image: AnyImage, *, name: str | None = None, any_orientation: bool = False
+    image: AnyImage, *, name: str | None = None, any_orientation: bool = False, pdq: bool = False
 ) -> Query:
-    """Read a picture to look for, in any of its eight orientations if asked; PictureError."""
+    """Read a picture to look for, in any of its eight orientations if asked; PictureError.
+
+    `pdq` makes its PDQ hashes, too, for the rules that need them.
+    """
     from imgdb.pictures.images import open_image
 
     with open_image(image) as source:
-        picture = source.picture()
-        greys = [picture.grey]
+        picture = source.picture(luma=pdq)
+        seen = [(picture.grey, picture.luma)]
         # What is stored was laid on white; but a program without transparency makes it black.
         if picture.transparent:
             black = source.on_black()
-            greys += [black] if black.tobytes() != picture.grey.tobytes() else []
+            if black.tobytes() != picture.grey.tobytes():
+                seen.append((black, black if pdq else None))
     if name is None:
         name = path_text(image) if isinstance(image, str | os.PathLike) else ""
-    looks = tuple(look for grey in greys for look in _looks(grey, any_orientation))
+    looks = tuple(look for grey, luma in seen for look in _looks(grey, luma, any_orientation))
     flat = all(look.flat for look in looks)
     return Query(name, looks[0].hashes, picture.sha256, flat, looks)
 
 
-def _looks(grey: Image.Image, any_orientation: bool) -> Iterator[Asked]:
+def _looks(grey: Image.Image, luma: Image.Image | None, any_orientation: bool) -> Iterator[Asked]:
     from imgdb.hashes.exact import read_grey
-    from imgdb.hashes.orientations import WORDS, read_turned_back
+    from imgdb.hashes.orientations import WORDS, read_turned_back, turned_back
+    from imgdb.hashes.pdq import read_pdq
 
     if not any_orientation:
         read = read_grey(grey)
-        yield Asked(read.hashes, read.flat)
+        yield Asked(read.hashes, read.flat, None, None if luma is None else read_pdq(luma).pdq)
         return
-    for words, read in zip(WORDS, read_turned_back(grey), strict=True):
-        yield Asked(read.hashes, read.flat, words)
+    turned = turned_back(luma) if luma else [None] * len(WORDS)
+    for words, read, one in zip(WORDS, read_turned_back(grey), turned, strict=True):
+        yield Asked(read.hashes, read.flat, words, None if one is None else read_pdq(one).pdq)
 
 
 def query_by_hex(rule: str, hex_digits: str) -> Query:
     """Look for a hash in 16 hex digits, or for those of a rule, joined by + as in its name.
 
-    Other text is a UsageError.
+    PDQ has 64 digits; phash-pdq takes a phash and those. Other text is a UsageError.
     """
+    if rule in PDQ_RULES:
+        first, _, last = hex_digits.rpartition("+")
+        if bool(first) != (rule != "pdq"):
+            raise UsageError(
+                "pdq takes 64 hex digits, phash-pdq 16 of the phash before them, joined by +: "
+                f"{hex_digits}"
+            )
+        hashes = Hashes(phash=from_hex(first) if first else None)
+        return Query(hex_digits, hashes, looks=(Asked(hashes, pdq=pdq_from_hex(last)),))
     names, given = rule_hashes(rule), hex_digits.split("+")
     if len(given) != len(names):
         raise UsageError(f"{rule} takes {len(names)} of 16 hex digits, joined by +: {hex_digits}")
@@ -143,7 +171,7 @@ def similar(
 ) -> list[Match]:
     """List the images within `max_distance` (None: the default), nearest first.
 
-    `space` is a rule, or one of its hashes alone.
+    `space` is a rule, or one of its hashes alone; a rule of PDQ_RULES takes a query with PDQ.
 
     Files of the same bytes come first, whatever their hashes are. Where more than `flood` matches
     have one hash, one of them stands for all. The connection must be outside of a transaction: the
@@ -154,6 +182,7 @@ def similar(
         asked = tuple(look for look in asked if not look.flat)
     arguments = {
         **{name: [getattr(look.hashes, name) for look in asked] for name in ALGORITHMS},
+        "pdq": [word for look in asked for word in look.pdq or ()],
         "space": space,
         "orientations": [look.orientation for look in asked],
         "sha256": query.sha256,
@@ -169,3 +198,9 @@ def similar(
     there = [match for match in found if match.missing_since is None]
     gone = [match for match in found if match.missing_since is not None]
     return [*there, *(gone if missing else [])][:limit]
+
+
+def any_pdq(conn: psycopg.Connection[Any]) -> bool:
+    """Tell whether any image has a PDQ hash."""
+    with read_only(conn):
+        return bool(value(conn, ANY_PDQ))

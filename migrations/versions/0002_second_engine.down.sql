@@ -27,6 +27,8 @@ DROP FUNCTION imgdb._store_import;
 DROP FUNCTION imgdb._outdated_collections;
 DROP FUNCTION imgdb._outdated_images;
 DROP FUNCTION imgdb._compare_files;
+DROP FUNCTION imgdb._found_by_pdq;
+DROP FUNCTION imgdb._is_by_pdq;
 DROP FUNCTION imgdb._exported_images;
 DROP FUNCTION imgdb.within_pdq;
 DROP FUNCTION imgdb.scan_pdq;

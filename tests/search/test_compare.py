@@ -53,6 +53,22 @@ def test_flat_pictures_are_alike_only_if_their_pixels_are(cli, folder):
     assert compared(cli, folder / "blank.png", folder / "blank.png")["alike"]
 
 
+def test_pdq_has_bits_of_its_own(cli, folder):
+    pair = (folder / "lake.png", folder / "lake-small.jpg")
+    found = compared(cli, *pair)
+    assert found["pdq_distance"] == 42 and not found["pdq_within"] and found["alike"]
+    found = compared(cli, *pair, "--hash", "pdq")
+    assert (found["hash"], found["max_distance"], found["alike"]) == ("pdq", 31, False)
+    found = compared(cli, *pair, "--hash", "pdq", "--max-distance", "42")
+    assert found["alike"] and found["pdq_within"]
+    assert not compared(cli, *pair, "--hash", "pdq", "--max-distance", "41")["alike"]
+    # What holds for PDQ says nothing of 64 bits.
+    far = compared(cli, pair[0], folder / "hill.png", "--hash", "pdq", "--max-distance", "200")
+    assert far["alike"] and not far["phash_within"]
+    wrong = cli("compare", *pair, "--max-distance", "65")
+    assert wrong.code == 2 and "64 at most" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("a", "b", "args", "code"),
     [
@@ -80,7 +96,7 @@ def test_files_that_cannot_be_read_are_a_line_each(cli, folder):
 def test_table_and_csv(cli, folder):
     table = cli("compare", folder / "lake.png", folder / "lake-copy.png", "--format", "table")
     assert table.stdout.splitlines()[-1] == "alike: same bytes"
-    assert len(table.stdout.splitlines()) == 6
+    assert len(table.stdout.splitlines()) == 7
     text = cli("compare", folder / "lake.png", folder / "hill.png", "--format", "csv").stdout
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["alike"], row["same_bytes"]) == ("false", "false")
