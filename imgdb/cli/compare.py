@@ -56,7 +56,7 @@ def compare_files(
     ] = False,
     format: FormatOption = None,
 ) -> None:
-    """Show how far two pictures are apart in all four hashes and in PDQ. This needs no database.
+    """Show how far two pictures are apart in every hash. This needs no database.
 
     They are alike if the hash of --hash differs in at most --max-distance bits. Flat pictures
     (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
