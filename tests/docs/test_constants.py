@@ -13,7 +13,7 @@ from imgdb import sqlalchemy
 from imgdb.cli import options
 from imgdb.cli.app import make_app
 from imgdb.database import OLDEST_SERVER, spaces
-from imgdb.hashes.values import ALGORITHMS, USUAL_RULE, Hashes, rule_hashes
+from imgdb.hashes.values import ALGORITHMS, PDQ_RULES, USUAL_RULE, Hashes, rule_hashes
 from imgdb.ingest.options import Options
 from imgdb.pictures import archives
 from imgdb.pictures.limits import MAX_PIXELS
@@ -161,12 +161,17 @@ def test_default_distances(conn):
     # None is the default of the rule.
     given = {name: one for name, one in defaults("max_distance").items() if one is not None}
     assert given.pop("hubs") == default(hubs.hubs, "max_distance")
-    assert given == {"compare": usual, "check": usual}
+    assert given == {"check": usual}
     assert f"the default is that of space `region`, {usual}." in page("regions.md")
     helps = [one["max_distance"].help or "" for one in COMMANDS.values() if "max_distance" in one]
     told = " ".join(helps)
     assert {*re.findall(r"is (\d+) for phash\+dhash unless", told)} == {str(distance)}
     assert {*re.findall(r"(\d+) unless", told)} == {str(usual)}
+    pdq, checked = PDQ_RULES["pdq"], PDQ_RULES["phash-pdq"]
+    assert f"{pdq} for pdq, {checked} for phash-pdq" in told
+    assert f"{usual} of 64, {pdq} of 256" in told
+    body = "SELECT prosrc FROM pg_proc WHERE proname = '_found_by_pdq'"
+    assert f"WHEN 'pdq' THEN {pdq} ELSE {checked} END" in conn.execute(body).fetchone()[0]
     assert re.findall(r"hashes; (\d+) is a usual choice", SQL) == [str(usual)]
 
 
