@@ -45,7 +45,7 @@ class Database:
         image: AnyImage,
         *,
         max_distance: int | None = None,
-        hash: str = "phash",
+        hash: str = "phash+dhash",
         collection: str | None = None,
         limit: int | None = None,
         any_orientation: bool = False,

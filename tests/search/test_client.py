@@ -11,6 +11,8 @@ from PIL import Image, ImageOps
 
 import imgdb
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -114,6 +116,16 @@ def test_a_database_stores_and_finds(database, folder, capfd):
         assert db.add((folder / "hill.png").read_bytes(), id="LAKE-1", collection="shop") == first
         assert [match.path for match in db.query(content)] == [str(folder / "lake-small.jpg")]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_query_goes_by_the_rule_of_all_others(database):
+    with imgdb.connect(database) as db:
+        db.add(EXAMPLES / "images" / "cat-in-the-window.jpg")
+        (match,) = db.query(EXAMPLES / "query.jpg")
+        assert match.phash_distance > 0 < match.dhash_distance
+        assert match.distance == match.phash_distance + match.dhash_distance
+        (match,) = db.query(EXAMPLES / "query.jpg", hash="phash")
+        assert match.distance == match.phash_distance
 
 
 def test_a_flat_picture_finds_its_own_bytes_only(database, folder):
