@@ -33,7 +33,7 @@ def check_command(
     ] = 8,
     mend: Annotated[
         bool,
-        typer.Option("--mend", help="Put missing triggers and index missing hashes first."),
+        typer.Option("--mend", help="Mend triggers and index missing hashes first."),
     ] = False,
     format: FormatOption = None,
     dsn: Dsn = None,
@@ -46,7 +46,7 @@ def check_command(
     code 1 if anything is wrong, 3 if a space belongs to another role and cannot be checked.
     """
     from imgdb.database.connect import open_database
-    from imgdb.database.spaces import catch_up, check, spaces, tracking_problems
+    from imgdb.database.spaces import catch_up, check, free_strays, spaces, tracking_problems
     from imgdb.errors import NotOwner
 
     rows = []
@@ -65,6 +65,11 @@ def check_command(
             rows.append((name, *astuple(found), found.sound))
             if not found.sound:
                 damaged.append(name)
+        if mend and not space:
+            try:
+                free_strays(conn)
+            except NotOwner as error:
+                typer.echo(f"imgdb: triggers are left: {error}", err=True)
         problems = tracking_problems(conn)
     print_rows(rows, ("space", "sampled", "mismatches", "missing", "sound"), format)
     for problem in problems:

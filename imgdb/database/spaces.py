@@ -30,6 +30,11 @@ TRACKED = (
     "SELECT DISTINCT t.table_id::oid FROM imgdb.tracked_column AS t"
     " JOIN imgdb.space AS s ON s.space_id = t.space_id WHERE s.name = %(space)s"
 )
+# Detached from their parent, or restored from a dump of another database.
+STRAYS = (
+    "SELECT DISTINCT t.on_table::oid FROM imgdb._append_triggers() AS t"
+    " WHERE cardinality(imgdb._wanted_keys(t.on_table)) = 0"
+)
 CATCH_UP = "SELECT imgdb.catch_up(%s::oid::regclass)"
 DROP_STALE = "SELECT imgdb.drop_stale(%s)"
 CHECK = (
@@ -168,6 +173,18 @@ def catch_up(conn: Connection, space: str) -> int:
     with _owners_only():
         tables = conn.execute(TRACKED, {"space": space}).fetchall()
         return sum(value(conn, CATCH_UP, oid) for (oid,) in tables)
+
+
+def free_strays(conn: Connection) -> int:
+    """Remove imgdb's triggers from tables that are not tracked; return how many tables.
+
+    Raises NotOwner as `catch_up` does.
+    """
+    with _owners_only():
+        tables = conn.execute(STRAYS).fetchall()
+        for (oid,) in tables:
+            conn.execute(CATCH_UP, [oid])
+    return len(tables)
 
 
 def drop_stale(conn: Connection, space: str) -> int:

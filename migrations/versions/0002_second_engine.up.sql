@@ -1419,7 +1419,13 @@ BEGIN
     LEFT JOIN pg_attribute AS a ON
         a.attrelid = tg_relid AND a.attname = t.column_name AND NOT a.attisdropped
         AND a.atttypid = 'int8'::regtype
-        AND (a.attnum = t.column_number OR t.table_id <> tg_relid OR t.table_number <> tg_relid);
+        -- Columns of partitions have the names that those of the tracked table have, and numbers of
+        -- their own.
+        AND (t.table_number <> t.table_id OR EXISTS (
+            SELECT FROM pg_attribute AS o
+            WHERE
+                o.attrelid = t.table_id AND o.attname = t.column_name AND o.attnum = t.column_number
+        ));
     IF v_tracked.known < v_tracked.wanted AND current_setting('transaction_isolation') NOT LIKE 'read %'
     THEN
         RAISE EXCEPTION 'columns of % were tracked after this transaction began', tg_relid::regclass USING
@@ -2417,9 +2423,15 @@ BEGIN
     RETURN (
         SELECT array_agg(near.hash ORDER BY near.distance, near.hash)
         FROM (
-            SELECT s.hash, s.distance
-            FROM imgdb.scan(v_name, query_hash, v_bound) AS s
-            ORDER BY s.distance, s.hash
+            -- What a scan of one band does not find is a stale hash that is left in another one: it
+            -- made the bound, so it counts here, too.
+            SELECT DISTINCT entry.hash, imgdb.distance(entry.hash, query_hash) AS distance
+            FROM (
+                SELECT s.hash FROM imgdb.scan(v_name, query_hash, v_bound) AS s
+                UNION ALL
+                SELECT unnest(v_best)
+            ) AS entry
+            ORDER BY distance, entry.hash
             LIMIT match_limit
         ) AS near
     );

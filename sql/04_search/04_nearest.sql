@@ -80,9 +80,15 @@ BEGIN
     RETURN (
         SELECT array_agg(near.hash ORDER BY near.distance, near.hash)
         FROM (
-            SELECT s.hash, s.distance
-            FROM imgdb.scan(v_name, query_hash, v_bound) AS s
-            ORDER BY s.distance, s.hash
+            -- What a scan of one band does not find is a stale hash that is left in another one: it
+            -- made the bound, so it counts here, too.
+            SELECT DISTINCT entry.hash, imgdb.distance(entry.hash, query_hash) AS distance
+            FROM (
+                SELECT s.hash FROM imgdb.scan(v_name, query_hash, v_bound) AS s
+                UNION ALL
+                SELECT unnest(v_best)
+            ) AS entry
+            ORDER BY distance, entry.hash
             LIMIT match_limit
         ) AS near
     );

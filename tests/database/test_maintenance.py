@@ -75,6 +75,25 @@ def test_damage_is_found_and_mended(cli, fragmented):
     assert checks(cli, database, "phash")[0].code == 0
 
 
+@embedded_only
+def test_every_table_is_mended(cli, space):
+    space.conn.execute("CREATE TABLE p (id integer, h bigint) PARTITION BY LIST (id)")
+    for number in range(3):
+        space.conn.execute(f"CREATE TABLE p{number} PARTITION OF p FOR VALUES IN ({number})")
+    space.conn.execute("SELECT imgdb.track('p', 'h', %s)", [space.name])
+    space.conn.execute("ALTER TABLE p DETACH PARTITION p0")
+    space.conn.execute("ALTER TABLE p1 DISABLE TRIGGER USER")
+    space.conn.execute("INSERT INTO p1 VALUES (1, 1)")
+    result, found = checks(cli, space.conninfo)
+    assert (result.code, found["proof"]["missing"]) == (1, 1)
+    assert "public.p0 has trigger imgdb_insert, which nothing asks for" in result.stderr
+    assert "public.p1 has no update trigger that is on and up to date" in result.stderr
+    result, found = checks(cli, space.conninfo, "--mend")
+    assert (result.code, result.stderr) == (0, "imgdb: indexed 1 missing hashes in proof\n")
+    space.conn.execute("INSERT INTO p0 VALUES (0, 0)")
+    assert checks(cli, space.conninfo)[0].code == 0
+
+
 @pytest.mark.parametrize("band", range(4))
 def test_one_hash_gone_from_one_band_is_found(space, band):
     """Each neighbour differs from the hash in all bands but one, by which alone it is found."""

@@ -1,8 +1,13 @@
 """Attacks by roles that really log in: nobody gets another's rights, or makes imgdb blind."""
 
+import contextlib
+
 import psycopg
 import pytest
+from library import shelf
+from psycopg import sql
 from roles import login
+from servers import embedded_only
 
 HOSTILE = (
     "CREATE FUNCTION {schema}.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS"
@@ -16,6 +21,8 @@ OVERLOADS = {
     "width_bucket(bigint, bigint[])": "integer",
     "array_position(bigint[], bigint)": "integer",
     "greatest_of(bigint)": "bigint",
+    "current_database()": "name",
+    "current_setting(text)": "text",
 }
 AGGREGATES = ("array_agg", "min", "max", "sum", "bit_or")
 CALLS = (
@@ -61,8 +68,9 @@ def keep(admin, dsn):
     return name
 
 
-def test_overloads_on_the_path_never_run(admin, database):
-    """CVE-2018-1058, as a superuser, with the schema before and after pg_catalog."""
+@contextlib.contextmanager
+def trap(admin, database):
+    """Give another role a schema `trap` full of overloads, open to all."""
     with login(database, "mallory", f'CREATE ON DATABASE "{admin.info.dbname}"') as dsn:
         with psycopg.connect(dsn, autocommit=True) as mallory:
             mallory.execute("CREATE SCHEMA trap")
@@ -99,7 +107,16 @@ def test_overloads_on_the_path_never_run(admin, database):
                     f" RIGHTARG = {left})"
                 )
             mallory.execute("GRANT USAGE ON SCHEMA trap TO PUBLIC")
-        for path in ("trap, pg_catalog", "pg_catalog, trap"):
+        yield
+
+
+PATHS = ("trap, pg_catalog", "pg_catalog, trap")
+
+
+def test_overloads_on_the_path_never_run(admin, database):
+    """CVE-2018-1058, as a superuser, with the schema before and after pg_catalog."""
+    with trap(admin, database):
+        for path in PATHS:
             admin.execute(f"SET search_path = {path}")
             # The trap is sharp.
             with pytest.raises(psycopg.Error) as caught:
@@ -108,6 +125,40 @@ def test_overloads_on_the_path_never_run(admin, database):
             for call in CALLS:
                 admin.execute(call)
         admin.execute("RESET search_path")
+
+
+COMMANDS = (
+    ("ingest", "shelf", "--regions", "--pdq"),
+    ("stats",),
+    ("space", "check"),
+    ("space", "check", "--mend"),
+    ("space", "compact"),
+    ("space", "stats"),
+    ("space", "rebuild", "shop"),
+    ("space", "explain", "shelf/lake.png"),
+    ("query", "shelf/lake.png", "--any-orientation"),
+    ("query", "shelf/lake.png", "--nearest", "3"),
+    ("parts", "shelf/lake.png"),
+    ("duplicates",),
+    ("hubs",),
+    ("failures",),
+    ("collections",),
+    ("ingest", "shelf", "--prune"),
+    ("export", "--output", "hashes.csv"),
+    ("import", "hashes.csv", "--collection", "again"),
+)
+
+
+@pytest.mark.slow
+@embedded_only
+def test_commands_run_no_overload_of_the_databases_path(admin, database, cli, tmp_path):
+    shelf(tmp_path / "shelf")
+    name = sql.Identifier(admin.info.dbname)
+    with trap(admin, database):
+        admin.execute(sql.SQL(f"ALTER DATABASE {{}} SET search_path = {PATHS[0]}").format(name))
+        for command in COMMANDS:
+            done = cli(*command, dsn=database, cwd=tmp_path)
+            assert done.code == 0, (command, done.stderr)
 
 
 def hostile_table(dsn, admin):

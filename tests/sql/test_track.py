@@ -282,6 +282,11 @@ def test_row_security_that_would_hide_rows_is_an_error(table):
     for care in ("drop_stale('s')", "missing_hashes('s')", "catch_up('t')"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), table.transaction():
             table.execute(f"SELECT imgdb.{care}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), table.transaction():
+        rebuild_here(table, "s")
+    table.execute("SELECT imgdb.untrack('t', 'h')")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), table.transaction():
+        table.execute(TRACK)
 
 
 def test_a_truncated_table_leaves_stale_hashes_only(table):
