@@ -99,6 +99,8 @@ BEGIN
                 cardinality(imgdb._wanted_keys(t.on_table)) = 0
                 OR t.trigger_name <> 'imgdb_' || t.event
             )
+        -- Parents first, as readers lock them.
+        ORDER BY cardinality(imgdb._ancestors(t.on_table)), t.on_table
     LOOP
         EXECUTE format(
             'DROP TRIGGER %I ON %s', v_trigger.trigger_name, imgdb._hold_table(v_trigger.on_table)
@@ -119,7 +121,8 @@ BEGIN
                     t.on_table = f.member AND t.event = e.event AND t.is_on
                     AND t.track_keys = w.track_keys
             )
-        ORDER BY f.member
+        -- Parents first, as writers lock them.
+        ORDER BY cardinality(imgdb._ancestors(f.member)), f.member
     LOOP
         v_name := imgdb._hold_table(v_member.member);
         EXECUTE format(

@@ -377,3 +377,32 @@ def test_rebuild_puts_triggers_back_too(partitioned):
     rebuild_here(partitioned, "s")
     assert_sound(partitioned)
     assert found(partitioned, 32) == {32}
+
+
+@pytest.mark.parametrize(
+    ("call", "others"),
+    [
+        ("SELECT imgdb.track('p', 'h', 's')", "ROW EXCLUSIVE"),
+        ("SELECT imgdb.untrack('p', 'h')", "ACCESS SHARE"),
+    ],
+)
+def test_parents_are_locked_before_their_partitions(space, call, others):
+    """As all others lock them: who took a partition first would deadlock with readers."""
+    space.conn.execute("CREATE TABLE older (id integer, h bigint)")
+    space.conn.execute("CREATE TABLE p (id integer, h bigint) PARTITION BY LIST (id)")
+    space.conn.execute("ALTER TABLE p ATTACH PARTITION older DEFAULT")
+    if "untrack" in call:
+        space.conn.execute("SELECT imgdb.track('p', 'h', 's')")
+    held = (
+        "SELECT l.relation::regclass::text FROM pg_locks AS l"
+        " WHERE l.granted AND l.mode IN ('ShareRowExclusiveLock', 'AccessExclusiveLock')"
+        " AND l.relation IN ('p'::regclass, 'older'::regclass)"
+    )
+    with space.connect() as other, space.connect() as care, ThreadPoolExecutor(1) as pool:
+        with other.transaction():
+            other.execute(f"LOCK TABLE ONLY p IN {others} MODE")
+            waiting = pool.submit(care.execute, call)
+            while not space.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                assert not waiting.done()
+            assert space.conn.execute(held).fetchall() == []
+        waiting.result()

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import brute_force
 import psycopg
 import pytest
-from spaces import INSERT, Space
+from spaces import INSERT, Space, rebuild_here
 
 WRITERS = 200
 # Statements of each writer beside which compactors and searchers run.
@@ -279,6 +279,20 @@ def test_track_and_a_rebuild_take_turns(space):
     crew.wait()
     assert space.missing() == 0
     assert space.within(-1, 0) == {-1: 0}
+
+
+def test_care_that_waited_for_a_rebuild_is_done_in_the_new_space(space):
+    space.insert([1, 2])
+    space.flush()
+    space.delete([1])
+    crew = Crew(space)
+    with space.connect() as ahead, ahead.transaction():
+        rebuild_here(ahead, space.name)
+        crew.add(lambda conn: conn.execute("SELECT imgdb.drop_stale(%s)", [space.name]))
+        while crew.at_work() and not space.value(WAITING):
+            pass
+    crew.wait()
+    assert space.scan(0, 64) == {2: 1}
 
 
 def test_untrack_and_drop_space_do_not_deadlock_with_care(space):
