@@ -1000,23 +1000,22 @@ DECLARE
     v_part bigint := nextval('imgdb._part_sequence');
 BEGIN
     INSERT INTO imgdb.prefix_bucket (space_id, prefix, part, hashes)
-    SELECT
-        for_space_id,
-        numbered.prefix,
-        v_part + numbered.part,
-        array_agg(numbered.hash ORDER BY numbered.hash)
+    SELECT for_space_id, cut.prefix, v_part + cut.first / 200, cut.hashes[cut.first:cut.first + 199]
     FROM (
         SELECT
-            entry.prefix,
-            entry.hash,
-            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1) / 200 AS part
+            bucket.prefix,
+            bucket.hashes,
+            generate_series(1, cardinality(bucket.hashes), 200) AS first
         FROM (
-            SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
-            FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
-            ORDER BY given.prefix, given.hash
-        ) AS entry
-    ) AS numbered
-    GROUP BY numbered.prefix, numbered.part;
+            SELECT entry.prefix, array_agg(entry.hash ORDER BY entry.hash) AS hashes
+            FROM (
+                SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
+                FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
+                ORDER BY given.prefix, given.hash
+            ) AS entry
+            GROUP BY entry.prefix
+        ) AS bucket
+    ) AS cut;
 END
 $$;
 
@@ -1854,12 +1853,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_prefixes bigint[];
+    v_hashes bigint[];
 BEGIN
     PERFORM imgdb._check_claim(for_space_id);
-    SELECT array_agg(n.hash & of_mask ORDER BY n.place)
-    INTO v_prefixes
-    FROM unnest(new_hashes) WITH ORDINALITY AS n (hash, place);
-    PERFORM imgdb._add_rows(for_space_id, v_prefixes, new_hashes);
+    SELECT array_agg(n.hash & of_mask), array_agg(n.hash)
+    INTO v_prefixes, v_hashes
+    FROM unnest(new_hashes) AS n (hash);
+    PERFORM imgdb._add_rows(for_space_id, v_prefixes, v_hashes);
 END
 $$;
 
@@ -2197,7 +2197,8 @@ BEGIN
                 JOIN imgdb.space_state AS st ON st.space_id = s.space_id
                 WHERE s.name = space_name AND st.scan_from > max_distance
             )
-            AND p.from_distance <= max_distance
+            -- PostgreSQL would plan for each distance anew, which takes longer than the probes.
+            AND p.from_distance <= (SELECT max_distance)
     ) AS probe;
     IF v_probes IS NULL OR query_hash IS NULL THEN
         RETURN QUERY SELECT * FROM imgdb.scan(space_name, query_hash, max_distance);

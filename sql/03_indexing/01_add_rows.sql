@@ -14,23 +14,22 @@ DECLARE
     v_part bigint := nextval('imgdb._part_sequence');
 BEGIN
     INSERT INTO imgdb.prefix_bucket (space_id, prefix, part, hashes)
-    SELECT
-        for_space_id,
-        numbered.prefix,
-        v_part + numbered.part,
-        array_agg(numbered.hash ORDER BY numbered.hash)
+    SELECT for_space_id, cut.prefix, v_part + cut.first / 200, cut.hashes[cut.first:cut.first + 199]
     FROM (
         SELECT
-            entry.prefix,
-            entry.hash,
-            (row_number() OVER (PARTITION BY entry.prefix ORDER BY entry.hash) - 1) / 200 AS part
+            bucket.prefix,
+            bucket.hashes,
+            generate_series(1, cardinality(bucket.hashes), 200) AS first
         FROM (
-            SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
-            FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
-            ORDER BY given.prefix, given.hash
-        ) AS entry
-    ) AS numbered
-    GROUP BY numbered.prefix, numbered.part;
+            SELECT entry.prefix, array_agg(entry.hash ORDER BY entry.hash) AS hashes
+            FROM (
+                SELECT DISTINCT ON (given.prefix, given.hash) given.prefix, given.hash
+                FROM unnest(new_prefixes, new_hashes) AS given (prefix, hash)
+                ORDER BY given.prefix, given.hash
+            ) AS entry
+            GROUP BY entry.prefix
+        ) AS bucket
+    ) AS cut;
 END
 $$;
 

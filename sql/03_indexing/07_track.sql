@@ -39,12 +39,13 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_prefixes bigint[];
+    v_hashes bigint[];
 BEGIN
     PERFORM imgdb._check_claim(for_space_id);
-    SELECT array_agg(n.hash & of_mask ORDER BY n.place)
-    INTO v_prefixes
-    FROM unnest(new_hashes) WITH ORDINALITY AS n (hash, place);
-    PERFORM imgdb._add_rows(for_space_id, v_prefixes, new_hashes);
+    SELECT array_agg(n.hash & of_mask), array_agg(n.hash)
+    INTO v_prefixes, v_hashes
+    FROM unnest(new_hashes) AS n (hash);
+    PERFORM imgdb._add_rows(for_space_id, v_prefixes, v_hashes);
 END
 $$;
 

@@ -25,7 +25,8 @@ BEGIN
                 JOIN imgdb.space_state AS st ON st.space_id = s.space_id
                 WHERE s.name = space_name AND st.scan_from > max_distance
             )
-            AND p.from_distance <= max_distance
+            -- PostgreSQL would plan for each distance anew, which takes longer than the probes.
+            AND p.from_distance <= (SELECT max_distance)
     ) AS probe;
     IF v_probes IS NULL OR query_hash IS NULL THEN
         RETURN QUERY SELECT * FROM imgdb.scan(space_name, query_hash, max_distance);

@@ -214,3 +214,25 @@ def test_a_session_that_began_on_empty_buckets_takes_the_index_later(space):
             scans, _ = reads(space.conn)
             space.conn.execute(search, [space.name, 5, radius])
             assert reads(space.conn)[0] == scans, radius
+
+
+def test_the_probes_are_planned_once(space):
+    """A plan for one distance has the name of the space in it; making it takes half a search."""
+    search = "SELECT count(*) FROM imgdb.within(%s, %s, %s)"
+    space.insert(range(1000))
+    space.flush()
+    space.look_up()
+    space.conn.execute("ANALYZE")
+    for _ in range(10):
+        space.conn.execute(search, [space.name, 5, 4])
+    plans: list[str] = []
+    space.conn.execute("LOAD 'auto_explain'")
+    space.conn.execute(
+        "SELECT set_config('auto_explain.' || name, value, false) FROM (VALUES"
+        " ('log_min_duration', '0'), ('log_nested_statements', 'on'), ('log_level', 'notice'))"
+        " AS s (name, value)"
+    )
+    space.conn.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    space.conn.execute(search, [space.name, 5, 4])
+    (plan,) = [p for p in plans if "imgdb.probe" in p and "Query Text: SELECT min" in p]
+    assert "name = $" in plan
