@@ -1196,6 +1196,25 @@ $$;
 COMMENT ON FUNCTION imgdb._lock_space(smallint, boolean) IS
 'Holds others off from the buckets of a space; false if one is at work there, or there are none.';
 
+CREATE FUNCTION imgdb._known_among(of_space_id smallint, of_masks bigint[], sorted_hashes bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_mask bigint;
+BEGIN
+    FOREACH v_mask IN ARRAY of_masks LOOP
+        EXIT WHEN sorted_hashes IS NULL;
+        sorted_hashes := imgdb._indexed_among(of_space_id, v_mask, sorted_hashes);
+    END LOOP;
+    RETURN sorted_hashes;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._known_among(smallint, bigint[], bigint[]) IS
+'Those of the sorted hashes that the buckets of all bands hold, sorted; NULL if none.';
+
 CREATE FUNCTION imgdb._flush(of_space_id smallint, most_hashes integer, to_wait boolean)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE
@@ -1203,7 +1222,6 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_masks bigint[];
-    v_distributed boolean;
     v_rows tid[];
     v_hashes bigint[];
     v_known bigint[];
@@ -1236,13 +1254,8 @@ BEGIN
     IF v_hashes IS NULL THEN
         RETURN 0;
     END IF;
-    v_known := imgdb._indexed_among(of_space_id, v_masks[1], v_hashes);
-    v_distributed := imgdb._is_distributed();
-    IF v_distributed THEN
-        FOR v_band IN 2..cardinality(v_masks) LOOP
-            EXIT WHEN v_known IS NULL;
-            v_known := imgdb._indexed_among(of_space_id, v_masks[v_band], v_known);
-        END LOOP;
+    v_known := imgdb._known_among(of_space_id, v_masks, v_hashes);
+    IF imgdb._is_distributed() THEN
         DELETE FROM imgdb.fresh_hashes AS f WHERE f.ctid = ANY (v_rows) AND f.hashes <@ v_known;
     ELSE
         DELETE FROM imgdb.fresh_hashes AS f WHERE f.ctid = ANY (v_rows);
@@ -1277,7 +1290,7 @@ DECLARE
 BEGIN
     SELECT array_agg(DISTINCT h.hash) INTO v_hashes FROM unnest(new_hashes) AS h (hash);
     v_hashes := imgdb._difference(
-        v_hashes, imgdb._indexed_among(for_space_id, v_masks[1], v_hashes)
+        v_hashes, imgdb._known_among(for_space_id, v_masks, v_hashes)
     );
     IF v_hashes IS NULL THEN
         RETURN;
@@ -1892,13 +1905,7 @@ DECLARE
     v_mask bigint;
     v_part bigint[];
     v_missing bigint[];
-    -- Fresh hashes are found already. Nobody flushes meanwhile.
-    v_fresh bigint[] := (
-        SELECT array_agg(DISTINCT entry.hash)
-        FROM (
-            SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = for_space_id
-        ) AS entry
-    );
+    v_fresh bigint[];
     v_after bigint;
     v_count bigint := 0;
     v_most bigint := 0;
@@ -1934,6 +1941,15 @@ BEGIN
                     EXIT WHEN cardinality(v_indexed) < 200000;
                 END;
             END LOOP;
+            -- Fresh hashes are found already. Nobody flushes meanwhile, so what came since the
+            -- table was read is among them.
+            SELECT array_agg(DISTINCT entry.hash)
+            INTO v_fresh
+            FROM (
+                SELECT unnest(f.hashes) AS hash
+                FROM imgdb.fresh_hashes AS f
+                WHERE f.space_id = for_space_id
+            ) AS entry;
             IF v_fresh IS NOT NULL THEN
                 v_missing := imgdb._difference(v_missing, v_fresh);
             END IF;
@@ -3266,7 +3282,26 @@ $$;
 COMMENT ON FUNCTION imgdb._make_shadow(smallint, bigint[]) IS
 'Makes the space that will replace a claimed one, tracking the same columns.';
 
-CREATE FUNCTION imgdb._use_shadow(of_space_id smallint)
+CREATE FUNCTION imgdb._check_shadow(of_space_id smallint, of_shadow_id smallint)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM imgdb.space AS s WHERE s.space_id = of_shadow_id AND s.shadow_of = of_space_id
+    ) THEN
+        RAISE EXCEPTION 'another rebuild of the space has begun since this one did' USING
+            ERRCODE = '40001',
+            HINT = 'Nothing is lost. Wait for the other one.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_shadow(smallint, smallint) IS
+'Error 40001 unless that space is the shadow of the other.';
+
+CREATE FUNCTION imgdb._use_shadow(of_space_id smallint, of_shadow_id smallint)
 RETURNS text[]
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -3274,26 +3309,26 @@ AS $$
 DECLARE
     v_keys text[];
     v_name text := (SELECT s.name FROM imgdb.space AS s WHERE s.space_id = of_space_id);
-    v_shadow_id smallint := (SELECT s.space_id FROM imgdb.space AS s WHERE s.shadow_of = of_space_id);
 BEGIN
     PERFORM imgdb._check_claim(of_space_id);
+    PERFORM imgdb._check_shadow(of_space_id, of_shadow_id);
     WITH gone AS (
         DELETE FROM imgdb.tracked_column AS t WHERE t.space_id = of_space_id RETURNING t.track_key
     )
     SELECT array_agg(gone.track_key::text) INTO v_keys FROM gone;
-    UPDATE imgdb.space AS s SET shadow_of = NULL WHERE s.space_id = v_shadow_id;
+    UPDATE imgdb.space AS s SET shadow_of = NULL WHERE s.space_id = of_shadow_id;
     DELETE FROM imgdb.space AS s WHERE s.space_id = of_space_id;
-    UPDATE imgdb.space AS s SET name = v_name WHERE s.space_id = v_shadow_id;
+    UPDATE imgdb.space AS s SET name = v_name WHERE s.space_id = of_shadow_id;
     RETURN coalesce(v_keys, '{}');
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._use_shadow(smallint) IS
+COMMENT ON FUNCTION imgdb._use_shadow(smallint, smallint) IS
 'Puts the shadow of a claimed space in its place; returns the keys of the columns that fed the old '
 'one.';
 
 CREATE FUNCTION imgdb._begin_rebuild(of_space text, wanted_masks bigint[])
-RETURNS void
+RETURNS smallint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -3310,36 +3345,34 @@ BEGIN
     WHERE t.space_id = v_shadow_id;
     PERFORM imgdb._release_space(s.space_id)
     FROM unnest(ARRAY[v_space_id, v_shadow_id]) AS s (space_id);
+    RETURN v_shadow_id;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._begin_rebuild(text, bigint[]) IS
-'Makes the shadow of a space, and has the triggers of its columns feed both. Writers wait until '
-'the transaction ends.';
+'Makes the shadow of a space, which it returns, and has the triggers of its columns feed both. '
+'Writers wait until the transaction ends.';
 
-CREATE FUNCTION imgdb._fill_shadow(of_space text)
+CREATE FUNCTION imgdb._fill_shadow(of_space text, of_shadow_id smallint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_shadow text := (
-        SELECT shadow.name
-        FROM imgdb.space AS s JOIN imgdb.space AS shadow ON shadow.shadow_of = s.space_id
-        WHERE s.name = of_space
-    );
-    v_shadow_id smallint := imgdb._claim_space(v_shadow);
 BEGIN
-    PERFORM imgdb._lock_claimed(v_shadow_id);
-    PERFORM imgdb._index_source(v_shadow_id, imgdb._source_query(v_shadow_id));
-    PERFORM imgdb._release_space(v_shadow_id);
+    -- Before the claim, which waits, and after it.
+    PERFORM imgdb._check_shadow(imgdb._space_id(of_space), of_shadow_id);
+    PERFORM imgdb._claim_space(s.name) FROM imgdb.space AS s WHERE s.space_id = of_shadow_id;
+    PERFORM imgdb._check_shadow(imgdb._space_id(of_space), of_shadow_id);
+    PERFORM imgdb._lock_claimed(of_shadow_id);
+    PERFORM imgdb._index_source(of_shadow_id, imgdb._source_query(of_shadow_id));
+    PERFORM imgdb._release_space(of_shadow_id);
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._fill_shadow(text) IS
+COMMENT ON FUNCTION imgdb._fill_shadow(text, smallint) IS
 'Indexes in the shadow of a space what its columns hold. Writers go on.';
 
-CREATE FUNCTION imgdb._end_rebuild(of_space text)
+CREATE FUNCTION imgdb._end_rebuild(of_space text, of_shadow_id smallint)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -3349,7 +3382,7 @@ DECLARE
     v_keys text[];
     v_table regclass;
 BEGIN
-    v_keys := imgdb._use_shadow(v_space_id);
+    v_keys := imgdb._use_shadow(v_space_id, of_shadow_id);
     FOR v_table IN
         SELECT DISTINCT t.table_id
         FROM imgdb.tracked_column AS t JOIN imgdb.space AS s ON s.space_id = t.space_id
@@ -3360,21 +3393,23 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._end_rebuild(text) IS
+COMMENT ON FUNCTION imgdb._end_rebuild(text, smallint) IS
 'Puts the shadow of a space in its place, and removes the old buckets.';
 
 CREATE PROCEDURE imgdb.rebuild(space_name text, new_masks bigint[] DEFAULT NULL)
 LANGUAGE plpgsql
 AS $$
+DECLARE
+    v_shadow_id smallint;
 BEGIN
     -- Outside of a transaction there is nothing to end.
     COMMIT;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-    PERFORM imgdb._begin_rebuild(space_name, new_masks);
+    v_shadow_id := imgdb._begin_rebuild(space_name, new_masks);
     COMMIT AND CHAIN;
-    PERFORM imgdb._fill_shadow(space_name);
+    PERFORM imgdb._fill_shadow(space_name, v_shadow_id);
     COMMIT AND CHAIN;
-    PERFORM imgdb._end_rebuild(space_name);
+    PERFORM imgdb._end_rebuild(space_name, v_shadow_id);
     COMMIT;
 END
 $$;

@@ -34,6 +34,27 @@ $$;
 COMMENT ON FUNCTION imgdb._lock_space(smallint, boolean) IS
 'Holds others off from the buckets of a space; false if one is at work there, or there are none.';
 
+-- A hash may be in some bands only: its row went while a rebuild or catch_up read the table band by
+-- band, or the nodes of distributed buckets do not show all of them yet.
+CREATE FUNCTION imgdb._known_among(of_space_id smallint, of_masks bigint[], sorted_hashes bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_mask bigint;
+BEGIN
+    FOREACH v_mask IN ARRAY of_masks LOOP
+        EXIT WHEN sorted_hashes IS NULL;
+        sorted_hashes := imgdb._indexed_among(of_space_id, v_mask, sorted_hashes);
+    END LOOP;
+    RETURN sorted_hashes;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._known_among(smallint, bigint[], bigint[]) IS
+'Those of the sorted hashes that the buckets of all bands hold, sorted; NULL if none.';
+
 -- A snapshot shows a hash in the fresh level, in the buckets or in both, never in neither: what
 -- goes from one to the other goes in one transaction. Distributed buckets show it some time after
 -- the commit here, so there a row stays fresh until a later flush sees its hashes in all bands.
@@ -44,7 +65,6 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_masks bigint[];
-    v_distributed boolean;
     v_rows tid[];
     v_hashes bigint[];
     v_known bigint[];
@@ -77,13 +97,8 @@ BEGIN
     IF v_hashes IS NULL THEN
         RETURN 0;
     END IF;
-    v_known := imgdb._indexed_among(of_space_id, v_masks[1], v_hashes);
-    v_distributed := imgdb._is_distributed();
-    IF v_distributed THEN
-        FOR v_band IN 2..cardinality(v_masks) LOOP
-            EXIT WHEN v_known IS NULL;
-            v_known := imgdb._indexed_among(of_space_id, v_masks[v_band], v_known);
-        END LOOP;
+    v_known := imgdb._known_among(of_space_id, v_masks, v_hashes);
+    IF imgdb._is_distributed() THEN
         DELETE FROM imgdb.fresh_hashes AS f WHERE f.ctid = ANY (v_rows) AND f.hashes <@ v_known;
     ELSE
         DELETE FROM imgdb.fresh_hashes AS f WHERE f.ctid = ANY (v_rows);
@@ -120,7 +135,7 @@ DECLARE
 BEGIN
     SELECT array_agg(DISTINCT h.hash) INTO v_hashes FROM unnest(new_hashes) AS h (hash);
     v_hashes := imgdb._difference(
-        v_hashes, imgdb._indexed_among(for_space_id, v_masks[1], v_hashes)
+        v_hashes, imgdb._known_among(for_space_id, v_masks, v_hashes)
     );
     IF v_hashes IS NULL THEN
         RETURN;

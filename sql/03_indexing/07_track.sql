@@ -80,13 +80,7 @@ DECLARE
     v_mask bigint;
     v_part bigint[];
     v_missing bigint[];
-    -- Fresh hashes are found already. Nobody flushes meanwhile.
-    v_fresh bigint[] := (
-        SELECT array_agg(DISTINCT entry.hash)
-        FROM (
-            SELECT unnest(f.hashes) AS hash FROM imgdb.fresh_hashes AS f WHERE f.space_id = for_space_id
-        ) AS entry
-    );
+    v_fresh bigint[];
     v_after bigint;
     v_count bigint := 0;
     v_most bigint := 0;
@@ -122,6 +116,15 @@ BEGIN
                     EXIT WHEN cardinality(v_indexed) < 200000;
                 END;
             END LOOP;
+            -- Fresh hashes are found already. Nobody flushes meanwhile, so what came since the
+            -- table was read is among them.
+            SELECT array_agg(DISTINCT entry.hash)
+            INTO v_fresh
+            FROM (
+                SELECT unnest(f.hashes) AS hash
+                FROM imgdb.fresh_hashes AS f
+                WHERE f.space_id = for_space_id
+            ) AS entry;
             IF v_fresh IS NOT NULL THEN
                 v_missing := imgdb._difference(v_missing, v_fresh);
             END IF;

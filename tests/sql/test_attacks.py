@@ -230,7 +230,7 @@ STEPS = (
     "SELECT imgdb._count_added({space}::smallint, 5)",
     "SELECT imgdb._lock_claimed({space}::smallint)",
     "SELECT imgdb._make_shadow({space}::smallint, NULL)",
-    "SELECT imgdb._use_shadow({space}::smallint)",
+    "SELECT imgdb._use_shadow({space}::smallint, 1::smallint)",
     "SELECT imgdb._merge({space}::smallint, NULL, 5)",
     "SELECT imgdb._flush_all({space}::smallint)",
     "SELECT imgdb._count_anew({space}::smallint)",

@@ -15,11 +15,11 @@ MISSING = "SELECT count(*) FROM imgdb.missing_hashes(%s)"
 
 def rebuild_here(conn: psycopg.Connection, name: str, masks: Sequence[int] | None = None) -> None:
     """Do what rebuild does, in the transaction of a connection."""
-    conn.execute(
+    ((shadow,),) = conn.execute(
         "SELECT imgdb._begin_rebuild(%s, %s)", [name, None if masks is None else list(masks)]
-    )
+    ).fetchall()
     for step in ("fill_shadow", "end_rebuild"):
-        conn.execute(f"SELECT imgdb._{step}(%s)", [name])
+        conn.execute(f"SELECT imgdb._{step}(%s, %s::smallint)", [name, shadow])
 
 
 class Space:
