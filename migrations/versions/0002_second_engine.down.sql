@@ -11,6 +11,7 @@ DROP FUNCTION imgdb._fill;
 DROP FUNCTION imgdb._drawn_hashes;
 DROP FUNCTION imgdb._searchable_images;
 DROP FUNCTION imgdb._region_matches;
+DROP FUNCTION imgdb._hubs;
 DROP FUNCTION imgdb._turned_pairs;
 DROP FUNCTION imgdb._turnable;
 DROP FUNCTION imgdb._duplicates;
@@ -3757,7 +3758,7 @@ COMMENT ON FUNCTION imgdb._turned_pairs(
 'Pairs of images of which one, in an orientation in which its hash is one of turned_hashes, is '
 'near the other one as it is. Of the images of one hash 20 are paired, where only the hash counts.';
 
-CREATE OR REPLACE FUNCTION imgdb._hubs(
+CREATE FUNCTION imgdb._hubs(
     space_name text,
     max_distance integer,
     flood_limit integer,
@@ -3835,6 +3836,11 @@ BEGIN
     ) USING v_hub_hashes, v_hub_images, v_hub_matches, v_collection_id;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._hubs(text, integer, integer, text, integer) IS
+'The hashes whose images match more than flood_limit other images, most matches first: how many '
+'images have the hash, how many others are within max_distance of one of them, and the first path. '
+'Flat images do not count.';
 
 CREATE FUNCTION imgdb._region_matches(
     query_width integer,

@@ -4,6 +4,7 @@ DROP FUNCTION imgdb._false_matches;
 DROP FUNCTION imgdb._copies_of;
 DROP FUNCTION imgdb._searchable_images;
 DROP FUNCTION imgdb._region_matches;
+DROP FUNCTION imgdb._hubs;
 DROP FUNCTION imgdb._turned_pairs;
 DROP FUNCTION imgdb._turnable;
 DROP FUNCTION imgdb._duplicates;
@@ -2798,6 +2799,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_count bigint := (SELECT s.hash_count FROM imgdb.space_state AS s WHERE s.space_id = v_space_id);
     v_queries bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
@@ -2820,7 +2823,18 @@ BEGIN
             ) AS turned
         FROM (
             SELECT s.hash, floor(random() * (max_distance + 1))::integer AS turns
-            FROM imgdb.scan(space_name, 0, 64) AS s
+            FROM (
+                SELECT entry.hash
+                FROM (
+                    SELECT b.prefix, unnest(b.hashes) AS hash
+                    FROM imgdb.prefix_bucket AS b
+                    WHERE b.space_id = v_space_id AND b.prefix & v_mask = b.prefix
+                ) AS entry
+                -- So that only some are sorted.
+                WHERE entry.hash & v_mask = entry.prefix AND random() * v_count < 10 * sample_count
+                UNION ALL
+                SELECT unnest(f.hashes) FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+            ) AS s
             ORDER BY random()
             LIMIT sample_count
         ) AS drawn
@@ -6416,12 +6430,13 @@ COMMENT ON FUNCTION imgdb._turned_pairs(
 'its second one that of turned_seconds), is near the other one as it is. Of the images of one hash '
 '20 are paired, where only the hash counts. A pair may come twice.';
 
-CREATE OR REPLACE FUNCTION imgdb._hubs(
+CREATE FUNCTION imgdb._hubs(
     space_name text,
     max_distance integer,
     flood_limit integer,
     collection_name text,
-    hub_limit integer
+    hub_limit integer,
+    most_in_array bigint DEFAULT 10000000
 )
 RETURNS TABLE (hash bigint, images bigint, matches bigint, path text)
 LANGUAGE plpgsql STABLE ROWS 20 COST 1000000
@@ -6434,33 +6449,26 @@ AS $$
 DECLARE
     v_column name := imgdb._image_column(space_name);
     v_collection_id integer := imgdb._collection_id(collection_name);
-    -- One entry per distinct hash, in step: how many images have it.
+    v_held text := format(
+        'SELECT i.%1$I AS hash, count(*) AS images FROM imgdb.image AS i '
+        'WHERE i.%1$I IS NOT NULL AND NOT i.flat '
+        'AND (%2$L::integer IS NULL OR i.collection_id = %2$L::integer) GROUP BY i.%1$I',
+        v_column, v_collection_id
+    );
+    v_count bigint;
     v_hashes bigint[];
-    v_images bigint[];
-    -- The same of those that are hubs, and how many other images match.
-    v_hub_hashes bigint[];
-    v_hub_images bigint[];
-    v_hub_matches bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
-    EXECUTE format(
-        'SELECT array_agg(h.hash ORDER BY h.hash), array_agg(h.images ORDER BY h.hash) FROM ('
-        'SELECT i.%1$I AS hash, count(*) AS images FROM imgdb.image AS i '
-        'WHERE i.%1$I IS NOT NULL AND NOT i.flat AND ($1 IS NULL OR i.collection_id = $1) '
-        'GROUP BY i.%1$I) AS h',
-        v_column
-    ) INTO v_hashes, v_images USING v_collection_id;
-    SELECT
-        array_agg(hub.hash ORDER BY hub.place),
-        array_agg(hub.images ORDER BY hub.place),
-        array_agg(hub.matches ORDER BY hub.place)
-    INTO v_hub_hashes, v_hub_images, v_hub_matches
-    FROM (
-        WITH held AS MATERIALIZED (
-            SELECT h.hash, h.images FROM unnest(v_hashes, v_images) AS h (hash, images)
-        ),
+    EXECUTE format('SELECT count(*) FROM (%s) AS h', v_held) INTO v_count;
+    -- Pairs read the hashes many times over: as an array faster, if they are not too many for one.
+    IF v_count <= most_in_array THEN
+        EXECUTE format('SELECT array_agg(h.hash) FROM (%s) AS h', v_held) INTO v_hashes;
+    END IF;
+    RETURN QUERY EXECUTE format(
+        $query$
+        WITH held AS MATERIALIZED (%1$s),
         pair AS MATERIALIZED (
-            SELECT p.hash_a, p.hash_b FROM imgdb._pairs_among(v_hashes, max_distance) AS p
+            SELECT p.hash_a, p.hash_b FROM imgdb._pairs_query(%2$L, $1, $2, $3) AS p
         ),
         match AS (
             SELECT h.hash, h.images, h.images - 1 AS matches FROM held AS h
@@ -6468,30 +6476,36 @@ BEGIN
             SELECT p.hash_a, 0, b.images FROM pair AS p JOIN held AS b ON b.hash = p.hash_b
             UNION ALL
             SELECT p.hash_b, 0, a.images FROM pair AS p JOIN held AS a ON a.hash = p.hash_a
+        ),
+        hub AS (
+            SELECT m.hash, sum(m.images)::bigint AS images, sum(m.matches)::bigint AS matches
+            FROM match AS m
+            GROUP BY m.hash
+            HAVING sum(m.matches) > $4
+            ORDER BY 3 DESC, 2 DESC, m.hash
+            LIMIT $5
         )
-        SELECT
-            m.hash,
-            sum(m.images)::bigint AS images,
-            sum(m.matches)::bigint AS matches,
-            row_number() OVER (
-                ORDER BY sum(m.matches) DESC, sum(m.images) DESC, m.hash
-            ) AS place
-        FROM match AS m
-        GROUP BY m.hash
-        HAVING sum(m.matches) > flood_limit
-        ORDER BY place
-        LIMIT hub_limit
-    ) AS hub;
-    RETURN QUERY EXECUTE format(
-        'SELECT h.hash, h.images, h.matches, ('
-        'SELECT min(i.path) FROM imgdb.image AS i WHERE i.%I = h.hash AND NOT i.flat '
-        'AND ($4 IS NULL OR i.collection_id = $4)) '
-        'FROM unnest($1, $2, $3) WITH ORDINALITY AS h (hash, images, matches, place) '
-        'ORDER BY h.place',
+        SELECT hub.hash, hub.images, hub.matches, (
+            SELECT min(i.path) FROM imgdb.image AS i
+            WHERE i.%3$I = hub.hash AND NOT i.flat AND ($6 IS NULL OR i.collection_id = $6)
+        )
+        FROM hub
+        ORDER BY 3 DESC, 2 DESC, 1
+        $query$,
+        v_held,
+        CASE
+            WHEN v_hashes IS NULL THEN format('SELECT h.hash FROM (%s) AS h', v_held)
+            ELSE 'SELECT unnest($1)'
+        END,
         v_column
-    ) USING v_hub_hashes, v_hub_images, v_hub_matches, v_collection_id;
+    ) USING v_hashes, v_count, max_distance, flood_limit, hub_limit, v_collection_id;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._hubs(text, integer, integer, text, integer, bigint) IS
+'The hashes whose images match more than flood_limit other images, most matches first: how many '
+'images have the hash, how many others are within max_distance of one of them, and the first path. '
+'Flat images do not count.';
 
 CREATE FUNCTION imgdb._region_matches(
     query_width integer,

@@ -6,6 +6,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_space_id smallint := imgdb._space_id(space_name);
+    v_mask bigint := (SELECT s.band_masks[1] FROM imgdb.space AS s WHERE s.space_id = v_space_id);
+    v_count bigint := (SELECT s.hash_count FROM imgdb.space_state AS s WHERE s.space_id = v_space_id);
     v_queries bigint[];
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
@@ -28,7 +30,18 @@ BEGIN
             ) AS turned
         FROM (
             SELECT s.hash, floor(random() * (max_distance + 1))::integer AS turns
-            FROM imgdb.scan(space_name, 0, 64) AS s
+            FROM (
+                SELECT entry.hash
+                FROM (
+                    SELECT b.prefix, unnest(b.hashes) AS hash
+                    FROM imgdb.prefix_bucket AS b
+                    WHERE b.space_id = v_space_id AND b.prefix & v_mask = b.prefix
+                ) AS entry
+                -- So that only some are sorted.
+                WHERE entry.hash & v_mask = entry.prefix AND random() * v_count < 10 * sample_count
+                UNION ALL
+                SELECT unnest(f.hashes) FROM imgdb.fresh_hashes AS f WHERE f.space_id = v_space_id
+            ) AS s
             ORDER BY random()
             LIMIT sample_count
         ) AS drawn
