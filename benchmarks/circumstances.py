@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,14 @@ OTHER_SETTINGS = (
 )
 
 
-def describe(conninfo: str, *, durable: bool, seed: int, photo_file: Path | None) -> dict[str, Any]:
+def describe(
+    conninfo: str,
+    *,
+    durable: bool,
+    seed: int,
+    photo_file: Path | None,
+    packages: Sequence[str] = PACKAGES,
+) -> dict[str, Any]:
     with psycopg.connect(conninfo, autocommit=True) as conn:
         version = conn.execute("SELECT version()").fetchone()[0]
         pgvector = conn.execute(
@@ -39,7 +47,7 @@ def describe(conninfo: str, *, durable: bool, seed: int, photo_file: Path | None
                 (list(OTHER_SETTINGS),),
             ).fetchall()
         )
-    machine = environment(PACKAGES)
+    machine = environment(packages)
     del machine["commit"]  # of each run: several can add to one file
     return machine | {
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
