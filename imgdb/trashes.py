@@ -18,3 +18,8 @@ def is_trash(folder: str | os.PathLike[str]) -> bool:
 def trash_of(path: str | os.PathLike[str]) -> str | None:
     """Return the outermost trash that an absolute path is in, if it is in one."""
     return next((str(folder) for folder in reversed(Path(path).parents) if is_trash(folder)), None)
+
+
+def trash_around(folder: str | os.PathLike[str]) -> str | None:
+    """Return the outermost trash that an absolute folder is, or is in."""
+    return trash_of(Path(folder, RECORD))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,6 +54,16 @@ def ingest_command(
             "--prune", help="Mark images of these folders as missing if their files are gone."
         ),
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Leave out files and folders of this name, as in '*.tmp'; with a slash, those "
+            "whose path ends so. May be given again. Trashes, thumbnails, .git and ._* are always "
+            "left out.",
+            show_default=False,
+        ),
+    ] = None,
     retry: Annotated[
         bool,
         typer.Option("--retry", help="Also read files that failed before and have not changed."),
@@ -82,8 +93,9 @@ def ingest_command(
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
+    from imgdb.ingest.exclusion import Exclusion
     from imgdb.ingest.run import ingest as run
-    from imgdb.ingest.walk import check_named, read_list
+    from imgdb.ingest.walk import check_named, count_files, read_list
     from imgdb.stopping import Stopping
 
     named = paths or []
@@ -103,6 +115,7 @@ def ingest_command(
         retry=retry,
         archives=archives,
         regions=regions,
+        exclusion=Exclusion(exclude or ()),
     )
     check_named(named)
     if watch:
@@ -110,7 +123,8 @@ def ingest_command(
         return
     listed = None if files_from is None else read_list(files_from, null=null)
     with open_database(dsn) as conn:
-        with Stopping() as stopping, progress.bar(None if listed else named) as bar:
+        count = None if listed else partial(count_files, named, options.exclusion)
+        with Stopping() as stopping, progress.bar(count) as bar:
             summary = run(
                 conn, named, options=options, listed=listed, stopping=stopping, watching=bar.update
             )
@@ -150,14 +164,11 @@ def _watch(named: list[str], options: Options, format: Format | None, dsn: str |
     with open_database(dsn) as conn, Stopping() as stopping:
         summary = Watch(conn, named, replace(options, prune=True), stopping, _tell_change).run()
     # That is how it ends, and what failed was told when it did.
-    tell(replace(summary, failures=[], notes=[]), format)
+    tell(replace(summary, failures=[], notes=[], trashes=[]), format)
 
 
 def _tell_change(summary: Summary) -> None:
-    for note in summary.notes:
-        typer.echo(f"imgdb: {note}", err=True)
-    for failed in summary.failures[:TOLD]:
-        typer.echo(f"imgdb: {printable(failed.path)}: {failed.reason}", err=True)
+    _tell_troubles(summary)
     counts = ((name, getattr(summary, name)) for name in ("added", "updated", "missing", "failed"))
     if said := ", ".join(f"{name} {count}" for name, count in counts if count):
         typer.echo(f"imgdb: {said}", err=True)
@@ -171,10 +182,7 @@ def tell(summary: Summary, format: Format | None) -> None:
             "colours; imgdb rehash makes them anew",
             err=True,
         )
-    for note in summary.notes:
-        typer.echo(f"imgdb: {note}", err=True)
-    for failed in summary.failures[:TOLD]:
-        typer.echo(f"imgdb: {printable(failed.path)}: {failed.reason}", err=True)
+    _tell_troubles(summary)
     if (more := len(summary.failures) - TOLD) > 0:
         typer.echo(f"imgdb: and {more} more: see imgdb failures", err=True)
     format = format or default_format()
@@ -185,6 +193,16 @@ def tell(summary: Summary, format: Format | None) -> None:
             for failed in summary.failures
         ]
     print_facts(told, format)
+
+
+def _tell_troubles(summary: Summary) -> None:
+    """Say what was left out, what could not be decided, and what failed."""
+    for trash in summary.trashes[:TOLD]:
+        typer.echo(f"imgdb: {printable(trash)} is a trash of imgdb apply: left out", err=True)
+    for note in summary.notes:
+        typer.echo(f"imgdb: {note}", err=True)
+    for failed in summary.failures[:TOLD]:
+        typer.echo(f"imgdb: {printable(failed.path)}: {failed.reason}", err=True)
 
 
 def finish(summary: Summary, signum: int | None = None) -> None:

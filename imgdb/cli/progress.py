@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from imgdb.ingest.walk import count_files
+# Counts files, until the event says that nobody waits for it any more.
+Count = Callable[[threading.Event], int]
 
 
 class Silent:
@@ -33,8 +34,8 @@ class Silent:
 class Bar(Silent):
     """A bar with files per second, and with the time left as soon as the files are counted."""
 
-    def __init__(self, paths: Sequence[str] | None, total: int | None = None) -> None:
-        """Count the files of `paths` in the background; None if they cannot be known."""
+    def __init__(self, count: Count | None, total: int | None = None) -> None:
+        """Count the files in the background, by a function that stops when it is told to."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -49,8 +50,8 @@ class Bar(Silent):
         self._task = self._progress.add_task("", total=total, files="", rate="")
         self._total = total
         self._closed = threading.Event()
-        if paths is not None:
-            threading.Thread(target=self._count, args=(paths,), daemon=True).start()
+        if count is not None:
+            threading.Thread(target=self._count, args=(count,), daemon=True).start()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -78,14 +79,14 @@ class Bar(Silent):
             rate=f"{speed:,.0f}/s" if speed else "",
         )
 
-    def _count(self, paths: Sequence[str]) -> None:
-        total = count_files(paths, self._closed)
+    def _count(self, count: Count) -> None:
+        total = count(self._closed)
         if not self._closed.is_set():
             self._total = total
 
 
-def bar(paths: Sequence[str] | None = None, total: int | None = None) -> Silent:
+def bar(count: Count | None = None, total: int | None = None) -> Silent:
     """Return a bar where stderr is a terminal that can draw one."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return Bar(paths, total)
+        return Bar(count, total)
     return Silent()

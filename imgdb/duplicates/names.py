@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgdb.paths import path_from_text
-from imgdb.trashes import trash_of
+from imgdb.trashes import trash_around
 
 if TYPE_CHECKING:
     from imgdb.duplicates.groups import Group, GroupRow
@@ -146,7 +146,7 @@ def _folder(path: str) -> tuple[Identity, bool] | None:
 
 def _is_in_trash(folder: str) -> bool:
     """Tell whether a folder is a trash or below one; it may be gone, having been emptied."""
-    return trash_of(f"{os.path.realpath(folder)}{os.sep}.") is not None
+    return trash_around(os.path.realpath(folder)) is not None
 
 
 def _order(seen: _Seen, reference: str | None) -> tuple[bool, bool]:

@@ -8,6 +8,7 @@ from imgdb.cores import available_cores
 from imgdb.errors import UsageError
 from imgdb.hashes.regions import RECIPE as REGION_RECIPE
 from imgdb.hashes.values import ALGORITHMS
+from imgdb.ingest.exclusion import USUAL, Exclusion
 from imgdb.ingest.task import IngestTask
 from imgdb.pictures.decoding import Decode
 from imgdb.pictures.limits import MAX_PIXELS
@@ -35,6 +36,7 @@ class Options:
     archives: bool = False
     regions: bool = False
     pdq: bool = False
+    exclusion: Exclusion = USUAL
 
     @property
     def region_recipe(self) -> str | None:

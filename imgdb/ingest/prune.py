@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from imgdb.errors import ImgdbError
 from imgdb.ingest import walk
+from imgdb.ingest.exclusion import Exclusion
 from imgdb.ingest.store import Store
 from imgdb.paths import outermost, path_from_text, path_text
 from imgdb.pictures.archives import INSIDE, archive_of
 from imgdb.stopping import Stopping
+from imgdb.trashes import trash_around
+
+# Folders that are told of by name.
+TOLD = 5
 
 
-class NotPruned(ImgdbError):
-    """A folder that cannot be told from one whose disk is not there."""
+@dataclass(slots=True)
+class Pruned:
+    """How many images are `missing`, and the folders that may be `unmounted`."""
+
+    missing: int = 0
+    unmounted: set[str] = field(default_factory=set)
+
+    def notes(self) -> list[str]:
+        """Say in words which folders were left alone."""
+        folders = outermost(self.unmounted)
+        notes = [
+            f"nothing was marked as missing in {path_text(folder)}: it is empty or cannot be read, "
+            "as if its disk were not mounted (to mark all of it, remove the empty folder, and name "
+            "the one above)"
+            for folder in folders[:TOLD]
+        ]
+        if (more := len(folders) - TOLD) > 0:
+            notes.append(f"nor in {more:,} more folders that are empty or cannot be read")
+        return notes
 
 
 def folders(paths: Iterable[str]) -> list[str]:
@@ -22,26 +46,46 @@ def folders(paths: Iterable[str]) -> list[str]:
     return outermost(path for path in paths if Path(path).is_dir())
 
 
-def prune(store: Store, folder: str, stopping: Stopping) -> int:
-    """Mark as missing what is gone from a folder and below; return how many images.
+def prune(store: Store, folder: str, exclusion: Exclusion, stopping: Stopping) -> Pruned:
+    """Mark as missing what is gone from a folder and below, or is excluded there.
 
-    Raises NotPruned when the folder is empty or cannot be read: that is what a disk that is not
-    mounted looks like.
+    An empty folder, and one that cannot be read, is what a disk that is not mounted looks like:
+    nothing that was in it is marked.
     """
     prefix = path_text(folder).rstrip("/") + "/"
-    missing = 0
+    pruned = Pruned()
     for page in store.known_below(prefix):
-        if not walk.is_readable(folder):
-            raise NotPruned(
-                f"nothing was marked as missing in {path_text(folder)}: it is empty or cannot be "
-                "read, as if its disk were not mounted (to mark all of it, name the folder above)"
-            )
-        gone = [known for known in page if is_surely_gone(path_from_text(known))]
-        if gone:
-            missing += store.mark_missing(gone)
+        paths = {known: path_from_text(known) for known in page}
+        trash = cache(trash_around)
+        left_out = [
+            known
+            for known, path in paths.items()
+            # An archive is not read again while it stays as it is: what was in it stays, too.
+            if exclusion.hides(archive_of(path) or path, folder) or trash(os.path.dirname(path))
+        ]
+        gone = [known for known in page if is_surely_gone(paths[known])]
+        # Asked when all of them are known to be gone, not before: a disk may vanish at any time.
+        unmounted = cache(_unmounted)
+        doubtful = {known: unmounted(_real_folder(paths[known])) for known in gone}
+        pruned.unmounted |= {folder for folder in doubtful.values() if folder is not None}
+        sure = [known for known in gone if doubtful[known] is None]
+        if marked := dict.fromkeys([*left_out, *sure]):
+            pruned.missing += store.mark_missing(marked)
         if stopping.asked:
             break
-    return missing
+    return pruned
+
+
+def _real_folder(path: str) -> str:
+    """Return the folder that holds, or held, what a path leads to."""
+    return os.path.dirname(os.path.realpath(path))
+
+
+def _unmounted(folder: str) -> str | None:
+    """Return the lowest folder that is left, from here upwards, if its disk may not be there."""
+    while walk.is_gone(folder):
+        folder = os.path.dirname(folder)
+    return None if walk.is_readable(folder) else folder
 
 
 def members_gone(store: Store, spelling: str, seen: set[str]) -> int:

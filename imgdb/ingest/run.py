@@ -18,7 +18,7 @@ from imgdb.ingest.task import IngestTask
 from imgdb.ingest.todo import Todo, may_be_picture
 from imgdb.ingest.walk import WalkItem
 from imgdb.paths import absolute, is_too_long
-from imgdb.pictures.archives import member_text
+from imgdb.pictures.archives import INSIDE, member_text
 from imgdb.pictures.reasons import reason_in_words
 from imgdb.stopping import Stopping
 from imgdb.workers.messages import Outcome
@@ -51,9 +51,9 @@ def ingest(
     walk.check_named(paths)
     with options.pool() as pool:
         run = Run(conn, pool, options, stopping or Stopping(), watching)
-        run.files(walk.walk(paths))
+        run.files(walk.walk(paths, options.exclusion))
         if listed is not None:
-            run.files(walk.walk_list(listed))
+            run.files(walk.walk_list(listed, options.exclusion))
         if options.prune:
             run.prune(paths)
     return run.summary
@@ -81,6 +81,7 @@ class Run:
         self.todo = Todo(self._store, options, self.summary, self._batch, rewrite=rewrite)
         self._pool = pool
         self._with_prune = options.prune
+        self._exclusion = options.exclusion
         self._stopping = stopping
         self._watching = watching
         self._rewrite = rewrite
@@ -109,10 +110,9 @@ class Run:
         for folder in prune.folders(paths):
             if self.summary.stopped:
                 return
-            try:
-                self.summary.missing += prune.prune(self._store, folder, self._stopping)
-            except prune.NotPruned as error:
-                self.summary.notes.append(str(error))
+            pruned = prune.prune(self._store, folder, self._exclusion, self._stopping)
+            self.summary.missing += pruned.missing
+            self.summary.notes += pruned.notes()
 
     def forget(self, paths: Iterable[str]) -> None:
         """Mark as missing what was at these paths and below."""
@@ -135,6 +135,9 @@ class Run:
 
     def _take_member(self, task: IngestTask, name: str, outcome: Outcome | None) -> None:
         spelling = member_text(task.spelling, name)
+        if self._exclusion.hides(task.path + INSIDE + name, task.path):
+            self.summary.skipped += 1
+            return
         if self._with_prune:
             self.todo.archives.see(task.spelling, spelling)
         if isinstance(outcome, Fingerprint) and is_too_long(spelling):

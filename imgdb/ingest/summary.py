@@ -33,6 +33,8 @@ class Summary:
     outdated: int = 0
     failures: list[Failed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    # Folders that were left out because they hold what was taken away.
+    trashes: list[str] = field(default_factory=list)
     stopped: bool = False
     # Of what was hashed, as long as it is little: the SHA-256 and the phash.
     digests: list[bytes] = field(default_factory=list)

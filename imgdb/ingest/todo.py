@@ -13,7 +13,7 @@ from imgdb.ingest.options import Options
 from imgdb.ingest.store import Batch, State, Store
 from imgdb.ingest.summary import Summary
 from imgdb.ingest.task import IngestTask, archive_tasks, picture_task
-from imgdb.ingest.walk import File, Skipped, Unreadable, WalkItem
+from imgdb.ingest.walk import File, Skipped, Trash, Unreadable, WalkItem
 from imgdb.paths import is_too_long, path_text
 from imgdb.pictures.archives import is_archive
 from imgdb.pictures.reasons import reason_in_words
@@ -68,6 +68,8 @@ class Todo:
                 self._summary.skipped += 1
             elif isinstance(item, Unreadable):
                 self.give_up(item)
+            elif isinstance(item, Trash) and item.path not in self._summary.trashes:
+                self._summary.trashes.append(item.path)
             waited = item is None or time.monotonic() - begun > COMPARE_SECONDS
             if len(files) >= COMPARE_FILES or waited:
                 yield files

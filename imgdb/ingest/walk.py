@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from imgdb.errors import PictureError, UsageError
+from imgdb.ingest.exclusion import USUAL, Exclusion
 from imgdb.paths import absolute, modified_at, outermost, path_text
 from imgdb.pictures.raws import SUFFIXES as RAW_SUFFIXES
+from imgdb.trashes import is_trash, trash_around, trash_of
 
 # Suffixes of pictures. Only the content decides what a file is; the name decides whether a file
 # that is no picture counts as a failure or is skipped.
@@ -85,12 +87,19 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something that is no regular file, and that nobody named."""
+    """Something that nobody named and that is no regular file, or is excluded."""
 
     path: str
 
 
-WalkItem = File | Unreadable | Skipped
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """A folder that `imgdb apply --trash` moved files to: what is in it is no picture of ours."""
+
+    path: str
+
+
+WalkItem = File | Unreadable | Skipped | Trash
 
 
 def check_named(paths: Iterable[str]) -> None:
@@ -102,11 +111,11 @@ def check_named(paths: Iterable[str]) -> None:
         raise UsageError(f"no such file or folder: {names}{more}")
 
 
-def walk(paths: Iterable[str]) -> Iterator[WalkItem]:
+def walk(paths: Iterable[str], exclusion: Exclusion = USUAL) -> Iterator[WalkItem]:
     """Look at absolute paths, folders recursively; each file comes once.
 
     A symbolic link to a file counts as that file; one to a folder is followed only if it is named
-    itself, so there are no loops.
+    itself, so there are no loops. What is named is never excluded, unless it is in a trash.
     """
     folders: list[str] = []
     files: dict[str, None] = {}
@@ -116,28 +125,36 @@ def walk(paths: Iterable[str]) -> Iterator[WalkItem]:
         else:
             files[path] = None
     for path in files:
-        yield look_at(path)
+        yield Trash(trash) if (trash := trash_of(path)) else look_at(path)
     for folder in outermost(folders):
-        yield from _below(folder, files)
+        yield from _below(folder, files, exclusion)
 
 
-def walk_list(lists: Iterator[str | None]) -> Iterator[WalkItem | None]:
-    """Do as `walk` for a list that need not be complete yet; None passes through."""
+def walk_list(
+    lists: Iterator[str | None], exclusion: Exclusion = USUAL
+) -> Iterator[WalkItem | None]:
+    """Do as `walk` for a list that need not be complete yet; None passes through.
+
+    A program wrote it: a path in it is excluded by its own name, though not by those of its
+    folders.
+    """
     for path in lists:
         if path is None:
             yield None
         elif os.path.isdir(path):
-            yield from _below(path, {})
+            yield from _below(path, {}, exclusion)
+        elif exclusion.excludes(path):
+            yield Skipped(path)
         else:
-            yield look_at(path)
+            yield Trash(trash) if (trash := trash_of(path)) else look_at(path)
 
 
-def spot(path: str, *, folders: bool) -> Iterator[WalkItem]:
+def spot(path: str, exclusion: Exclusion, *, folders: bool) -> Iterator[WalkItem]:
     """Look at a path that nobody named; with `folders` at all that is in it if it is a folder."""
     try:
         if stat.S_ISDIR(os.lstat(path).st_mode):
             if folders:
-                yield from _below(path, {})
+                yield from _below(path, {}, exclusion)
         elif not os.path.isdir(path):
             yield _quiet(path, os.stat(path))
     except OSError as error:
@@ -154,7 +171,7 @@ def look_at(path: str) -> File | Unreadable:
     return _file(path, status, True)
 
 
-def count_files(paths: Sequence[str], given_up: threading.Event) -> int:
+def count_files(paths: Sequence[str], exclusion: Exclusion, given_up: threading.Event) -> int:
     """Return about how many files `walk` will look at; stops when given up."""
     ahead = [path for path in paths if os.path.isdir(path)]
     total = len(paths) - len(ahead)
@@ -162,10 +179,10 @@ def count_files(paths: Sequence[str], given_up: threading.Event) -> int:
     while ahead and not given_up.is_set():
         with contextlib.suppress(OSError), os.scandir(ahead.pop()) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    ahead.append(entry.path)
-                else:
+                if exclusion.excludes(entry.path) or not entry.is_dir(follow_symlinks=False):
                     total += 1
+                else:
+                    ahead.append(entry.path)
     return total
 
 
@@ -187,18 +204,28 @@ def is_gone(path: str) -> bool:
     return False
 
 
-def _below(folder: str, apart: dict[str, None]) -> Iterator[WalkItem]:
+def _below(folder: str, apart: dict[str, None], exclusion: Exclusion) -> Iterator[WalkItem]:
     """Yield what is in a folder and below, except the files `apart`."""
+    if trash := trash_around(folder):
+        yield Trash(trash)
+        return
     # Folders are read one after the other and never listed in memory, however many files they hold.
     ahead = [folder]
     while ahead:
         here = ahead.pop()
+        if is_trash(here):
+            yield Trash(here)
+            continue
         try:
             with os.scandir(here) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.path in apart:
+                        continue
+                    if exclusion.excludes(entry.path):
+                        yield Skipped(entry.path)
+                    elif entry.is_dir(follow_symlinks=False):
                         ahead.append(entry.path)
-                    elif entry.path not in apart:
+                    else:
                         yield _entry(entry)
         except FileNotFoundError as error:
             # Removed since its parent was read; the folder that was named must be there.

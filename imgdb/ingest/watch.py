@@ -20,6 +20,7 @@ from imgdb.ingest.task import IngestTask
 from imgdb.ingest.walk import WalkItem
 from imgdb.paths import absolute, is_below, path_text
 from imgdb.stopping import Stopping
+from imgdb.trashes import trash_of
 from imgdb.workers.pool import Pool
 
 # Milliseconds: changes that come in one go are looked at together, but none waits longer than that.
@@ -84,14 +85,18 @@ class Watch:
         batches = self._batches(there)
         # Watch first and compare then, so that no change falls in between.
         next(batches, None)
-        self._do(pool, walk.walk(there), there)
+        self._compare(pool, there)
         for changes in batches:
             if [path for path in self._paths if Path(path).exists()] != there:
                 return
             if len(changes) > MANY:
-                self._do(pool, walk.walk(there), there)
+                self._compare(pool, there)
             elif changes:
-                self._do(pool, _found(changes, there), [], _gone(changes))
+                self._do(pool, self._found(changes, there), [], _gone(changes))
+
+    def _compare(self, pool: Pool[IngestTask], there: list[str]) -> None:
+        """Bring all in step, whatever happened."""
+        self._do(pool, walk.walk(there, self._options.exclusion), there)
 
     def _batches(self, there: list[str]) -> Iterator[Changes]:
         try:
@@ -130,22 +135,26 @@ class Watch:
         self._summary.stopped = False
         self._told(run.summary)
 
-
-def _found(changes: Changes, there: list[str]) -> Iterator[WalkItem]:
-    """Yield what is at the paths that changed; new folders with all that is in them."""
-    for kind, path in sorted(changes, key=lambda change: change[1]):
-        if not _behind_link(path, there):
-            yield from walk.spot(path, folders=kind is Change.added)
+    def _found(self, changes: Changes, there: list[str]) -> Iterator[WalkItem]:
+        """Yield what is at the paths that changed; new folders with all that is in them."""
+        exclusion = self._options.exclusion
+        for kind, path in sorted(changes, key=lambda change: change[1]):
+            roots = [root for root in there if is_below(path, root)]
+            hidden = roots and all(exclusion.hides(path, root) for root in roots)
+            if not hidden and not trash_of(path) and not _behind_link(path, roots):
+                yield from walk.spot(path, exclusion, folders=kind is Change.added)
 
 
 def _gone(changes: Changes) -> list[str]:
     return sorted(path for _, path in changes if prune.is_surely_gone(path))
 
 
-def _behind_link(path: str, there: list[str]) -> bool:
-    """Tell whether a path leads through a linked folder, which a walk would not follow."""
-    inside = [Path(root) for root in there if is_below(path, root)]
-    return bool(inside) and not any(
+def _behind_link(path: str, roots: list[str]) -> bool:
+    """Tell whether the way to a path from each of the roots leads through a linked folder.
+
+    A walk would not follow it.
+    """
+    return bool(roots) and not any(
         all(not parent.is_symlink() for parent in Path(path).parents if root in parent.parents)
-        for root in inside
+        for root in map(Path, roots)
     )

@@ -283,16 +283,55 @@ def test_prune_forgets_failures_of_files_that_are_gone(ingest, database, tmp_pat
 def test_prune_does_not_take_an_empty_mount_point_for_deleted_files(
     cli, ingest, database, tmp_path
 ):
-    paint(tmp_path / "disk", 3)
-    ingest(tmp_path / "disk")
-    shutil.move(tmp_path / "disk", tmp_path / "elsewhere")
-    (tmp_path / "disk").mkdir()
-    result = cli("ingest", tmp_path / "disk", "--prune", dsn=database)
-    assert result.code == 3
-    assert "nothing was marked as missing" in result.stderr
-    assert not any(stored(database).values())
-    # Its parent is read, so there the files are surely gone.
+    paint(tmp_path / "disks" / "disk" / "2024", 3)
+    others = paint(tmp_path / "others", 2, first=3)
+    ingest(tmp_path)
+    shutil.move(tmp_path / "disks" / "disk", tmp_path.parent / f"away from {tmp_path.name}")
+    (tmp_path / "disks" / "disk").mkdir()
+    others[0].unlink()
+    # However far above it the folder is that was named, and while the rest is pruned.
+    for folder, missing in (("disks/disk", 0), ("disks", 0), ("", 1)):
+        result = cli("ingest", tmp_path / folder, "--prune", "--json", dsn=database)
+        assert (result.code, json.loads(result.stdout)["missing"]) == (3, missing)
+        said = f"nothing was marked as missing in {tmp_path}/disks/disk: it is empty"
+        assert said in result.stderr
+    assert [path for path, gone in stored(database).items() if gone] == [str(others[0])]
+    # A folder that is not there is no mount point: what was in it is surely gone.
+    (tmp_path / "disks" / "disk").rmdir()
+    (tmp_path / "disks" / "other").touch()
     assert ingest(tmp_path, "--prune")["missing"] == 3
+
+
+def test_prune_does_not_take_links_to_an_absent_disk_for_deleted_files(
+    cli, ingest, database, tmp_path
+):
+    photos, disk = tmp_path / "photos", tmp_path / "disk"
+    [path], [_, on_disk] = paint(photos, 1), paint(disk, 2, first=1)
+    (photos / "linked.png").symlink_to(on_disk)
+    (photos / "folder").symlink_to(disk)
+    ingest(photos)
+    ingest(photos / "folder")
+    shutil.rmtree(disk)
+    disk.mkdir()
+    result = cli("ingest", photos, "--prune", dsn=database)
+    assert result.code == 3
+    assert f"nothing was marked as missing in {disk}: it is empty" in result.stderr
+    assert not any(stored(database).values())
+    # The disk is there, and the files are not.
+    (disk / "other").touch()
+    assert ingest(photos, "--prune")["missing"] == 3
+    assert [path for path, gone in stored(database).items() if not gone] == [str(path)]
+
+
+def test_many_empty_folders_are_not_all_told(cli, ingest, database, tmp_path):
+    for number in range(7):
+        paint(tmp_path / str(number), 1, first=number)
+    ingest(tmp_path)
+    for path in tmp_path.glob("*/*.png"):
+        path.unlink()
+    stderr = cli("ingest", tmp_path, "--prune", dsn=database).stderr
+    assert stderr.count("nothing was marked as missing in") == 5
+    assert "imgdb: nor in 2 more folders that are empty or cannot be read\n" in stderr
 
 
 def test_some_hashes_only(ingest, database, tmp_path):

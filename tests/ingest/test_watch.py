@@ -11,6 +11,8 @@ import pytest
 from commands import Command
 from folders import paint, picture, replace_at_same_time, row_versions, stored
 
+from imgdb.trashes import RECORD
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 # Far more than it takes; nobody waits for it unless something is broken.
@@ -114,3 +116,18 @@ def lines_until(command, words):
     while words not in (said := command.process.output()[1].decode().rpartition("\n")[0]):
         assert command.process.poll() is None, said
     return said
+
+
+def test_what_is_left_out_is_not_followed(watch, database, folder, tmp_path):
+    (folder / "._0000.png").write_bytes(bytes(100))
+    paint(folder / "@eaDir" / "0000.png", 1)
+    paint(tmp_path / "bin" / "home", 1, first=5)
+    (tmp_path / "bin" / RECORD).touch()
+    (tmp_path / "bin").rename(folder / "bin")
+    lines_until(watch, f"{folder}/bin is a trash of imgdb apply: left out")
+    picture(16).save(folder / "bin" / "home" / "other.png")
+    picture(17).save(folder / "new.png")
+    until(database, folder, here={"0000.png", "0001.png", "new.png"})
+    watch.signal(signal.SIGINT)
+    code, stdout, _ = watch.end()
+    assert (code, "failed\t0\n" in stdout) == (0, True)
