@@ -12,6 +12,7 @@ from imgdb.database.connect import open_database
 from imgdb.errors import UsageError
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.hashes.values import PDQ_RULES
+from imgdb.ingest.exclusion import Exclusion
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import ingest
 from imgdb.ingest.store import Batch, Store
@@ -104,17 +105,19 @@ class Database:
         paths: Iterable[str | os.PathLike[str]],
         *,
         collection: str = "default",
+        exclude: Iterable[str] = (),
         **options: Any,
     ) -> Summary:
         """Ingest files and folders as `imgdb ingest` does, with worker processes.
 
-        `options` are those of the command: prune, retry, archives, regions, pdq, decode, jobs,
-        timeout.
+        `exclude` are patterns, `options` those of the command: prune, retry, archives, regions,
+        pdq, decode, jobs, timeout.
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise TypeError("ingest takes a list of paths")
         named: Sequence[str] = [os.fspath(path) for path in paths]
-        return ingest(self.connection, named, options=Options(collection=collection, **options))
+        how = Options(collection=collection, exclusion=Exclusion(exclude), **options)
+        return ingest(self.connection, named, options=how)
 
     def close(self) -> None:
         """Close the connection, and leave the embedded server if it was used."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # How many failures stderr tells; all of them stand in the JSON and in imgdb.ingest_failure.
 TOLD = 20
 
-COUNTS = ("added", "updated", "unchanged", "failed", "skipped", "missing")
+COUNTS = ("added", "updated", "moved", "unchanged", "failed", "skipped", "missing")
 
 
 @takes_options
@@ -169,7 +169,8 @@ def _watch(named: list[str], options: Options, format: Format | None, dsn: str |
 
 def _tell_change(summary: Summary) -> None:
     _tell_troubles(summary)
-    counts = ((name, getattr(summary, name)) for name in ("added", "updated", "missing", "failed"))
+    told = ("added", "updated", "moved", "missing", "failed")
+    counts = ((name, getattr(summary, name)) for name in told)
     if said := ", ".join(f"{name} {count}" for name, count in counts if count):
         typer.echo(f"imgdb: {said}", err=True)
 

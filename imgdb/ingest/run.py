@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 
 from imgdb.errors import PictureError
 from imgdb.hashes.fingerprint import Fingerprint
-from imgdb.ingest import prune, walk
+from imgdb.ingest import moves, prune, walk
 from imgdb.ingest.options import Options
 from imgdb.ingest.store import Batch, Failure, Store
 from imgdb.ingest.summary import Summary
 from imgdb.ingest.task import IngestTask
 from imgdb.ingest.todo import Todo, may_be_picture
 from imgdb.ingest.walk import WalkItem
-from imgdb.paths import absolute, is_too_long
+from imgdb.paths import absolute, is_too_long, path_from_text
 from imgdb.pictures.archives import INSIDE, member_text
 from imgdb.pictures.reasons import reason_in_words
 from imgdb.stopping import Stopping
-from imgdb.workers.messages import Outcome
+from imgdb.workers.messages import Outcome, Recognised
 from imgdb.workers.pool import Pool
 from imgdb.workers.process import Answer
 
@@ -86,6 +87,7 @@ class Run:
         self._watching = watching
         self._rewrite = rewrite
         self._stored_at = time.monotonic()
+        self._again: list[IngestTask] = []
 
     def files(self, found: Iterator[WalkItem | None]) -> None:
         """Bring what was found in step."""
@@ -93,17 +95,21 @@ class Run:
 
     def hash(self, tasks: Iterator[IngestTask | None]) -> None:
         """Hash and store; stops early, with all that is done stored, when asked."""
-        for answers in self._pool.run(tasks):
-            for answer in answers:
-                self._take(answer)
-            due = time.monotonic() - self._stored_at > BATCH_SECONDS
-            if len(self._batch) >= BATCH_ROWS or due:
-                self._flush()
-            self._watching(self.summary.done + len(self._batch.images), self.summary.failed)
-            if self._stopping.asked:
-                self.summary.stopped = True
-                break
-        self._flush()
+        more: Iterable[IngestTask | None] = tasks
+        while more and not self.summary.stopped:
+            for answers in self._pool.run(more):
+                for answer in answers:
+                    self._take(answer)
+                due = time.monotonic() - self._stored_at > BATCH_SECONDS
+                if len(self._batch) >= BATCH_ROWS or due:
+                    self._flush()
+                in_batch = len(self._batch.images) + len(self._batch.moves)
+                self._watching(self.summary.done + in_batch, self.summary.failed)
+                if self._stopping.asked:
+                    self.summary.stopped = True
+                    break
+            self._flush()
+            more, self._again = self._again, []
 
     def prune(self, paths: Iterable[str]) -> None:
         """Mark as missing what is gone from the folders among paths."""
@@ -125,13 +131,28 @@ class Run:
             self._take_member(task, answer.member, outcome)
         elif task.parts:
             self._take_part(task, outcome)
+        elif isinstance(outcome, Recognised):
+            if not self._move(task, outcome, whole=True):
+                self._hash_after_all(task)
         elif isinstance(outcome, Fingerprint):
+            self._move(task, outcome, whole=False)
             self._batch.images[task.spelling] = outcome
         elif isinstance(outcome, PictureError) and _is_quiet(task, outcome):
             self.todo.in_work.discard(task.spelling)
             self.summary.skipped += 1
         elif isinstance(outcome, PictureError):
             self._fail(task.spelling, outcome, task)
+
+    def _move(self, task: IngestTask, found: Recognised | Fingerprint, *, whole: bool) -> bool:
+        """Note where a file was before, if it was elsewhere."""
+        known = moves.take(task.lost, found.sha256, task.spelling, whole=whole)
+        if known is not None:
+            self._batch.moves[task.spelling] = known, found.modified_at
+        return known is not None
+
+    def _hash_after_all(self, task: IngestTask) -> None:
+        """Have a file hashed that is a copy of one that turned out to be where it was."""
+        self._again.append(replace(task, lost=[]))
 
     def _take_member(self, task: IngestTask, name: str, outcome: Outcome | None) -> None:
         spelling = member_text(task.spelling, name)
@@ -176,16 +197,33 @@ class Run:
     def _flush(self) -> None:
         batch = self._batch
         if len(batch):
-            stored = self._store.store(batch, rewrite=self._rewrite)
+            stored, late = self._store.store(batch, rewrite=self._rewrite)
+            for spelling in batch.moves.keys() - batch.images.keys():
+                self._count_move(spelling, late)
             for image in batch.images.values():
                 self.summary.note_hashed(image.sha256, image.phash)
             self.summary.added += stored.added
             self.summary.updated += stored.updated
             # Somebody else has stored the same in the meantime.
             self.summary.unchanged += len(batch.images) - stored.added - stored.updated
-            self.todo.in_work -= batch.images.keys() | batch.failures.keys()
+            self.todo.in_work -= batch.images.keys() | batch.failures.keys() | batch.moves.keys()
             batch.clear()
         self._stored_at = time.monotonic()
+
+    def _count_move(self, spelling: str, late: set[str]) -> None:
+        known, modified_at = self._batch.moves[spelling]
+        if spelling in late:
+            task = IngestTask(
+                path=path_from_text(spelling),
+                spelling=spelling,
+                byte_size=known.byte_size,
+                modified_at=modified_at,
+            )
+            self._again.append(task)
+        elif spelling == known.path:
+            self.summary.updated += 1
+        else:
+            self.summary.moved += 1
 
 
 def _is_quiet(task: IngestTask, error: PictureError) -> bool:

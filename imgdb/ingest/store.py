@@ -41,6 +41,15 @@ STORE_PDQ = "SELECT imgdb._store_pdq(%s)"
 KNOWN_MEMBERS = (
     "SELECT * FROM imgdb._known_members(%s, %s, %s, %s, needed_region_recipe => %s, need_pdq => %s)"
 )
+NEWEST = "SELECT imgdb._newest_image_id()"
+OF_SIZES = (
+    "SELECT * FROM imgdb._images_of_sizes"
+    "(%s, last_image_id => %s, sizes => %s::bigint[], needed_region_recipe => %s, need_pdq => %s)"
+)
+MOVE = (
+    "SELECT * FROM imgdb._move_images(%s, %s::bigint[], %s::bytea[], old_paths => %s::text[],"
+    " new_paths => %s::text[], times => %s::timestamptz[])"
+)
 ARCHIVES = "SELECT imgdb._store_archives(%s, %s::text[], %s::bigint[], %s::timestamptz[])"
 MISSING = "SELECT imgdb._mark_missing(%s, %s::text[])"
 
@@ -81,22 +90,44 @@ class KnownMembers:
     failed_details: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file as an image has it; `complete` if the image has all that is needed.
+
+    `path` is its spelling.
+    """
+
+    image_id: int
+    path: str
+    byte_size: int
+    modified_at: datetime
+    sha256: bytes
+    complete: bool
+
+
 @dataclass(slots=True)
 class Batch:
-    """What becomes one transaction; every spelling stands in it once."""
+    """What becomes one transaction; every spelling stands in it once, unless it moved.
+
+    `moves` are, by where they are now, files that were elsewhere, and their times.
+    """
 
     images: dict[str, Fingerprint] = field(default_factory=dict)
+    moves: dict[str, tuple[KnownFile, datetime]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
     archives: list[tuple[str, int, datetime]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.images) + len(self.failures) + len(self.found) + len(self.archives)
+        return sum(map(len, self._parts()))
 
     def clear(self) -> None:
         """Begin the next one."""
-        for part in (self.images, self.failures, self.found, self.archives):
+        for part in self._parts():
             part.clear()
+
+    def _parts(self) -> tuple[dict[str, Any] | list[Any], ...]:
+        return self.images, self.moves, self.failures, self.found, self.archives
 
 
 class Store:
@@ -121,8 +152,11 @@ class Store:
             given = (self._collection_id, *files, list(recipes), region_recipe, pdq)
             return {state.ordinal - 1: state for state in cursor.execute(COMPARE, given)}
 
-    def store(self, batch: Batch, *, rewrite: bool = False) -> Stored:
-        """Write a batch, all of it or nothing; `rewrite` also rows that say the same already."""
+    def store(self, batch: Batch, *, rewrite: bool = False) -> tuple[Stored, set[str]]:
+        """Write a batch, all of it or nothing; `rewrite` also rows that say the same already.
+
+        Also return which of the moves came too late: somebody else has moved their images.
+        """
         for _ in range(ATTEMPTS - 1):
             try:
                 return self._store(batch, rewrite)
@@ -130,8 +164,9 @@ class Store:
                 continue
         return self._store(batch, rewrite)
 
-    def _store(self, batch: Batch, rewrite: bool) -> Stored:
+    def _store(self, batch: Batch, rewrite: bool) -> tuple[Stored, set[str]]:
         with self._conn.transaction():
+            late = self._move(batch.moves)
             stored = self._store_images(batch.images, rewrite)
             if batch.failures:
                 columns = zip(*map(astuple, batch.failures.values()), strict=True)
@@ -140,7 +175,18 @@ class Store:
                 self._value(FOUND, batch.found)
             if batch.archives:
                 self._value(ARCHIVES, *map(list, zip(*batch.archives, strict=True)))
-        return stored
+        return stored, late
+
+    def _move(self, moves: dict[str, tuple[KnownFile, datetime]]) -> set[str]:
+        if not moves:
+            return set()
+        images = [known.image_id for known, _ in moves.values()]
+        digests = [known.sha256 for known, _ in moves.values()]
+        old_paths = [known.path for known, _ in moves.values()]
+        times = [modified_at for _, modified_at in moves.values()]
+        with self._conn.cursor(row_factory=scalar_row) as cursor:
+            given = (self._collection_id, images, digests, old_paths, list(moves), times)
+            return set(cursor.execute(MOVE, given))
 
     def _store_images(self, images: dict[str, Fingerprint], rewrite: bool) -> Stored:
         if not images:
@@ -182,6 +228,19 @@ class Store:
                     boxes = [side for region in regions for side in region.box]
                     copy.write_row((spelling, boxes, [region.hash for region in regions]))
             cursor.execute(STORE_REGIONS, (self._collection_id,))
+
+    def newest(self) -> int | None:
+        """Return the identity of the newest image, None if there is none."""
+        newest: int | None = value(self._conn, NEWEST)
+        return newest
+
+    def of_sizes(
+        self, newest: int, sizes: Sequence[int], region_recipe: str | None, pdq: bool
+    ) -> Iterator[KnownFile]:
+        """Yield the images up to `newest` whose files are of these sizes."""
+        with self._conn.cursor(row_factory=class_row(KnownFile)) as cursor:
+            given = (self._collection_id, newest, list(sizes), region_recipe, pdq)
+            yield from cursor.execute(OF_SIZES, given)
 
     def known_members(
         self,

@@ -21,11 +21,13 @@ class Failed:
 class Summary:
     """Files (and members of archives) by what became of them.
 
-    `missing` ones were there once, `outdated` ones are among the unchanged and of another recipe.
+    `moved` ones were known at another path, `missing` ones were there once, `outdated` ones are
+    among the unchanged and of another recipe.
     """
 
     added: int = 0
     updated: int = 0
+    moved: int = 0
     unchanged: int = 0
     failed: int = 0
     skipped: int = 0
@@ -48,7 +50,7 @@ class Summary:
     @property
     def succeeded(self) -> int:
         """Files that are searchable."""
-        return self.added + self.updated + self.unchanged
+        return self.added + self.updated + self.moved + self.unchanged
 
     def note_hashed(self, sha256: bytes, phash: int | None) -> None:
         """Note what a file is, to look for its copies."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from imgdb.ingest.store import KnownFile
 from imgdb.ingest.walk import File
 from imgdb.pictures.archives import is_zip
-from imgdb.workers.messages import Members
+from imgdb.workers.messages import Members, Recognise
 from imgdb.workers.task import Task
+
+# Files of one size that a worker can tell a file from; one that it does not know is decoded.
+MOST_DIGESTS = 1000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,21 +21,30 @@ class IngestTask(Task):
     """A file to hash, or a share of an archive's members.
 
     `spelling` is that of the path, `named` is as in File, and `known` says whether the database
-    has heard of it. `parts` is 0 except for archives.
+    has heard of it. `lost` are files of its size that are not where they were: it may be one of
+    them. `parts` is 0 except for archives.
     """
 
     spelling: str
     modified_at: datetime
     named: bool = True
     known: bool = True
+    lost: list[KnownFile] = field(default_factory=list)
     part: int = 0
     parts: int = 0
 
-    def message(self) -> str | Members:
-        return Members(self.path, self.part, self.parts, self.done) if self.parts else self.path
+    def message(self) -> str | Members | Recognise:
+        if self.parts:
+            return Members(self.path, self.part, self.parts, self.done)
+        # Those of the same time are the likely ones, if there are many.
+        likely = sorted(self.lost, key=lambda lost: lost.modified_at != self.modified_at)
+        digests = frozenset(lost.sha256 for lost in likely[:MOST_DIGESTS] if lost.complete)
+        return Recognise(self.path, digests) if digests else self.path
 
 
-def picture_task(file: File, spelling: str, *, known: bool) -> IngestTask:
+def picture_task(
+    file: File, spelling: str, *, known: bool, lost: list[KnownFile] | None = None
+) -> IngestTask:
     """Return the task for one file."""
     return IngestTask(
         path=file.path,
@@ -40,6 +53,7 @@ def picture_task(file: File, spelling: str, *, known: bool) -> IngestTask:
         modified_at=file.modified_at,
         named=file.named,
         known=known,
+        lost=lost or [],
     )
 
 

@@ -9,11 +9,12 @@ from imgdb.errors import PictureError
 from imgdb.hashes.fingerprint import recipes
 from imgdb.ingest import walk
 from imgdb.ingest.archive_reads import ArchiveReads
+from imgdb.ingest.moves import Moves
 from imgdb.ingest.options import Options
-from imgdb.ingest.store import Batch, State, Store
+from imgdb.ingest.store import Batch, KnownFile, State, Store
 from imgdb.ingest.summary import Summary
 from imgdb.ingest.task import IngestTask, archive_tasks, picture_task
-from imgdb.ingest.walk import File, Skipped, Trash, Unreadable, WalkItem
+from imgdb.ingest.walk import File, Skipped, TrashFolder, Unreadable, WalkItem
 from imgdb.paths import is_too_long, path_text
 from imgdb.pictures.archives import is_archive
 from imgdb.pictures.reasons import reason_in_words
@@ -50,6 +51,7 @@ class Todo:
         self._rewrite = rewrite
         self.in_work: set[str] = set()
         self.archives = ArchiveReads()
+        self._moves = Moves(store, options)
 
     def tasks(self, found: Iterator[WalkItem | None]) -> Iterator[IngestTask | None]:
         """Yield a task for each file that must be hashed; None: nothing more so far."""
@@ -68,7 +70,7 @@ class Todo:
                 self._summary.skipped += 1
             elif isinstance(item, Unreadable):
                 self.give_up(item)
-            elif isinstance(item, Trash) and item.path not in self._summary.trashes:
+            elif isinstance(item, TrashFolder) and item.path not in self._summary.trashes:
                 self._summary.trashes.append(item.path)
             waited = item is None or time.monotonic() - begun > COMPARE_SECONDS
             if len(files) >= COMPARE_FILES or waited:
@@ -103,11 +105,18 @@ class Todo:
             self._options.pdq,
         )
         self._summary.unchanged += len(files) - len(states)
+        asked = [files[at] for at, state in states.items() if state.state in ("new", "changed")]
+        lost = self._moves.lost(asked) if asked else {}
         # Old disks and cold caches read files fastest in the order in which they were written.
         for position in sorted(states, key=lambda position: files[position].inode):
-            yield from self._decide(spellings[position], files[position], states[position])
+            file = files[position]
+            yield from self._decide(
+                spellings[position], file, states[position], lost.get(file.byte_size, [])
+            )
 
-    def _decide(self, spelling: str, file: File, state: State) -> Iterator[IngestTask]:
+    def _decide(
+        self, spelling: str, file: File, state: State, lost: list[KnownFile]
+    ) -> Iterator[IngestTask]:
         known = state.state != "new"
         if state.state == "found":
             self._batch.found.append(spelling)
@@ -123,7 +132,7 @@ class Todo:
             self._summary.skipped += 1
         else:
             self.in_work.add(spelling)
-            yield picture_task(file, spelling, known=known)
+            yield picture_task(file, spelling, known=known, lost=lost)
 
     def _lasts(self, state: State) -> bool:
         return state.state == "failed" and state.reason in LASTING and not self._options.retry

@@ -93,13 +93,13 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Trash:
+class TrashFolder:
     """A folder that `imgdb apply --trash` moved files to: what is in it is no picture of ours."""
 
     path: str
 
 
-WalkItem = File | Unreadable | Skipped | Trash
+WalkItem = File | Unreadable | Skipped | TrashFolder
 
 
 def check_named(paths: Iterable[str]) -> None:
@@ -125,7 +125,7 @@ def walk(paths: Iterable[str], exclusion: Exclusion = USUAL) -> Iterator[WalkIte
         else:
             files[path] = None
     for path in files:
-        yield Trash(trash) if (trash := trash_of(path)) else look_at(path)
+        yield TrashFolder(trash) if (trash := trash_of(path)) else look_at(path)
     for folder in outermost(folders):
         yield from _below(folder, files, exclusion)
 
@@ -146,7 +146,7 @@ def walk_list(
         elif exclusion.excludes(path):
             yield Skipped(path)
         else:
-            yield Trash(trash) if (trash := trash_of(path)) else look_at(path)
+            yield TrashFolder(trash) if (trash := trash_of(path)) else look_at(path)
 
 
 def spot(path: str, exclusion: Exclusion, *, folders: bool) -> Iterator[WalkItem]:
@@ -207,14 +207,14 @@ def is_gone(path: str) -> bool:
 def _below(folder: str, apart: dict[str, None], exclusion: Exclusion) -> Iterator[WalkItem]:
     """Yield what is in a folder and below, except the files `apart`."""
     if trash := trash_around(folder):
-        yield Trash(trash)
+        yield TrashFolder(trash)
         return
     # Folders are read one after the other and never listed in memory, however many files they hold.
     ahead = [folder]
     while ahead:
         here = ahead.pop()
         if is_trash(here):
-            yield Trash(here)
+            yield TrashFolder(here)
             continue
         try:
             with os.scandir(here) as entries:

@@ -15,6 +15,7 @@ from imgdb.errors import ImgdbError
 from imgdb.ingest import prune, walk
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import Run
+from imgdb.ingest.settling import Settling
 from imgdb.ingest.summary import Summary
 from imgdb.ingest.task import IngestTask
 from imgdb.ingest.walk import WalkItem
@@ -53,6 +54,7 @@ class Watch:
         self._stopping = stopping
         self._told = told
         self._summary = Summary()
+        self._settling = Settling()
 
     def run(self) -> Summary:
         """Follow the changes until asked to stop; return what was done in all."""
@@ -91,12 +93,17 @@ class Watch:
                 return
             if len(changes) > MANY:
                 self._compare(pool, there)
-            elif changes:
-                self._do(pool, self._found(changes, there), [], _gone(changes))
+                continue
+            waited = self._settling.waited(self._look_again)
+            changed = self._settling.changed(self._found(changes, there))
+            found = [*waited, *changed]
+            if found or changes:
+                self._do(pool, iter(found), [], _gone(changes))
 
     def _compare(self, pool: Pool[IngestTask], there: list[str]) -> None:
         """Bring all in step, whatever happened."""
-        self._do(pool, walk.walk(there, self._options.exclusion), there)
+        found = walk.walk(there, self._options.exclusion)
+        self._do(pool, self._settling.quiet(found), there)
 
     def _batches(self, there: list[str]) -> Iterator[Changes]:
         try:
@@ -143,6 +150,9 @@ class Watch:
             hidden = roots and all(exclusion.hides(path, root) for root in roots)
             if not hidden and not trash_of(path) and not _behind_link(path, roots):
                 yield from walk.spot(path, exclusion, folders=kind is Change.added)
+
+    def _look_again(self, path: str) -> Iterator[WalkItem]:
+        return walk.spot(path, self._options.exclusion, folders=False)
 
 
 def _gone(changes: Changes) -> list[str]:

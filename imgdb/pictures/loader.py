@@ -105,6 +105,11 @@ class Source:
             self._sha256 = hashlib.file_digest(cast(BytesIO, self.file), "sha256").digest()
         return self._sha256
 
+    def checked_sha256(self) -> bytes:
+        """Return the SHA-256 of a file that has not changed meanwhile; raises PictureError."""
+        with self._checked():
+            return self.sha256
+
     def check_unchanged(self) -> None:
         """Raise PictureError `changed` if the file is no longer what it was when it was opened."""
 

@@ -9,6 +9,7 @@ import pickle
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeAlias
 
 from imgdb.hashes.fingerprint import Fingerprint
@@ -43,8 +44,26 @@ class Members:
     only: frozenset[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Recognise:
+    """A task: a file that is not to be decoded if it is one of these, by their SHA-256."""
+
+    path: str
+    digests: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A file that is one of those, as it is now."""
+
+    sha256: bytes
+    modified_at: datetime
+
+
 # What became of a file.
-Outcome: TypeAlias = "Fingerprint | Thumbnail | Turned | CopyHashes | Metadata | PictureError"
+Outcome: TypeAlias = (
+    "Fingerprint | Recognised | Thumbnail | Turned | CopyHashes | Metadata | PictureError"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ from imgdb.workers.messages import (
     Members,
     Outcome,
     Ready,
+    Recognise,
+    Recognised,
     Unpacker,
     pack,
     write_all,
@@ -87,8 +89,12 @@ def _outcome(task: object, work: Work, answers: int) -> Waiting:
         if isinstance(task, Members):
             _read_archive(task, work, answers)
             return None
-        assert isinstance(task, str)
-        with loader.open_source(task) as source:
+        digests = task.digests if isinstance(task, Recognise) else frozenset()
+        path = task.path if isinstance(task, Recognise) else task
+        assert isinstance(path, str)
+        with loader.open_source(path) as source:
+            if digests and (sha256 := source.checked_sha256()) in digests:
+                return Recognised(sha256, source.modified_at)
             return work.do(source)
     return failed[0]
 

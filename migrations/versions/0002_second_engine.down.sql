@@ -22,6 +22,9 @@ DROP FUNCTION imgdb._duplicate_candidates;
 DROP FUNCTION imgdb.duplicate_groups;
 DROP FUNCTION imgdb._connected_images;
 DROP FUNCTION imgdb._pairs_by_rule;
+DROP FUNCTION imgdb._move_images;
+DROP FUNCTION imgdb._images_of_sizes;
+DROP FUNCTION imgdb._newest_image_id;
 DROP FUNCTION imgdb._store_pdq;
 DROP FUNCTION imgdb._stage_pdq;
 DROP FUNCTION imgdb._store_import;
@@ -280,6 +283,7 @@ DROP TABLE imgdb.rule;
 UPDATE imgdb.space SET default_max_distance = 8
 WHERE (name, default_max_distance) IN (('ahash', 2), ('dhash', 4), ('whash', 2));
 
+DROP INDEX imgdb.image_byte_size_idx;
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.

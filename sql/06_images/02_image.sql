@@ -45,6 +45,7 @@ CREATE INDEX image_dhash_idx ON imgdb.image (dhash) WHERE dhash IS NOT NULL;
 CREATE INDEX image_phash_idx ON imgdb.image (phash) WHERE phash IS NOT NULL;
 CREATE INDEX image_whash_idx ON imgdb.image (whash) WHERE whash IS NOT NULL;
 CREATE INDEX image_sha256_idx ON imgdb.image (sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX image_byte_size_idx ON imgdb.image (byte_size) WHERE byte_size IS NOT NULL;
 
 COMMENT ON TABLE imgdb.image IS 'One row per picture file: what it is and its hashes.';
 COMMENT ON COLUMN imgdb.image.image_id IS 'Identity.';
@@ -83,3 +84,4 @@ COMMENT ON INDEX imgdb.image_dhash_idx IS 'Joins with matches in space dhash.';
 COMMENT ON INDEX imgdb.image_phash_idx IS 'Joins with matches in space phash.';
 COMMENT ON INDEX imgdb.image_whash_idx IS 'Joins with matches in space whash.';
 COMMENT ON INDEX imgdb.image_sha256_idx IS 'Finds files of the same bytes.';
+COMMENT ON INDEX imgdb.image_byte_size_idx IS 'Finds what a file may have been called before.';

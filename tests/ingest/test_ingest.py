@@ -47,7 +47,7 @@ def test_new_changed_and_unchanged_files(ingest, database, tmp_path):
     assert counts(ingest(tmp_path)) == (5, 0, 0, 0, 0)
     picture(100).save(paths[0])
     os.utime(paths[1], (1, 1))
-    extra = paint(tmp_path / "more" / "below", 1)
+    extra = paint(tmp_path / "more" / "below", 1, first=5)
     assert counts(ingest(tmp_path)) == (1, 2, 3, 0, 0)
     assert stored(database).keys() == spellings(*paths, *extra)
 
@@ -374,7 +374,7 @@ def test_table_and_csv(cli, database, tmp_path):
     table = cli("ingest", tmp_path, "--format", "table", dsn=database)
     assert "added" in table.stdout
     assert cli("ingest", tmp_path, "--format", "csv", dsn=database).stdout == (
-        "added,updated,unchanged,failed,skipped,missing\n0,0,2,0,0,0\n"
+        "added,updated,moved,unchanged,failed,skipped,missing\n0,0,0,2,0,0,0\n"
     )
 
 
