@@ -28,6 +28,9 @@ def rehash_command(
             show_default=False,
         ),
     ] = None,
+    regions: Annotated[
+        bool, typer.Option("--regions", help="Also find regions where there are none yet.")
+    ] = False,
     *,
     hashing: HashingOptions,
     workers: WorkerOptions,
@@ -37,8 +40,8 @@ def rehash_command(
     """Hash images again that were hashed by other rules.
 
     These are all images that have another recipe than --decode asks for, or that lack one of
-    --hashes. Their files are read again. Searches go on meanwhile. If a run is interrupted, the
-    next run does the rest.
+    --hashes, or what --pdq and --regions ask for. Their files are read again. Searches go on
+    meanwhile. If a run is interrupted, the next run does the rest.
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
@@ -46,7 +49,7 @@ def rehash_command(
     from imgdb.ingest.rehash import rehash as run
     from imgdb.stopping import Stopping
 
-    options = ingest_options(hashing, workers)
+    options = ingest_options(hashing, workers, regions=regions)
     if before is not None and before.tzinfo is None:
         before = before.astimezone(UTC)
     choice = RehashChoice(collection=collection, recipe=recipe, before=before)

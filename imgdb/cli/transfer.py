@@ -31,10 +31,15 @@ def import_file(
         typer.Argument(
             metavar="FILE",
             help="CSV, JSON Lines or Parquet, plain or packed by gzip; - is stdin. It has a column "
-            "path or id, and any of the four hashes.",
+            "path or id, and any of the four hashes, or PDQ. Or a list of PDQ hashes, one a line.",
         ),
     ],
-    collection: Annotated[str, collection_option("Where the hashes go; a new one is made.")],
+    collection: Annotated[
+        str | None,
+        collection_option(
+            "Where the hashes go; a new one is made. An export of imgdb knows it already."
+        ),
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,8 +55,9 @@ def import_file(
 ) -> None:
     """Store hashes that are made already: CSV, JSON, Parquet.
 
-    Hashes are 16 hex digits, with 0x or without, or 64-bit numbers, signed or not. Columns of CSV
-    are separated by commas, semicolons or tabs. A file with a bad line is not imported at all.
+    What imgdb export has written comes back as a whole: files, regions, PDQ hashes, marks. Hashes
+    are 16 hex digits, with 0x or without, or 64-bit numbers, signed or not. Columns of CSV are
+    separated by commas, semicolons or tabs. A file with a bad line is not imported at all.
     """
     from imgdb.cli import progress
     from imgdb.database.connect import open_database
@@ -91,9 +97,9 @@ def export(
     ] = None,
     dsn: Dsn = None,
 ) -> None:
-    """Write the images with their hashes as CSV or Parquet.
+    """Write all that is known of images as CSV or Parquet.
 
-    `imgdb import` can read it.
+    `imgdb import` makes the same images of it in another database.
     """
     from imgdb.atomic import replacing
     from imgdb.database.connect import open_database

@@ -133,6 +133,11 @@ def pdq_distance(a: Pdq, b: Pdq) -> int:
     return sum(map(bit_distance, a, b))
 
 
+def is_pdq(text: str) -> bool:
+    """Tell whether a text spells a PDQ hash."""
+    return bool(_PDQ_HEX.fullmatch(text))
+
+
 def pdq_value(text: str) -> Pdq:
     """Return the stored form of 64 hex digits; ValueError says what is wrong."""
     if not _PDQ_HEX.fullmatch(text):

@@ -23,11 +23,11 @@ from imgdb.stopping import Stopping
 
 COLLECTIONS = (
     "SELECT * FROM imgdb._outdated_collections"
-    "(%(collection)s, %(recipe)s, %(targets)s::text[], %(hashes)s::text[], %(before)s)"
+    "(%(collection)s, %(recipe)s, %(targets)s::text[], %(hashes)s::text[], %(regions)s, %(before)s)"
 )
 IMAGES = (
     "SELECT * FROM imgdb._outdated_images(imgdb._collection_id(%(collection)s), %(recipe)s,"
-    " %(targets)s::text[], %(hashes)s::text[], %(before)s, %(after)s, %(page)s)"
+    " %(targets)s::text[], %(hashes)s::text[], %(regions)s, %(before)s, %(after)s, %(page)s)"
 )
 PAGE = 1000
 
@@ -42,7 +42,7 @@ class Outdated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RehashChoice:
-    """Which images to hash again: all that are not of today's recipe or lack a hash.
+    """Which images to hash again: all that are not of today's recipe or lack a hash or regions.
 
     With `recipe` only those of that older one; with `before` also those that were hashed before a
     time, whatever their recipe.
@@ -137,5 +137,6 @@ def _arguments(choice: RehashChoice, options: Options) -> dict[str, object]:
         "recipe": choice.recipe,
         "targets": recipes(options.decode),
         "hashes": [*options.algorithms, *(["pdq"] if options.pdq else [])],
+        "regions": options.region_recipe,
         "before": choice.before,
     }

@@ -28,6 +28,7 @@ DROP FUNCTION imgdb._newest_image_id;
 DROP FUNCTION imgdb._store_pdq;
 DROP FUNCTION imgdb._stage_pdq;
 DROP FUNCTION imgdb._store_import;
+DROP FUNCTION imgdb._store_marks;
 DROP FUNCTION imgdb._outdated_collections;
 DROP FUNCTION imgdb._outdated_images;
 DROP FUNCTION imgdb._compare_files;

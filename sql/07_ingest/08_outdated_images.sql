@@ -3,6 +3,7 @@ CREATE FUNCTION imgdb._outdated_images(
     old_recipe text,
     target_recipes text[],
     needed_hashes text[],
+    needed_region_recipe text,
     older_than timestamptz,
     after_path text,
     page_size integer
@@ -25,6 +26,7 @@ BEGIN
         AND (
             i.recipe <> ALL (target_recipes)
             OR i.colours IS NULL
+            OR i.region_recipe IS DISTINCT FROM coalesce(needed_region_recipe, i.region_recipe)
             OR i.ingested_at < older_than
             OR 'ahash' = ANY (needed_hashes) AND i.ahash IS NULL
             OR 'dhash' = ANY (needed_hashes) AND i.dhash IS NULL
@@ -42,16 +44,17 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._outdated_images(
-    integer, text, text[], text[], timestamptz, text, integer
+    integer, text, text[], text[], text, timestamptz, text, integer
 ) IS
-'A page of the paths of images that have a file and are of another recipe, lack a hash or '
-'colours, or were hashed before a time; in the order of the paths.';
+'A page of the paths of images that have a file and are of another recipe, lack a hash, colours or '
+'the regions that are needed, or were hashed before a time; in the order of the paths.';
 
 CREATE FUNCTION imgdb._outdated_collections(
     collection_name text,
     old_recipe text,
     target_recipes text[],
     needed_hashes text[],
+    needed_region_recipe text,
     older_than timestamptz
 )
 RETURNS TABLE (collection text, images bigint)
@@ -67,7 +70,8 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT count(*) AS images
         FROM imgdb._outdated_images(
-            c.collection_id, old_recipe, target_recipes, needed_hashes, older_than, '', NULL
+            c.collection_id, old_recipe, target_recipes, needed_hashes, needed_region_recipe,
+            older_than, '', NULL
         )
     ) AS outdated
     WHERE outdated.images > 0 AND (collection_name IS NULL OR c.name = collection_name)
@@ -75,5 +79,5 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text[], text[], timestamptz) IS
+COMMENT ON FUNCTION imgdb._outdated_collections(text, text, text[], text[], text, timestamptz) IS
 'How many images of each collection are outdated; error IM011 for an unknown collection.';

@@ -11,6 +11,7 @@ from commands import Command
 from folders import paint, picture, row_versions
 
 from imgdb.hashes.fingerprint import fingerprint
+from imgdb.hashes.regions import RECIPE as REGION_RECIPE
 
 
 @pytest.fixture
@@ -70,6 +71,28 @@ def test_hashes_that_were_left_out(imgdb, database, tmp_path):
     imgdb("ingest", tmp_path, "--hashes", "phash")
     assert imgdb("rehash", "--hashes", "phash,dhash")[0]["updated"] == 2
     assert imgdb("rehash", "--hashes", "phash,dhash")[0]["updated"] == 0
+
+
+def test_regions_and_pdq_of_what_has_none(imgdb, database, tmp_path):
+    paths = paint(tmp_path, 2)
+    imgdb("ingest", paths[0], "--pdq")
+    imgdb("ingest", paths[1])
+
+    def known():
+        with psycopg.connect(database) as conn:
+            return conn.execute(
+                "SELECT region_recipe, count(p.image_id) FROM imgdb.image"
+                " LEFT JOIN imgdb.image_pdq AS p USING (image_id) GROUP BY 1"
+            ).fetchall()
+
+    assert known() == [(None, 1)]
+    # What is not asked for is neither made nor missed.
+    assert imgdb("rehash")[0]["updated"] == 0
+    assert imgdb("rehash", "--pdq")[0]["updated"] == 1
+    assert known() == [(None, 2)]
+    assert imgdb("rehash", "--regions", "--pdq")[0]["updated"] == 2
+    assert known() == [(REGION_RECIPE, 2)]
+    assert imgdb("rehash", "--regions", "--pdq")[0]["updated"] == 0
 
 
 def test_before_a_time(imgdb, tmp_path):

@@ -6,15 +6,18 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TextIO
 
 from imgdb.errors import UsageError
+from imgdb.hashes.values import is_pdq
 from imgdb.ingest.tables.bad_lines import Complaints
 
 LINES = 5000  # at a time
 DELIMITERS = (",", ";", "\t")
 LONGEST_HEADER = 100  # lines
+# What Meta's programs print, a line for each picture: the hash, then its quality, then the file.
+PDQ_LIST = ("pdq", "pdq_quality", "path")
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 
@@ -29,14 +32,20 @@ class Header:
     names: list[str]
     lines: int
     delimiter: str = ","
+    # Lines that were read for it and belong to the rows.
+    again: tuple[str, ...] = ()
 
 
 def header(file: TextIO) -> Header:
     """Read the names of the columns, and see by most of them what is between two.
 
-    UsageError where that is no line of CSV.
+    A list of PDQ hashes has none. UsageError where that is no line of CSV.
     """
     lines = [file.readline()]
+    for delimiter in DELIMITERS:
+        first = lines[0].strip().split(delimiter)
+        if len(first) <= len(PDQ_LIST) and is_pdq(first[0]):
+            return Header([*PDQ_LIST[: len(first)]], 0, delimiter, (lines[0],))
     # A name may hold a line break: the line ends where no quote is open.
     while sum(line.count('"') for line in lines) % 2 and len(lines) < LONGEST_HEADER:
         lines.append(file.readline())
@@ -57,7 +66,8 @@ def header(file: TextIO) -> Header:
 def chunks(file: TextIO, head: Header, complaints: Complaints) -> Iterator[Chunk]:
     """Yield all rows behind the header as columns; `complaints` gets those of another width."""
     width, before = len(head.names), head.lines
-    reader = csv.reader(file, delimiter=head.delimiter, strict=True)
+    lines = chain(head.again, file)
+    reader = csv.reader(lines, delimiter=head.delimiter, strict=True)
     ended = False
     while not ended:
         start = reader.line_num

@@ -14,6 +14,8 @@ from imgdb.hashes.values import ALGORITHMS, from_hex
 
 CSV = "COPY (SELECT * FROM imgdb._exported_images({})) TO STDOUT (FORMAT csv, HEADER)"
 ROWS = "COPY (SELECT * FROM imgdb._exported_images({})) TO STDOUT"
+# However the database spells times.
+ISO_TIMES = "SELECT set_config('datestyle', 'ISO', false)"
 CHECK_COLLECTION = "SELECT imgdb._collection_id(%s)"
 
 # PostgreSQL's types of the columns, in order; COPY gives text unless it is told.
@@ -34,6 +36,11 @@ TYPES = {
     "missing_since": "timestamptz",
     "pdq": "text",
     "pdq_quality": "int2",
+    "pdq_recipe": "text",
+    "region_recipe": "text",
+    "regions": "text",
+    "different_from": "text",
+    "ingested_at": "timestamptz",
 }
 
 ROW_GROUP = 100_000
@@ -82,6 +89,7 @@ def export_parquet(conn: psycopg.Connection[Any], file: IO[bytes], collection: s
 
 
 def _statement(conn: psycopg.Connection[Any], copy: str, collection: str | None) -> Composed:
+    conn.execute(ISO_TIMES)
     if collection is not None:
         conn.execute(CHECK_COLLECTION, (collection,))
     return SQL(copy).format(Literal(collection))

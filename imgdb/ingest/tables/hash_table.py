@@ -9,9 +9,9 @@ from typing import IO, TextIO
 
 from imgdb.errors import UsageError
 from imgdb.hashes.values import ALGORITHMS, decimal_value, hex_value, number_value
-from imgdb.ingest.tables import csv_columns, json_lines
+from imgdb.ingest.tables import csv_columns, exported, json_lines
 from imgdb.ingest.tables.bad_lines import Complaints
-from imgdb.ingest.tables.naming import find_columns
+from imgdb.ingest.tables.naming import HASHES, find_columns
 from imgdb.ingest.tables.opening import is_json, is_parquet, open_table
 from imgdb.paths import LONGEST
 
@@ -26,11 +26,11 @@ Chunk = tuple[Sequence[int], dict[str, Column]]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Checked rows, column by column: signed hashes, of which each row has one at least."""
+    """Checked rows, column by column: signed hashes, and of an export all that it says."""
 
     lines: Sequence[int]
     names: Sequence[str]
-    hashes: dict[str, Sequence[int | None]]
+    columns: dict[str, Sequence[object]]
 
 
 def read(
@@ -69,7 +69,7 @@ def _json(file: TextIO, complaints: Complaints, given: Mapping[str, str]) -> Ite
         # An object need not have all hashes, so what the first of them have decides.
         known = dict.fromkeys(name for one in objects for name in one)
         columns = columns or find_columns([*known], given)
-        missing = [name for name in ALGORITHMS if name not in columns]
+        missing = [name for name in HASHES if name not in columns]
         names = columns | {name: name for name in missing}
         found: dict[str, Column] = {
             name: [one.get(column) for one in objects] for name, column in names.items()
@@ -103,13 +103,22 @@ def _checked(
     complaints: Complaints,
 ) -> Rows:
     bad: dict[int, str] = {}
-    name, *hash_names = columns
+    name, *others = columns
     names = _names(columns[name], name, bad)
-    hashes = {column: _hashes(columns[column], column, parsers, bad) for column in hash_names}
-    for at, known in enumerate(zip(*hashes.values(), strict=True)):
-        if known.count(None) == len(known):
-            bad.setdefault(at, "no hash")
-    rows = Rows(lines, names, hashes)
+    checked: dict[str, Sequence[object]] = {}
+    for column in others:
+        if column in ALGORITHMS:
+            checked[column] = _hashes(columns[column], column, parsers, bad)
+        else:
+            checked[column] = exported.values(columns[column], column, bad)
+    if "recipe" in checked:
+        exported.check_rows(checked, bad)
+    else:
+        hashes = [checked[column] for column in others if column in HASHES]
+        for at, known in enumerate(zip(*hashes, strict=True)):
+            if known.count(None) == len(known):
+                bad.setdefault(at, "no hash")
+    rows = Rows(lines, names, checked)
     if not bad:
         return rows
     for at in sorted(bad):
@@ -118,7 +127,7 @@ def _checked(
     return Rows(
         [lines[at] for at in good],
         [names[at] for at in good],
-        {name: [column[at] for at in good] for name, column in hashes.items()},
+        {name: [column[at] for at in good] for name, column in checked.items()},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -51,53 +51,72 @@ def import_hashes(
     conn: Session,
     file: str,
     *,
-    collection: str,
+    collection: str | None,
     columns: Mapping[str, str] | None = None,
     watching: Watching = lambda done, failed: None,
 ) -> Imported:
     """Store the hashes of a table in a collection, in one transaction; `-` is stdin.
 
-    The table is CSV, JSON Lines or Parquet. `columns` says for path, id and hashes which column
-    holds them, where they are called otherwise.
-    Raises BadLines when any line is bad, UsageError when the file is no table of hashes.
+    Without a collection each row goes to that which an export of imgdb says. The table is CSV, JSON
+    Lines or Parquet. `columns` says for path, id and hashes which column holds them, where they are
+    called otherwise. Raises BadLines when any line is bad, UsageError when the file is no table of
+    hashes.
     """
-    if not collection.strip():
+    if collection is not None and not collection.strip():
         raise UsageError("a collection needs a name")
     with read_committed(conn):
         complaints = Complaints()
-        count = _stage(conn, file, columns, complaints, watching)
+        staged = _stage(conn, file, collection, columns, complaints, watching)
         if not complaints.count:
             _find_repeated(conn, complaints)
         if complaints.count:
             raise BadLines(file, complaints)
         # Not before: who makes the same collection waits from here until the end.
-        stored = _store(conn, value(conn, MAKE_COLLECTION, collection))
-    return Imported(stored.added, stored.updated, count - stored.added - stored.updated)
+        made = [value(conn, MAKE_COLLECTION, name) for name in staged.collections]
+        stored = _store(conn, made[0]) if made else Stored(0, 0)
+    return Imported(stored.added, stored.updated, staged.count - stored.added - stored.updated)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What was copied: how many rows, and the names of the collections that they go to."""
+
+    count: int
+    collections: Sequence[str]
 
 
 def _stage(
     conn: Session,
     file: str,
+    collection: str | None,
     columns: Mapping[str, str] | None,
     complaints: Complaints,
     watching: Watching,
-) -> int:
-    """Copy the good lines into the transaction's own table; return how many."""
+) -> _Staged:
+    """Copy the good lines into the transaction's own table."""
     conn.execute(STAGE)
     chunks = hash_table.read(file, complaints, columns)
     # The columns are known when the first rows are.
     first = next(chunks, None)
+    named = set() if collection is None else {collection}
     if first is None:
-        return 0
+        return _Staged(0, [*named])
+    if collection is None and "collection" not in first.columns:
+        raise UsageError("give --collection: only an export of imgdb says where its rows belong")
     count = 0
-    statement = SQL(COPY).format(SQL(", ").join(map(Identifier, first.hashes)))
+    kept = [name for name in first.columns if name != "collection" or collection is None]
+    statement = SQL(COPY).format(SQL(", ").join(map(Identifier, kept)))
     with conn.cursor() as cursor, cursor.copy(statement) as copy:
         for rows in chain([first], chunks):
-            for row in zip(rows.lines, rows.names, *rows.hashes.values(), strict=True):
+            shown = [rows.columns[name] for name in kept]
+            for row in zip(rows.lines, rows.names, *shown, strict=True):
                 copy.write_row(row)
+            if collection is None:
+                named.update(map(str, rows.columns["collection"]))
             count += len(rows.names)
             watching(count, complaints.count)
-    return count
+    # Always in one order: who makes the same collections waits, and no two for each other.
+    return _Staged(count, sorted(named))
 
 
 def _find_repeated(conn: Session, complaints: Complaints) -> None:

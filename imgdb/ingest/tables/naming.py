@@ -8,7 +8,18 @@ from imgdb.errors import UsageError
 from imgdb.hashes.values import ALGORITHMS
 
 NAMES = ("path", "id")
-KNOWN = (*NAMES, *ALGORITHMS)
+HASHES = (*ALGORITHMS, "pdq")
+KNOWN = (*NAMES, *HASHES, "pdq_quality")
+# A table with all of these is an export of imgdb, and says what a row is, whatever made it.
+EXPORTED = (
+    "collection", "flat", "recipe", "byte_size", "modified_at", "sha256", "format", "width",
+    "height", "frames",
+)  # fmt: skip
+# Not all exports have these: some were written before they were there.
+ALSO_EXPORTED = (
+    "colours", "missing_since", "ingested_at", "pdq_recipe", "region_recipe", "regions",
+    "different_from",
+)  # fmt: skip
 
 
 def read_given(given: Sequence[str]) -> dict[str, str]:
@@ -25,20 +36,30 @@ def read_given(given: Sequence[str]) -> dict[str, str]:
 
 
 def find_columns(header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return for the name and each hash the column that holds it, the name first."""
-    found = {name: _column(name, header, given) for name in KNOWN if name not in given}
-    found |= {name: _column(name, header, given) for name in given}
-    taken = {name: column for name, column in found.items() if column is not None}
+    """Return for the name and each hash the column that holds it, the name first.
+
+    Where no column is the name, the PDQ hash is. Of an export all that it knows is returned.
+    """
+    columns = {name: _column(name, header, given) for name in KNOWN if name not in given}
+    columns |= {name: _column(name, header, given) for name in given}
+    taken = {name: column for name, column in columns.items() if column is not None}
     # Who says which column is the name need not rename another one that is called so.
     names = [name for name in NAMES if name in given] or [n for n in NAMES if n in taken]
-    hashes = [name for name in ALGORITHMS if name in taken]
+    hashes = [name for name in HASHES if name in taken]
+    if not names and "pdq" in taken:
+        names, taken["id"] = ["id"], taken["pdq"]
     if len(names) != 1 or not hashes:
         raise UsageError(
             "the first line must name a column path or id, and at least one of "
-            f"{', '.join(ALGORITHMS)} (or --map NAME=COLUMN says which they are); it names: "
+            f"{', '.join(HASHES)} (or --map NAME=COLUMN says which they are); it names: "
             f"{', '.join(header) or 'nothing'}"
         )
-    return {name: taken[name] for name in names + hashes}
+    found = {name: taken[name] for name in names + hashes}
+    if "pdq" in taken and "pdq_quality" in taken:
+        found["pdq_quality"] = taken["pdq_quality"]
+    if all(name in header for name in EXPORTED):
+        found |= {name: name for name in (*EXPORTED, *ALSO_EXPORTED) if name in header}
+    return found
 
 
 def _column(name: str, header: Sequence[str], given: Mapping[str, str]) -> str | None:
