@@ -12,7 +12,7 @@ from benchmarks.tables import placed, table
 ROOT = Path(__file__).parent
 PAGE = ROOT.parent / "docs" / "regions.md"
 WAYS = {
-    "regions, 3": "`imgdb parts`",
+    "regions, 3": "`--min-votes 3`",
     "regions, 2": "`--min-votes 2`",
     "phash": "phash at 8",
     "segments, 16": "segments at 16",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imgdb.database.connect import open_database
 from imgdb.errors import UsageError
 from imgdb.hashes.fingerprint import fingerprint
-from imgdb.hashes.values import PDQ_RULES
+from imgdb.hashes.values import PDQ_RULES, USUAL_RULE
 from imgdb.ingest.exclusion import Exclusion
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import ingest
@@ -46,20 +46,24 @@ class Database:
         image: AnyImage,
         *,
         max_distance: int | None = None,
-        hash: str = "phash+dhash",
+        hash: str = USUAL_RULE,
         collection: str | None = None,
         limit: int | None = None,
         any_orientation: bool = False,
+        parts: bool = True,
         include_flat: bool = False,
     ) -> list[Match]:
         """List the images that look like a picture, nearest first.
 
         `hash` is a hash, or a rule: phash+dhash, and pdq and phash-pdq of what has a PDQ hash.
+        With `parts` also those that share regions with it, or look like what is within its borders.
 
         A flat picture (a solid colour, a blank page) looks like all others, so without
         `include_flat` only files of the same bytes are found for it. Raises PictureError.
         """
-        query = query_by_file(image, any_orientation=any_orientation, pdq=hash in PDQ_RULES)
+        query = query_by_file(
+            image, any_orientation=any_orientation, pdq=hash in PDQ_RULES, parts=parts
+        )
         found = similar(
             self.connection,
             query,
@@ -68,6 +72,7 @@ class Database:
             collection=collection,
             limit=limit,
             include_flat=include_flat,
+            parts=parts,
         )
         if query.flat and not include_flat:
             return [match for match in found if match.same_bytes]

@@ -173,7 +173,7 @@ def _print_rows(
 
 
 # Columns of a table that are left out where no match has anything in them.
-OPTIONAL = ("orientation", "note")
+OPTIONAL = ("orientation", "relation", "votes", "note")
 
 
 def _print_tables(search: Search[Asked, Found], answers: Answers[Asked, Found]) -> None:

@@ -37,10 +37,19 @@ def parts_command(
         typer.Option(
             metavar="N",
             min=1,
-            help="How many regions must be alike. Default: 3.",
+            help="How many regions must be alike. Default: so many that --wrong-per-query images "
+            "are shown by chance.",
             show_default=False,
         ),
     ] = None,
+    wrong_per_query: Annotated[
+        float,
+        typer.Option(
+            metavar="N",
+            min=0.000001,
+            help="How many images a search may show by chance, on average.",
+        ),
+    ] = 0.1,
     max_distance: Annotated[
         int | None,
         typer.Option(
@@ -68,20 +77,20 @@ def parts_command(
 
     Exit code 3 if some of the pictures cannot be read, 1 if none can.
     """
-    from imgdb.search.parts import MIN_VOTES, RegionMatch, region_query, sharing_parts
+    from imgdb.search.parts import RegionMatch, region_query, sharing_parts
 
     named = pictures(files, files_from)
     if not named:
         raise UsageError("give pictures to look for")
     asked: dict[str, Any] = {
         "max_distance": max_distance,
-        "min_votes": MIN_VOTES if min_votes is None else min_votes,
+        "min_votes": min_votes,
         "collection": collection,
     }
     search: Search[RegionQuery, RegionMatch] = Search(
         read=lambda image, name: region_query(image, name=name),
         refuse=_without_regions,
-        find=partial(sharing_parts, limit=limit, **asked),
+        find=partial(sharing_parts, limit=limit, wrong_per_query=wrong_per_query, **asked),
         advise=_advise,
         row=_row,
         fields=[field.name for field in fields(RegionMatch)],

@@ -83,6 +83,15 @@ def query(
             "with the image.",
         ),
     ] = False,
+    parts: Annotated[
+        bool,
+        typer.Option(
+            "--parts/--no-parts",
+            help="Also find crops, collages, and what a crop was cut from, among images that were "
+            "ingested with --regions; and what is within the borders of a picture: bars, frames, "
+            "the text above a meme. --no-parts compares whole pictures only.",
+        ),
+    ] = True,
     missing: Annotated[
         bool,
         typer.Option(
@@ -135,7 +144,11 @@ def query(
         flood = FLOOD if format is Format.table else 0
     search: Search[Query, Match] = Search(
         read=lambda image, name: query_by_file(
-            image, name=name, any_orientation=any_orientation, pdq=rule in PDQ_RULES
+            image,
+            name=name,
+            any_orientation=any_orientation,
+            pdq=rule in PDQ_RULES,
+            parts=parts,
         ),
         refuse=_flat if not include_flat else lambda query: "",
         find=partial(
@@ -147,11 +160,13 @@ def query(
             flood=flood or None,
             include_flat=include_flat,
             missing=missing,
+            # By its distance every image is near, so none is found by its parts alone.
+            parts=parts and nearest is None,
         ),
         advise=partial(_advise, rule, format),
         row=partial(_row, rule),
         fields=[field.name for field in fields(Match)],
-        brief=lambda match: "same" if match.same_bytes else str(match.distance),
+        brief=_brief,
         page=partial(_page, {"hash": rule, "max_distance": max_distance, "collection": collection}),
     )
     search_and_show(
@@ -176,6 +191,12 @@ def _flat(query: Query) -> str:
     )
 
 
+def _brief(match: Match) -> str:
+    if match.same_bytes:
+        return "same"
+    return match.relation if match.distance is None else str(match.distance)
+
+
 def _advise(
     rule: QueryRule, format: Format, conn: Connection[Any], answers: Answers[Query, Match]
 ) -> str:
@@ -197,6 +218,8 @@ def _row(rule: QueryRule, match: Match) -> dict[str, object]:
         shown.get(rule, str(rule)): match.distance,
         **{name: getattr(match, f"{name}_distance") for name in others},
         "orientation": match.orientation,
+        "relation": "" if match.relation == "same" else match.relation,
+        "votes": match.votes,
         "pixels": picture_size(match.width, match.height, match.frames),
         "size": byte_count(match.byte_size),
         "note": note(match, f"one of {match.images:,} of this hash" if match.images > 1 else ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from imgdb.pages.answers import answers_page
-from imgdb.search.parts import MIN_VOTES, RegionMatch, RegionQuery
+from imgdb.search.parts import RegionMatch, RegionQuery
 
 RELATIONS = {
     "same": "About the same frame as the query",
@@ -19,7 +19,7 @@ def regions_page(
     answers: Sequence[tuple[RegionQuery, Sequence[RegionMatch]]],
     *,
     max_distance: int | None = None,
-    min_votes: int = MIN_VOTES,
+    min_votes: int | None = None,
     collection: str | None = None,
     watching: Callable[[int], None] = lambda done: None,
 ) -> str:
@@ -35,8 +35,8 @@ def regions_page(
         title="Pictures that share a part with",
         max_distance=max_distance,
         min_votes=min_votes,
-        fewest=min(votes, default=min_votes),
-        most=max(votes, default=min_votes),
+        fewest=min(votes, default=1),
+        most=max(votes, default=1),
         relations=RELATIONS,
         collection=collection,
         watching=watching,

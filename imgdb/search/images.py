@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,35 +30,48 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from imgdb.hashes.regions import Region
     from imgdb.pictures.images import AnyImage
 
 MATCHES = (
     "SELECT * FROM imgdb._matches(space_name => %(space)s, query_ahashes => %(ahash)s,"
     " query_dhashes => %(dhash)s, query_phashes => %(phash)s, query_whashes => %(whash)s,"
     " query_pdqs => %(pdq)s::bigint[], query_orientations => %(orientations)s::text[],"
+    " query_relations => %(relations)s::text[],"
+    " query_widths => %(widths)s::integer[], query_heights => %(heights)s::integer[],"
+    " region_counts => %(counts)s::integer[], region_boxes => %(boxes)s::integer[],"
+    " region_hashes => %(region_hashes)s::bigint[],"
     " query_sha256 => %(sha256)s, max_distance => %(max_distance)s,"
-    " collection_name => %(collection)s, match_limit => %(limit)s,"
-    " flood_limit => %(flood)s, include_flat => %(include_flat)s)"
+    " collection_name => %(collection)s, match_limit => %(limit)s, flood_limit => %(flood)s,"
+    " include_flat => %(include_flat)s, include_missing => %(missing)s)"
 )
 ANY_PDQ = "SELECT EXISTS (SELECT FROM imgdb.image_pdq)"
+ANY_REGIONS = "SELECT EXISTS (SELECT FROM imgdb.image_region)"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One look of what is looked for: its hashes, and how it is turned if that is asked."""
+    """One look of what is looked for: its hashes, and how it is turned if that is asked.
+
+    `relation` says what an image of this look is to the query: the `same`, or a `part` of it.
+    `small` is the picture itself, as small as regions are found in it.
+    """
 
     hashes: Hashes
     flat: bool = False
     orientation: str | None = None
     pdq: Pdq | None = None
+    relation: str = "same"
+    small: Image.Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """What is looked for: its name for a person, its hashes, and its bytes if it is a file.
 
-    `looks` are all that it may look like: turned back, for each orientation that it may have, and
-    where it is transparent on white and on black. `flat` says that it is flat in all of them.
+    `looks` are all that it may look like: turned back, for each orientation that it may have, on
+    white and on black where it is transparent, and without its borders. `flat` says that it is flat
+    in all of them.
     """
 
     name: str
@@ -69,12 +82,21 @@ class Query:
 
 
 def query_by_file(
-    image: AnyImage, *, name: str | None = None, any_orientation: bool = False, pdq: bool = False
+    image: AnyImage,
+    *,
+    name: str | None = None,
+    any_orientation: bool = False,
+    pdq: bool = False,
+    parts: bool = True,
 ) -> Query:
     """Read a picture to look for, in any of its eight orientations if asked; PictureError.
 
-    `pdq` makes its PDQ hashes, too, for the rules that need them.
+    `pdq` makes its PDQ hashes, too, for the rules that need them. With `parts` also look for it
+    without its borders, and for what shares regions with it.
     """
+    from imgdb.hashes.orientations import turned_back
+    from imgdb.hashes.regions import ASKED, shrink
+    from imgdb.pictures.borders import borders
     from imgdb.pictures.images import open_image
 
     with open_image(image) as source:
@@ -87,9 +109,21 @@ def query_by_file(
                 seen.append((black, black if pdq else None))
     if name is None:
         name = path_text(image) if isinstance(image, str | os.PathLike) else ""
-    looks = tuple(look for grey, luma in seen for look in _looks(grey, luma, any_orientation))
+    looks = [look for grey, luma in seen for look in _looks(grey, luma, any_orientation)]
+    if parts:
+        small = shrink(picture.grey, ASKED)
+        smalls = [*turned_back(small)] if any_orientation else [small]
+        looks[: len(smalls)] = [
+            replace(look, small=one) for look, one in zip(looks, smalls, strict=False)
+        ]
+        looks += [
+            replace(look, relation="part")
+            for grey, luma in seen
+            for box in borders(grey)
+            for look in _looks(grey.crop(box), luma and luma.crop(box), any_orientation)
+        ]
     flat = all(look.flat for look in looks)
-    return Query(name, looks[0].hashes, picture.sha256, flat, looks)
+    return Query(name, looks[0].hashes, picture.sha256, flat, tuple(looks))
 
 
 def _looks(grey: Image.Image, luma: Image.Image | None, any_orientation: bool) -> Iterator[Asked]:
@@ -131,9 +165,12 @@ class Match:
     """An image that looks like the query; `distance` is the one by the rule that was searched by.
 
     Distances are None where either side lacks the hash. By a rule of two hashes, where one is
-    lacking, the other counts twice. What is known of the file is None where
-    its row was imported without the file. `orientation` says how the query is turned, against the
-    image, in the words of `hashes.orientations`; None if it was looked for as it is.
+    lacking, the other counts twice; where only parts were found alike, `distance` is None, too.
+    `relation` says what the image is to the query: the `same`, a `part` of it (or what is within
+    its borders), it `contains` the query, or `overlaps` it. `votes` are the regions that they
+    share, None if there are too few. What is known of the file is None where its row was imported
+    without the file. `orientation` says how the query is turned, against the image, in the words of
+    `hashes.orientations`; None if it was looked for as it is.
     `images` is how many images of one hash the match stands for, 1 without flood control.
     """
 
@@ -144,6 +181,8 @@ class Match:
     phash_distance: int | None
     whash_distance: int | None
     orientation: str | None
+    relation: str
+    votes: int | None
     same_bytes: bool
     images: int
     collection: str
@@ -168,14 +207,16 @@ def similar(
     flood: int | None = None,
     include_flat: bool = False,
     missing: bool = True,
+    parts: bool = True,
 ) -> list[Match]:
     """List the images within `max_distance` (None: the default), nearest first.
 
     `space` is a rule, or one of its hashes alone; a rule of PDQ_RULES takes a query with PDQ.
 
-    Files of the same bytes come first, whatever their hashes are. Where more than `flood` matches
-    have one hash, one of them stands for all. The connection must be outside of a transaction: the
-    search runs in one that is read-only.
+    Files of the same bytes come first, whatever their hashes are; what is gone (`missing_since`)
+    comes last, or not at all without `missing`. With `parts`, what shares regions with the query
+    comes after what is near. Where more than `flood` matches have one hash, one of them stands for
+    all. The connection must be outside of a transaction: the search runs in one that is read-only.
     """
     asked = query.looks or (Asked(query.hashes),)
     if not (query.flat or include_flat):  # on one of the papers it may be flat
@@ -185,19 +226,30 @@ def similar(
         "pdq": [word for look in asked for word in look.pdq or ()],
         "space": space,
         "orientations": [look.orientation for look in asked],
+        "relations": [look.relation for look in asked],
+        "widths": [look.small and look.small.width for look in asked],
+        "heights": [look.small and look.small.height for look in asked],
         "sha256": query.sha256,
         "max_distance": max_distance,
         "collection": collection,
-        "limit": None,
+        "limit": limit,
         "flood": flood,
         "include_flat": include_flat,
+        "missing": missing,
     }
     with read_only(conn), conn.cursor(row_factory=class_row(Match)) as cursor:
-        found = cursor.execute(MATCHES, arguments).fetchall()
-    # What can be opened comes first, and counts for the limit.
-    there = [match for match in found if match.missing_since is None]
-    gone = [match for match in found if match.missing_since is not None]
-    return [*there, *(gone if missing else [])][:limit]
+        look_for_parts = parts and bool(value(conn, ANY_REGIONS))
+        regions = [_regions(look) if look_for_parts else [] for look in asked]
+        arguments["counts"] = [len(some) for some in regions]
+        arguments["boxes"] = [side for some in regions for one in some for side in one.box]
+        arguments["region_hashes"] = [one.hash for some in regions for one in some]
+        return cursor.execute(MATCHES, arguments).fetchall()
+
+
+def _regions(look: Asked) -> list[Region]:
+    from imgdb.hashes.regions import ASKED, find_regions
+
+    return [] if look.small is None else find_regions(look.small, ASKED)
 
 
 def any_pdq(conn: psycopg.Connection[Any]) -> bool:

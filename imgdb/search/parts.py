@@ -16,17 +16,18 @@ from imgdb.database.sessions import value
 from imgdb.hashes.regions import ASKED, Region, find_regions
 from imgdb.paths import path_text
 from imgdb.pictures.images import AnyImage, open_image
+from imgdb.search.images import ANY_REGIONS
 
 MATCHES = (
     "SELECT * FROM imgdb._region_matches(query_width => %(width)s, query_height => %(height)s,"
     " query_boxes => %(boxes)s::integer[], query_hashes => %(hashes)s::bigint[],"
     " query_sha256 => %(sha256)s, max_distance => %(max_distance)s, min_votes => %(min_votes)s,"
-    " collection_name => %(collection)s, match_limit => %(limit)s)"
+    " wrong_per_query => %(wrong_per_query)s, collection_name => %(collection)s,"
+    " match_limit => %(limit)s)"
 )
-ANY_REGIONS = "SELECT EXISTS (SELECT FROM imgdb.image_region)"
 
-# Among many images, one region that is alike is chance, and so are two at the same place.
-MIN_VOTES = 3
+# Images that a search shows by chance, on average.
+WRONG_PER_QUERY = 0.1
 
 Relation = Literal["same", "contains", "part", "overlaps"]
 
@@ -103,12 +104,14 @@ def sharing_parts(
     query: RegionQuery,
     *,
     max_distance: int | None = None,
-    min_votes: int = MIN_VOTES,
+    min_votes: int | None = None,
+    wrong_per_query: float = WRONG_PER_QUERY,
     collection: str | None = None,
     limit: int | None = None,
 ) -> list[RegionMatch]:
     """List the images that share `min_votes` regions with the query, most votes first.
 
+    None: so many that `wrong_per_query` images are shown by chance; common regions count less.
     Regions are alike within `max_distance` bits; None: the default of space `region`. The
     connection must be outside of a transaction: the search runs in one that is read-only.
     """
@@ -120,6 +123,7 @@ def sharing_parts(
         "sha256": query.sha256,
         "max_distance": max_distance,
         "min_votes": min_votes,
+        "wrong_per_query": wrong_per_query,
         "collection": collection,
         "limit": limit,
     }

@@ -11,6 +11,8 @@ DROP FUNCTION imgdb._fill;
 DROP FUNCTION imgdb._drawn_hashes;
 DROP FUNCTION imgdb._searchable_images;
 DROP FUNCTION imgdb._region_matches;
+DROP FUNCTION imgdb._vote_weight;
+DROP FUNCTION imgdb._votes_needed;
 DROP FUNCTION imgdb._hubs;
 DROP FUNCTION imgdb._turned_pairs;
 DROP FUNCTION imgdb._turnable;

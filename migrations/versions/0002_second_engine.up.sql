@@ -3919,7 +3919,7 @@ AS $$
 DECLARE
     v_queries constant text :=
         'unnest($2, $3) WITH ORDINALITY AS q (hash, second, query_number)';
-    v_row text := 'i.image_id, i.collection_id, i.path, i.flat, i.sha256, '
+    v_row text := 'i.image_id, i.collection_id, i.path, i.flat, i.sha256, i.missing_since, '
         || pg_catalog.format('i.%I AS hash, ', rule_hashes[1])
         || coalesce('i.' || pg_catalog.quote_ident(rule_hashes[2]), 'NULL::bigint') || ' AS second';
     v_distance text := imgdb._distance_to_query(rule_hashes);
@@ -3982,7 +3982,8 @@ CREATE FUNCTION imgdb._found_images(
     collection_name text,
     match_limit integer,
     flood_limit integer,
-    include_flat boolean
+    include_flat boolean,
+    include_missing boolean
 )
 RETURNS TABLE (
     image_id bigint,
@@ -3991,6 +3992,7 @@ RETURNS TABLE (
     distance integer,
     query_number integer,
     same_bytes boolean,
+    missing boolean,
     images bigint
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
@@ -4004,16 +4006,17 @@ DECLARE
     v_second text := coalesce('i.' || pg_catalog.quote_ident(v_hashes[2]), 'NULL::bigint');
     v_search text :=
         'SELECT o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, '
-        'CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
+        'o.missing, CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
         'FROM (SELECT f.*, %2$s AS held, %3$s AS place FROM ('
         'SELECT n.image_id, c.name AS collection, n.path, n.hash, n.second, n.distance, '
-        'n.query_number, false AS same_bytes '
+        'n.query_number, false AS same_bytes, n.missing_since IS NOT NULL AS missing '
         'FROM (%1$s) AS n '
         'JOIN imgdb.collection AS c ON c.collection_id = n.collection_id '
         'WHERE ($4 IS NULL OR n.collection_id = $4) AND ($6 OR NOT n.flat) '
-        'AND ($7 IS NULL OR n.image_id <> ALL ($7)) %4$s) AS f) AS o '
+        'AND ($7 IS NULL OR n.image_id <> ALL ($7)) %4$s) AS f '
+        'WHERE $10 OR NOT f.missing) AS o '
         'WHERE o.place = 1 OR o.held <= $9 '
-        'ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5';
+        'ORDER BY o.missing, o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5';
     v_same_bytes text := '';
     v_held text := '1::bigint';
     v_place text := '1';
@@ -4043,7 +4046,8 @@ BEGIN
         -- They are found even where the row lacks the hash, or has one made by other rules.
         v_same_bytes := pg_catalog.format(
             'AND n.sha256 IS DISTINCT FROM $8 UNION ALL '
-            'SELECT i.image_id, c.name, i.path, i.%I, %s, %s, 1, true '
+            'SELECT i.image_id, c.name, i.path, i.%I, %s, %s, 1, true, '
+            'i.missing_since IS NOT NULL '
             'FROM (SELECT ($2)[1] AS hash, ($3)[1] AS second) AS q '
             'CROSS JOIN imgdb.image AS i '
             'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
@@ -4055,7 +4059,8 @@ BEGIN
         v_held := 'CASE WHEN pg_catalog.num_nonnulls(f.hash, f.second) = 0 THEN 1 '
             'ELSE pg_catalog.count(*) OVER (PARTITION BY f.hash, f.second) END';
         v_place := 'pg_catalog.row_number() OVER '
-            '(PARTITION BY f.hash, f.second ORDER BY f.same_bytes DESC, f.path, f.image_id)';
+            '(PARTITION BY f.hash, f.second '
+            'ORDER BY f.missing, f.same_bytes DESC, f.path, f.image_id)';
     END IF;
     -- The nearest few are mostly within a distance that needs not read every row.
     IF match_limit IS NOT NULL AND max_distance / v_count > 16 THEN
@@ -4065,10 +4070,11 @@ BEGIN
             EXECUTE 'SELECT pg_catalog.count(*) FROM (' || pg_catalog.format(
                 v_search, imgdb._near_images(v_hashes, v_max_distance / v_count), v_held, v_place,
                 v_same_bytes
-            ) || ') AS line'
+            ) || ') AS line (image_id, collection, path, distance, number, same, missing, images) '
+                'WHERE NOT line.missing'
             INTO v_found
             USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit,
-                include_flat, v_different, query_sha256, flood_limit;
+                include_flat, v_different, query_sha256, flood_limit, include_missing;
             EXIT WHEN v_found = match_limit;
         END LOOP;
     END IF;
@@ -4077,15 +4083,16 @@ BEGIN
         v_same_bytes
     )
     USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit, include_flat,
-        v_different, query_sha256, flood_limit;
+        v_different, query_sha256, flood_limit, include_missing;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._found_images(
-    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean
+    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
 ) IS
 'Images of the same bytes, then those within max_distance of any query, each with the number of '
-'the query that it is nearest to: query_hashes has the hashes of the queries, query_seconds those '
+'the query that it is nearest to; those whose files are gone come last, in the same order, or not '
+'at all. query_hashes has the hashes of the queries, query_seconds those '
 'that a rule adds to them. With a flood_limit one image stands for all of a hash that more images '
 'have; images says for how many.';
 
@@ -4124,16 +4131,17 @@ BEGIN
     FROM imgdb._found_images(
         space_name, v_given[:1], v_given[2:2], NULL,
         coalesce(max_distance, imgdb._default_distance(space_name, collection_name)),
-        collection_name, match_limit, NULL, include_flat
+        collection_name, match_limit, NULL, include_flat, true
     ) AS f
-    ORDER BY f.distance, f.path, f.image_id;
+    ORDER BY f.missing, f.distance, f.path, f.image_id;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb.similar_images(
     text, bigint, integer, text, integer, boolean, bigint[]
 ) IS
-'The images within max_distance of a picture, nearest first, then by path; flat ones if asked for. '
+'The images within max_distance of a picture, nearest first, then by path, those whose files are '
+'gone last; flat ones if asked for. '
 'A space is asked with query_hash, rule phash+dhash with query_hashes: the phash, then the dhash. '
 'Without a distance that of the collection counts, else that of the rule or space.';
 
@@ -4145,12 +4153,19 @@ CREATE FUNCTION imgdb._matches(
     query_whashes bigint[],
     query_pdqs bigint[],
     query_orientations text[],
+    query_relations text[],
+    query_widths integer[],
+    query_heights integer[],
+    region_counts integer[],
+    region_boxes integer[],
+    region_hashes bigint[],
     query_sha256 bytea,
     max_distance integer,
     collection_name text,
     match_limit integer,
     flood_limit integer,
-    include_flat boolean
+    include_flat boolean,
+    include_missing boolean
 )
 RETURNS TABLE (
     path text,
@@ -4160,6 +4175,8 @@ RETURNS TABLE (
     phash_distance integer,
     whash_distance integer,
     orientation text,
+    relation text,
+    votes integer,
     same_bytes boolean,
     images bigint,
     collection text,
@@ -4175,32 +4192,14 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
 DECLARE
     v_is_by_pdq boolean := imgdb._is_by_pdq(space_name);
     v_hashes name[] := CASE WHEN NOT v_is_by_pdq THEN imgdb._rule_hashes(space_name) END;
 BEGIN
     RETURN QUERY
-    SELECT
-        f.path,
-        f.distance,
-        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
-        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
-        imgdb.distance(i.phash, query_phashes[f.query_number]),
-        imgdb.distance(i.whash, query_whashes[f.query_number]),
-        query_orientations[f.query_number],
-        f.same_bytes,
-        f.images,
-        f.collection,
-        f.image_id,
-        i.width,
-        i.height,
-        i.frames,
-        i.byte_size,
-        i.format,
-        i.modified_at,
-        i.missing_since
-    FROM (
-        SELECT *
+    WITH whole AS MATERIALIZED (
+        SELECT f.image_id, f.distance, f.query_number, f.same_bytes, f.images
         FROM imgdb._found_images(
             space_name,
             CASE v_hashes[1]
@@ -4216,29 +4215,96 @@ BEGIN
             collection_name,
             match_limit,
             flood_limit,
-            include_flat
-        )
+            include_flat,
+            include_missing
+        ) AS f
         WHERE NOT v_is_by_pdq
         UNION ALL
-        SELECT *
+        SELECT f.image_id, f.distance, f.query_number, f.same_bytes, f.images
         FROM imgdb._found_by_pdq(
             space_name, query_pdqs, query_phashes, query_sha256, max_distance, collection_name,
-            match_limit, flood_limit, include_flat
-        )
+            match_limit, flood_limit, include_flat, include_missing
+        ) AS f
         WHERE v_is_by_pdq
-    ) AS f
+    ),
+    shared AS MATERIALIZED (
+        SELECT DISTINCT ON (p.image_id) p.image_id, p.relation, p.votes, l.query_number
+        FROM (
+            SELECT
+                c.query_number::integer AS query_number,
+                c.regions,
+                pg_catalog.sum(c.regions) OVER (ORDER BY c.query_number)::integer AS last
+            FROM unnest(region_counts) WITH ORDINALITY AS c (regions, query_number)
+        ) AS l
+        CROSS JOIN LATERAL imgdb._region_matches(
+            query_widths[l.query_number],
+            query_heights[l.query_number],
+            region_boxes[4 * (l.last - l.regions) + 1:4 * l.last],
+            region_hashes[l.last - l.regions + 1:l.last],
+            query_sha256,
+            NULL,
+            NULL,
+            0.1,
+            collection_name,
+            NULL
+        ) AS p
+        WHERE l.regions > 0 AND (include_missing OR p.missing_since IS NULL)
+        ORDER BY p.image_id, p.votes DESC, l.query_number
+    ),
+    found AS (
+        SELECT
+            w.distance,
+            s.votes,
+            coalesce(w.same_bytes, false) AS same_bytes,
+            coalesce(w.images, 1) AS images,
+            coalesce(w.query_number, s.query_number) AS query_number,
+            CASE
+                WHEN w.same_bytes THEN 'same'
+                ELSE coalesce(s.relation, query_relations[w.query_number])
+            END AS relation,
+            coalesce(w.image_id, s.image_id) AS image_id
+        FROM whole AS w
+        FULL JOIN shared AS s ON s.image_id = w.image_id
+    )
+    SELECT
+        i.path,
+        f.distance,
+        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
+        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
+        imgdb.distance(i.phash, query_phashes[f.query_number]),
+        imgdb.distance(i.whash, query_whashes[f.query_number]),
+        query_orientations[f.query_number],
+        f.relation,
+        f.votes,
+        f.same_bytes,
+        f.images,
+        c.name,
+        f.image_id,
+        i.width,
+        i.height,
+        i.frames,
+        i.byte_size,
+        i.format,
+        i.modified_at,
+        i.missing_since
+    FROM found AS f
     JOIN imgdb.image AS i ON i.image_id = f.image_id
-    ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    ORDER BY
+        i.missing_since IS NOT NULL, f.same_bytes DESC, f.distance, f.votes DESC NULLS LAST, i.path,
+        f.image_id
+    LIMIT match_limit;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._matches(
-    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], bytea, integer, text, integer,
-    integer, boolean
+    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], integer[], integer[],
+    integer[], integer[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
 ) IS
 'Images like a picture, with the distances in all hashes that each has and what is known of each '
-'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
-'default of the collection, or of the rule, NULL as flood_limit for none.';
+'file. Files of the same bytes come first, then the nearest, then what only shares regions '
+'(distance is NULL there), most votes first; what is gone comes last. NULL as max_distance stands '
+'for the default of the collection, or of the rule, NULL as flood_limit for none.';
 
 CREATE OR REPLACE FUNCTION imgdb._statistics()
 RETURNS TABLE (
@@ -4721,7 +4787,8 @@ CREATE FUNCTION imgdb._found_by_pdq(
     collection_name text,
     match_limit integer,
     flood_limit integer,
-    include_flat boolean
+    include_flat boolean,
+    include_missing boolean
 )
 RETURNS TABLE (
     image_id bigint,
@@ -4730,6 +4797,7 @@ RETURNS TABLE (
     distance integer,
     query_number integer,
     same_bytes boolean,
+    missing boolean,
     images bigint
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
@@ -4813,35 +4881,39 @@ BEGIN
             f.*,
             c.name AS collection,
             i.path,
+            i.missing_since IS NOT NULL AS missing,
             CASE
                 WHEN p.image_id IS NULL THEN 1
                 ELSE count(*) OVER (PARTITION BY p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4)
             END AS held,
             row_number() OVER (
                 PARTITION BY p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4
-                ORDER BY f.same_bytes DESC, i.path, f.image_id
+                ORDER BY i.missing_since IS NOT NULL, f.same_bytes DESC, i.path, f.image_id
             ) AS place
         FROM found AS f
         JOIN imgdb.image AS i ON i.image_id = f.image_id
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
         LEFT JOIN imgdb.image_pdq AS p ON p.image_id = f.image_id
-        WHERE v_collection_id IS NULL OR i.collection_id = v_collection_id
+        WHERE
+            (v_collection_id IS NULL OR i.collection_id = v_collection_id)
+            AND (include_missing OR i.missing_since IS NULL)
     )
     SELECT
-        o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes,
+        o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, o.missing,
         CASE WHEN o.held > flood_limit THEN o.held ELSE 1 END
     FROM line AS o
     WHERE flood_limit IS NULL OR o.place = 1 OR o.held <= flood_limit
-    ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id
+    ORDER BY o.missing, o.same_bytes DESC, o.distance, o.path, o.image_id
     LIMIT match_limit;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._found_by_pdq(
-    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean
+    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
 ) IS
 'Images of the same bytes, then those within max_distance (NULL: 31 for pdq, 70 for phash-pdq) by '
-'PDQ of any query, each with the number of the query that it is nearest to.';
+'PDQ of any query, each with the number of the query that it is nearest to; those whose files are '
+'gone come last, or not at all.';
 
 CREATE OR REPLACE FUNCTION imgdb._make_collection(collection_name text)
 RETURNS integer
@@ -6793,6 +6865,26 @@ COMMENT ON FUNCTION imgdb._hubs(text, integer, integer, text, integer, bigint) I
 'images have the hash, how many others are within max_distance of one of them, and the first path. '
 'Flat images do not count.';
 
+CREATE FUNCTION imgdb._votes_needed(images bigint, wrong_per_query double precision)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN greatest(1 + ln(greatest(images, 1) / wrong_per_query) / ln(20::double precision), 2);
+
+COMMENT ON FUNCTION imgdb._votes_needed(bigint, double precision) IS
+'How many votes an image needs, so that a search shows so many wrong images on average, if so many '
+'images share a region with the query.';
+
+CREATE FUNCTION imgdb._vote_weight(images bigint, images_stored bigint)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN least(
+    ln((images_stored + 1000) / greatest(images - 1, 1)::double precision)
+    / ln(20::double precision), 1
+);
+
+COMMENT ON FUNCTION imgdb._vote_weight(bigint, bigint) IS
+'What a vote by a region counts that so many of the images share, 0 to 1.';
+
 CREATE FUNCTION imgdb._region_matches(
     query_width integer,
     query_height integer,
@@ -6801,6 +6893,7 @@ CREATE FUNCTION imgdb._region_matches(
     query_sha256 bytea,
     max_distance integer,
     min_votes integer,
+    wrong_per_query double precision,
     collection_name text,
     match_limit integer
 )
@@ -6846,10 +6939,14 @@ DECLARE
         SELECT power(2.0::double precision, (s.third - 24) / 3.0::double precision)
         FROM generate_series(0, 48) AS s (third)
     );
+    v_stored bigint := (
+        SELECT count(*) FROM imgdb.image AS i WHERE i.region_recipe IS NOT NULL
+    );
     v_reach double precision := 0.15::double precision * greatest(query_width, query_height);
 BEGIN
-    IF min_votes < 1 OR match_limit < 1 THEN
-        RAISE EXCEPTION 'min_votes and match_limit are 1 or more' USING ERRCODE = 'IM012';
+    IF min_votes < 1 OR match_limit < 1 OR wrong_per_query <= 0 THEN
+        RAISE EXCEPTION 'min_votes and match_limit are 1 or more, wrong_per_query is above 0' USING
+            ERRCODE = 'IM012';
     END IF;
     RETURN QUERY
     WITH asked AS MATERIALIZED (
@@ -6877,13 +6974,33 @@ BEGIN
         ) AS r
         JOIN asked AS q ON q.hash = hit.query_hash
     ),
+    vote AS MATERIALIZED (
+        SELECT
+            a.query_region,
+            CASE
+                WHEN min_votes IS NULL
+                    THEN imgdb._vote_weight(count(DISTINCT a.image_id), v_stored)
+                ELSE 1
+            END AS weight
+        FROM alike AS a
+        GROUP BY a.query_region
+    ),
+    needed AS MATERIALIZED (
+        SELECT
+            coalesce(
+                min_votes, imgdb._votes_needed(count(DISTINCT a.image_id), wrong_per_query)
+            ) AS votes
+        FROM alike AS a
+    ),
     worth AS MATERIALIZED (
         SELECT i.image_id
         FROM (
             SELECT a.image_id
             FROM alike AS a
             GROUP BY a.image_id
-            HAVING least(count(DISTINCT a.query_region), count(DISTINCT a.region)) >= min_votes
+            HAVING
+                least(count(DISTINCT a.query_region), count(DISTINCT a.region))
+                >= (SELECT n.votes FROM needed AS n)
         ) AS a
         JOIN imgdb.image AS i ON i.image_id = a.image_id
         WHERE
@@ -6894,11 +7011,13 @@ BEGIN
     placed AS (
         SELECT
             a.*,
+            v.weight,
             p.scale,
             a.box_left + a.box_width / 2.0::double precision - p.scale * a.x AS middle_x,
             a.box_top + a.box_height / 2.0::double precision - p.scale * a.y AS middle_y
         FROM worth AS w
         JOIN alike AS a ON a.image_id = w.image_id
+        JOIN vote AS v ON v.query_region = a.query_region
         CROSS JOIN LATERAL (
             SELECT (a.box_width + a.box_height) / a.size::double precision AS scale
         ) AS p
@@ -6907,6 +7026,7 @@ BEGIN
         SELECT
             p.image_id,
             least(count(DISTINCT p.query_region), count(DISTINCT p.region))::integer AS votes,
+            avg(p.weight) AS weight,
             sum(p.box_width + p.box_height) / sum(p.size)::double precision AS scale,
             avg(p.middle_x) AS middle_x,
             avg(p.middle_y) AS middle_y,
@@ -6936,7 +7056,7 @@ BEGIN
             c.middle_x + c.scale * query_width / 2 AS to_x,
             c.middle_y + c.scale * query_height / 2 AS to_y
         FROM cell AS c
-        WHERE c.votes >= min_votes
+        WHERE c.votes * c.weight >= (SELECT n.votes FROM needed AS n)
         ORDER BY c.image_id, c.votes DESC, c.cell_scale, c.cell_x, c.cell_y
     ),
     framed AS (
@@ -7000,11 +7120,13 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._region_matches(
-    integer, integer, integer[], bigint[], bytea, integer, integer, text, integer
+    integer, integer, integer[], bigint[], bytea, integer, integer, double precision, text,
+    integer
 ) IS
 'The images that share regions with a query, most votes first, then by path: what the image is to '
 'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
-'where in the query it lies. NULL as max_distance stands for the default of the space.';
+'where in the query it lies. NULL as max_distance stands for the default of the space, '
+'NULL as min_votes for as many as leave wrong_per_query images by chance.';
 
 CREATE OR REPLACE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint

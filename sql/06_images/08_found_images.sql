@@ -11,7 +11,7 @@ AS $$
 DECLARE
     v_queries constant text :=
         'unnest($2, $3) WITH ORDINALITY AS q (hash, second, query_number)';
-    v_row text := 'i.image_id, i.collection_id, i.path, i.flat, i.sha256, '
+    v_row text := 'i.image_id, i.collection_id, i.path, i.flat, i.sha256, i.missing_since, '
         || pg_catalog.format('i.%I AS hash, ', rule_hashes[1])
         || coalesce('i.' || pg_catalog.quote_ident(rule_hashes[2]), 'NULL::bigint') || ' AS second';
     v_distance text := imgdb._distance_to_query(rule_hashes);
@@ -72,6 +72,8 @@ COMMENT ON FUNCTION imgdb._distance_to_query(name[]) IS
 -- A caller who gives the hashes of images in the database asks for what is like these (and like
 -- files of the same bytes). What was marked as different from all of them is no answer. (Images of
 -- the very same hashes cannot be told apart here, and count as these.)
+--
+-- What can be opened comes first, and counts for the limit.
 CREATE FUNCTION imgdb._found_images(
     space_name text,
     query_hashes bigint[],
@@ -81,7 +83,8 @@ CREATE FUNCTION imgdb._found_images(
     collection_name text,
     match_limit integer,
     flood_limit integer,
-    include_flat boolean
+    include_flat boolean,
+    include_missing boolean
 )
 RETURNS TABLE (
     image_id bigint,
@@ -90,6 +93,7 @@ RETURNS TABLE (
     distance integer,
     query_number integer,
     same_bytes boolean,
+    missing boolean,
     images bigint
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
@@ -103,16 +107,17 @@ DECLARE
     v_second text := coalesce('i.' || pg_catalog.quote_ident(v_hashes[2]), 'NULL::bigint');
     v_search text :=
         'SELECT o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, '
-        'CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
+        'o.missing, CASE WHEN o.held > $9 THEN o.held ELSE 1 END '
         'FROM (SELECT f.*, %2$s AS held, %3$s AS place FROM ('
         'SELECT n.image_id, c.name AS collection, n.path, n.hash, n.second, n.distance, '
-        'n.query_number, false AS same_bytes '
+        'n.query_number, false AS same_bytes, n.missing_since IS NOT NULL AS missing '
         'FROM (%1$s) AS n '
         'JOIN imgdb.collection AS c ON c.collection_id = n.collection_id '
         'WHERE ($4 IS NULL OR n.collection_id = $4) AND ($6 OR NOT n.flat) '
-        'AND ($7 IS NULL OR n.image_id <> ALL ($7)) %4$s) AS f) AS o '
+        'AND ($7 IS NULL OR n.image_id <> ALL ($7)) %4$s) AS f '
+        'WHERE $10 OR NOT f.missing) AS o '
         'WHERE o.place = 1 OR o.held <= $9 '
-        'ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5';
+        'ORDER BY o.missing, o.same_bytes DESC, o.distance, o.path, o.image_id LIMIT $5';
     v_same_bytes text := '';
     v_held text := '1::bigint';
     v_place text := '1';
@@ -142,7 +147,8 @@ BEGIN
         -- They are found even where the row lacks the hash, or has one made by other rules.
         v_same_bytes := pg_catalog.format(
             'AND n.sha256 IS DISTINCT FROM $8 UNION ALL '
-            'SELECT i.image_id, c.name, i.path, i.%I, %s, %s, 1, true '
+            'SELECT i.image_id, c.name, i.path, i.%I, %s, %s, 1, true, '
+            'i.missing_since IS NOT NULL '
             'FROM (SELECT ($2)[1] AS hash, ($3)[1] AS second) AS q '
             'CROSS JOIN imgdb.image AS i '
             'JOIN imgdb.collection AS c ON c.collection_id = i.collection_id '
@@ -154,7 +160,8 @@ BEGIN
         v_held := 'CASE WHEN pg_catalog.num_nonnulls(f.hash, f.second) = 0 THEN 1 '
             'ELSE pg_catalog.count(*) OVER (PARTITION BY f.hash, f.second) END';
         v_place := 'pg_catalog.row_number() OVER '
-            '(PARTITION BY f.hash, f.second ORDER BY f.same_bytes DESC, f.path, f.image_id)';
+            '(PARTITION BY f.hash, f.second '
+            'ORDER BY f.missing, f.same_bytes DESC, f.path, f.image_id)';
     END IF;
     -- The nearest few are mostly within a distance that needs not read every row.
     IF match_limit IS NOT NULL AND max_distance / v_count > 16 THEN
@@ -164,10 +171,11 @@ BEGIN
             EXECUTE 'SELECT pg_catalog.count(*) FROM (' || pg_catalog.format(
                 v_search, imgdb._near_images(v_hashes, v_max_distance / v_count), v_held, v_place,
                 v_same_bytes
-            ) || ') AS line'
+            ) || ') AS line (image_id, collection, path, distance, number, same, missing, images) '
+                'WHERE NOT line.missing'
             INTO v_found
             USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit,
-                include_flat, v_different, query_sha256, flood_limit;
+                include_flat, v_different, query_sha256, flood_limit, include_missing;
             EXIT WHEN v_found = match_limit;
         END LOOP;
     END IF;
@@ -176,14 +184,15 @@ BEGIN
         v_same_bytes
     )
     USING v_max_distance, query_hashes, query_seconds, v_collection_id, match_limit, include_flat,
-        v_different, query_sha256, flood_limit;
+        v_different, query_sha256, flood_limit, include_missing;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._found_images(
-    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean
+    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
 ) IS
 'Images of the same bytes, then those within max_distance of any query, each with the number of '
-'the query that it is nearest to: query_hashes has the hashes of the queries, query_seconds those '
+'the query that it is nearest to; those whose files are gone come last, in the same order, or not '
+'at all. query_hashes has the hashes of the queries, query_seconds those '
 'that a rule adds to them. With a flood_limit one image stands for all of a hash that more images '
 'have; images says for how many.';

@@ -33,15 +33,16 @@ BEGIN
     FROM imgdb._found_images(
         space_name, v_given[:1], v_given[2:2], NULL,
         coalesce(max_distance, imgdb._default_distance(space_name, collection_name)),
-        collection_name, match_limit, NULL, include_flat
+        collection_name, match_limit, NULL, include_flat, true
     ) AS f
-    ORDER BY f.distance, f.path, f.image_id;
+    ORDER BY f.missing, f.distance, f.path, f.image_id;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb.similar_images(
     text, bigint, integer, text, integer, boolean, bigint[]
 ) IS
-'The images within max_distance of a picture, nearest first, then by path; flat ones if asked for. '
+'The images within max_distance of a picture, nearest first, then by path, those whose files are '
+'gone last; flat ones if asked for. '
 'A space is asked with query_hash, rule phash+dhash with query_hashes: the phash, then the dhash. '
 'Without a distance that of the collection counts, else that of the rule or space.';

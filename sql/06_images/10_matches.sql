@@ -1,5 +1,8 @@
--- What a person needs to judge a match, in one call. The query has one hash of each kind, or one
--- for each of query_orientations, which a match then names; query_pdqs has four words for each.
+-- What a person needs to judge a match, in one call. The query has one hash of each kind for each
+-- of its looks: turned, with its borders cut off; query_pdqs has four words for each. A match has
+-- the orientation and the relation of the look that it is nearest to. Looks may have regions: the
+-- first look has the first of region_counts, and so on. A match that shares some of them need not
+-- be near.
 CREATE FUNCTION imgdb._matches(
     space_name text,
     query_ahashes bigint[],
@@ -8,12 +11,19 @@ CREATE FUNCTION imgdb._matches(
     query_whashes bigint[],
     query_pdqs bigint[],
     query_orientations text[],
+    query_relations text[],
+    query_widths integer[],
+    query_heights integer[],
+    region_counts integer[],
+    region_boxes integer[],
+    region_hashes bigint[],
     query_sha256 bytea,
     max_distance integer,
     collection_name text,
     match_limit integer,
     flood_limit integer,
-    include_flat boolean
+    include_flat boolean,
+    include_missing boolean
 )
 RETURNS TABLE (
     path text,
@@ -23,6 +33,8 @@ RETURNS TABLE (
     phash_distance integer,
     whash_distance integer,
     orientation text,
+    relation text,
+    votes integer,
     same_bytes boolean,
     images bigint,
     collection text,
@@ -38,32 +50,14 @@ RETURNS TABLE (
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
 DECLARE
     v_is_by_pdq boolean := imgdb._is_by_pdq(space_name);
     v_hashes name[] := CASE WHEN NOT v_is_by_pdq THEN imgdb._rule_hashes(space_name) END;
 BEGIN
     RETURN QUERY
-    SELECT
-        f.path,
-        f.distance,
-        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
-        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
-        imgdb.distance(i.phash, query_phashes[f.query_number]),
-        imgdb.distance(i.whash, query_whashes[f.query_number]),
-        query_orientations[f.query_number],
-        f.same_bytes,
-        f.images,
-        f.collection,
-        f.image_id,
-        i.width,
-        i.height,
-        i.frames,
-        i.byte_size,
-        i.format,
-        i.modified_at,
-        i.missing_since
-    FROM (
-        SELECT *
+    WITH whole AS MATERIALIZED (
+        SELECT f.image_id, f.distance, f.query_number, f.same_bytes, f.images
         FROM imgdb._found_images(
             space_name,
             CASE v_hashes[1]
@@ -79,26 +73,93 @@ BEGIN
             collection_name,
             match_limit,
             flood_limit,
-            include_flat
-        )
+            include_flat,
+            include_missing
+        ) AS f
         WHERE NOT v_is_by_pdq
         UNION ALL
-        SELECT *
+        SELECT f.image_id, f.distance, f.query_number, f.same_bytes, f.images
         FROM imgdb._found_by_pdq(
             space_name, query_pdqs, query_phashes, query_sha256, max_distance, collection_name,
-            match_limit, flood_limit, include_flat
-        )
+            match_limit, flood_limit, include_flat, include_missing
+        ) AS f
         WHERE v_is_by_pdq
-    ) AS f
+    ),
+    shared AS MATERIALIZED (
+        SELECT DISTINCT ON (p.image_id) p.image_id, p.relation, p.votes, l.query_number
+        FROM (
+            SELECT
+                c.query_number::integer AS query_number,
+                c.regions,
+                pg_catalog.sum(c.regions) OVER (ORDER BY c.query_number)::integer AS last
+            FROM unnest(region_counts) WITH ORDINALITY AS c (regions, query_number)
+        ) AS l
+        CROSS JOIN LATERAL imgdb._region_matches(
+            query_widths[l.query_number],
+            query_heights[l.query_number],
+            region_boxes[4 * (l.last - l.regions) + 1:4 * l.last],
+            region_hashes[l.last - l.regions + 1:l.last],
+            query_sha256,
+            NULL,
+            NULL,
+            0.1,
+            collection_name,
+            NULL
+        ) AS p
+        WHERE l.regions > 0 AND (include_missing OR p.missing_since IS NULL)
+        ORDER BY p.image_id, p.votes DESC, l.query_number
+    ),
+    found AS (
+        SELECT
+            w.distance,
+            s.votes,
+            coalesce(w.same_bytes, false) AS same_bytes,
+            coalesce(w.images, 1) AS images,
+            coalesce(w.query_number, s.query_number) AS query_number,
+            CASE
+                WHEN w.same_bytes THEN 'same'
+                ELSE coalesce(s.relation, query_relations[w.query_number])
+            END AS relation,
+            coalesce(w.image_id, s.image_id) AS image_id
+        FROM whole AS w
+        FULL JOIN shared AS s ON s.image_id = w.image_id
+    )
+    SELECT
+        i.path,
+        f.distance,
+        imgdb.distance(i.ahash, query_ahashes[f.query_number]),
+        imgdb.distance(i.dhash, query_dhashes[f.query_number]),
+        imgdb.distance(i.phash, query_phashes[f.query_number]),
+        imgdb.distance(i.whash, query_whashes[f.query_number]),
+        query_orientations[f.query_number],
+        f.relation,
+        f.votes,
+        f.same_bytes,
+        f.images,
+        c.name,
+        f.image_id,
+        i.width,
+        i.height,
+        i.frames,
+        i.byte_size,
+        i.format,
+        i.modified_at,
+        i.missing_since
+    FROM found AS f
     JOIN imgdb.image AS i ON i.image_id = f.image_id
-    ORDER BY f.same_bytes DESC, f.distance, f.path, f.image_id;
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    ORDER BY
+        i.missing_since IS NOT NULL, f.same_bytes DESC, f.distance, f.votes DESC NULLS LAST, i.path,
+        f.image_id
+    LIMIT match_limit;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._matches(
-    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], bytea, integer, text, integer,
-    integer, boolean
+    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], integer[], integer[],
+    integer[], integer[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
 ) IS
 'Images like a picture, with the distances in all hashes that each has and what is known of each '
-'file. Files of the same bytes come first, then the nearest; NULL as max_distance stands for the '
-'default of the collection, or of the rule, NULL as flood_limit for none.';
+'file. Files of the same bytes come first, then the nearest, then what only shares regions '
+'(distance is NULL there), most votes first; what is gone comes last. NULL as max_distance stands '
+'for the default of the collection, or of the rule, NULL as flood_limit for none.';

@@ -18,7 +18,8 @@ CREATE FUNCTION imgdb._found_by_pdq(
     collection_name text,
     match_limit integer,
     flood_limit integer,
-    include_flat boolean
+    include_flat boolean,
+    include_missing boolean
 )
 RETURNS TABLE (
     image_id bigint,
@@ -27,6 +28,7 @@ RETURNS TABLE (
     distance integer,
     query_number integer,
     same_bytes boolean,
+    missing boolean,
     images bigint
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
@@ -110,32 +112,36 @@ BEGIN
             f.*,
             c.name AS collection,
             i.path,
+            i.missing_since IS NOT NULL AS missing,
             CASE
                 WHEN p.image_id IS NULL THEN 1
                 ELSE count(*) OVER (PARTITION BY p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4)
             END AS held,
             row_number() OVER (
                 PARTITION BY p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4
-                ORDER BY f.same_bytes DESC, i.path, f.image_id
+                ORDER BY i.missing_since IS NOT NULL, f.same_bytes DESC, i.path, f.image_id
             ) AS place
         FROM found AS f
         JOIN imgdb.image AS i ON i.image_id = f.image_id
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
         LEFT JOIN imgdb.image_pdq AS p ON p.image_id = f.image_id
-        WHERE v_collection_id IS NULL OR i.collection_id = v_collection_id
+        WHERE
+            (v_collection_id IS NULL OR i.collection_id = v_collection_id)
+            AND (include_missing OR i.missing_since IS NULL)
     )
     SELECT
-        o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes,
+        o.image_id, o.collection, o.path, o.distance, o.query_number, o.same_bytes, o.missing,
         CASE WHEN o.held > flood_limit THEN o.held ELSE 1 END
     FROM line AS o
     WHERE flood_limit IS NULL OR o.place = 1 OR o.held <= flood_limit
-    ORDER BY o.same_bytes DESC, o.distance, o.path, o.image_id
+    ORDER BY o.missing, o.same_bytes DESC, o.distance, o.path, o.image_id
     LIMIT match_limit;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._found_by_pdq(
-    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean
+    text, bigint[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
 ) IS
 'Images of the same bytes, then those within max_distance (NULL: 31 for pdq, 70 for phash-pdq) by '
-'PDQ of any query, each with the number of the query that it is nearest to.';
+'PDQ of any query, each with the number of the query that it is nearest to; those whose files are '
+'gone come last, or not at all.';

@@ -1,9 +1,36 @@
+-- How many votes are more than chance. Of the images that share a region with a picture by chance,
+-- few share another one at the same place (docs/regions.md: 1 in 78 to 1 in 16), few of these a third
+-- one, and so on; here 1 in 20. So among H images that share any region, H / 20 ^ (votes - 1) are
+-- wrong. How common the regions are, how many are asked for, how many are stored: all that is in H.
+CREATE FUNCTION imgdb._votes_needed(images bigint, wrong_per_query double precision)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN greatest(1 + ln(greatest(images, 1) / wrong_per_query) / ln(20::double precision), 2);
+
+COMMENT ON FUNCTION imgdb._votes_needed(bigint, double precision) IS
+'How many votes an image needs, so that a search shows so many wrong images on average, if so many '
+'images share a region with the query.';
+
+-- What more than one of 20 images have says less: two of them share it by more than such a chance.
+-- A few copies in a small collection are not common yet.
+CREATE FUNCTION imgdb._vote_weight(images bigint, images_stored bigint)
+RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN least(
+    ln((images_stored + 1000) / greatest(images - 1, 1)::double precision)
+    / ln(20::double precision), 1
+);
+
+COMMENT ON FUNCTION imgdb._vote_weight(bigint, bigint) IS
+'What a vote by a region counts that so many of the images share, 0 to 1.';
+
 -- Each pair of alike regions says where in the image the query would lie: at which scale, and where
 -- its middle falls. Pairs that agree on that lie in one cell; a cell's votes are as many pairs as
 -- have neither a region of the query nor one of the image in common, so that neither a query of
 -- fifty equal tiles nor an image of them wins by repetition. Cells overlap by half in each of the
 -- three dimensions: what is less than half a cell apart shares one. A cell is 2/3 of an octave of
--- scale, and 3/10 of the query's longer side in both directions.
+-- scale, and 3/10 of the query's longer side in both directions. Without min_votes, the votes must
+-- be more than chance, and what is common counts less.
 CREATE FUNCTION imgdb._region_matches(
     query_width integer,
     query_height integer,
@@ -12,6 +39,7 @@ CREATE FUNCTION imgdb._region_matches(
     query_sha256 bytea,
     max_distance integer,
     min_votes integer,
+    wrong_per_query double precision,
     collection_name text,
     match_limit integer
 )
@@ -57,10 +85,14 @@ DECLARE
         SELECT power(2.0::double precision, (s.third - 24) / 3.0::double precision)
         FROM generate_series(0, 48) AS s (third)
     );
+    v_stored bigint := (
+        SELECT count(*) FROM imgdb.image AS i WHERE i.region_recipe IS NOT NULL
+    );
     v_reach double precision := 0.15::double precision * greatest(query_width, query_height);
 BEGIN
-    IF min_votes < 1 OR match_limit < 1 THEN
-        RAISE EXCEPTION 'min_votes and match_limit are 1 or more' USING ERRCODE = 'IM012';
+    IF min_votes < 1 OR match_limit < 1 OR wrong_per_query <= 0 THEN
+        RAISE EXCEPTION 'min_votes and match_limit are 1 or more, wrong_per_query is above 0' USING
+            ERRCODE = 'IM012';
     END IF;
     RETURN QUERY
     WITH asked AS MATERIALIZED (
@@ -88,13 +120,33 @@ BEGIN
         ) AS r
         JOIN asked AS q ON q.hash = hit.query_hash
     ),
+    vote AS MATERIALIZED (
+        SELECT
+            a.query_region,
+            CASE
+                WHEN min_votes IS NULL
+                    THEN imgdb._vote_weight(count(DISTINCT a.image_id), v_stored)
+                ELSE 1
+            END AS weight
+        FROM alike AS a
+        GROUP BY a.query_region
+    ),
+    needed AS MATERIALIZED (
+        SELECT
+            coalesce(
+                min_votes, imgdb._votes_needed(count(DISTINCT a.image_id), wrong_per_query)
+            ) AS votes
+        FROM alike AS a
+    ),
     worth AS MATERIALIZED (
         SELECT i.image_id
         FROM (
             SELECT a.image_id
             FROM alike AS a
             GROUP BY a.image_id
-            HAVING least(count(DISTINCT a.query_region), count(DISTINCT a.region)) >= min_votes
+            HAVING
+                least(count(DISTINCT a.query_region), count(DISTINCT a.region))
+                >= (SELECT n.votes FROM needed AS n)
         ) AS a
         JOIN imgdb.image AS i ON i.image_id = a.image_id
         WHERE
@@ -105,11 +157,13 @@ BEGIN
     placed AS (
         SELECT
             a.*,
+            v.weight,
             p.scale,
             a.box_left + a.box_width / 2.0::double precision - p.scale * a.x AS middle_x,
             a.box_top + a.box_height / 2.0::double precision - p.scale * a.y AS middle_y
         FROM worth AS w
         JOIN alike AS a ON a.image_id = w.image_id
+        JOIN vote AS v ON v.query_region = a.query_region
         CROSS JOIN LATERAL (
             SELECT (a.box_width + a.box_height) / a.size::double precision AS scale
         ) AS p
@@ -118,6 +172,7 @@ BEGIN
         SELECT
             p.image_id,
             least(count(DISTINCT p.query_region), count(DISTINCT p.region))::integer AS votes,
+            avg(p.weight) AS weight,
             sum(p.box_width + p.box_height) / sum(p.size)::double precision AS scale,
             avg(p.middle_x) AS middle_x,
             avg(p.middle_y) AS middle_y,
@@ -147,7 +202,7 @@ BEGIN
             c.middle_x + c.scale * query_width / 2 AS to_x,
             c.middle_y + c.scale * query_height / 2 AS to_y
         FROM cell AS c
-        WHERE c.votes >= min_votes
+        WHERE c.votes * c.weight >= (SELECT n.votes FROM needed AS n)
         ORDER BY c.image_id, c.votes DESC, c.cell_scale, c.cell_x, c.cell_y
     ),
     framed AS (
@@ -211,8 +266,10 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._region_matches(
-    integer, integer, integer[], bigint[], bytea, integer, integer, text, integer
+    integer, integer, integer[], bigint[], bytea, integer, integer, double precision, text,
+    integer
 ) IS
 'The images that share regions with a query, most votes first, then by path: what the image is to '
 'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
-'where in the query it lies. NULL as max_distance stands for the default of the space.';
+'where in the query it lies. NULL as max_distance stands for the default of the space, '
+'NULL as min_votes for as many as leave wrong_per_query images by chance.';

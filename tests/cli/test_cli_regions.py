@@ -16,7 +16,7 @@ from imgdb.errors import UsageError
 from imgdb.hashes.regions import RECIPE
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import ingest
-from imgdb.search.parts import MIN_VOTES, RegionMatch, region_query, sharing_parts
+from imgdb.search.parts import WRONG_PER_QUERY, RegionMatch, region_query, sharing_parts
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
 NAMES = ("bauhaus", "city-night", "sunflower")
@@ -226,7 +226,7 @@ def test_votes_are_for_parts_only(cli):
 
 
 def test_the_help_tells_the_default_of_votes(cli):
-    assert f"Default: {MIN_VOTES}." in cli("parts", "--help").stdout
+    assert f"default: {WRONG_PER_QUERY}" in cli("parts", "--help").stdout
 
 
 def test_regions_need_the_full_picture():

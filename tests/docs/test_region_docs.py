@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import region_tables
 from imgdb.hashes.regions import ASKED, RECIPE, STORED
-from imgdb.search.parts import MIN_VOTES
+from imgdb.search.parts import WRONG_PER_QUERY
 
 PAGE = (Path(__file__).parents[2] / "docs" / "regions.md").read_text()
 
@@ -19,4 +19,4 @@ def test_constants_are_those_of_the_code():
     assert f"**`{RECIPE}`**" in PAGE
     assert f"at most {STORED.side} pixels" in PAGE and f"up to {STORED.limit} are kept" in PAGE
     assert f"at {ASKED.side} pixels, up to {ASKED.limit} regions of each octave" in PAGE
-    assert f"`--min-votes`, {MIN_VOTES} unless" in PAGE
+    assert f"`--wrong-per-query` ({WRONG_PER_QUERY})" in PAGE

@@ -12,19 +12,19 @@ pytestmark = pytest.mark.sql
 SHA = hashlib.sha256(b"asked for").digest()
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, phash, dhash, flat, sha256, byte_size,"
-    " modified_at, format, width, height, frames, recipe)"
+    " modified_at, format, width, height, frames, recipe, missing_since)"
     " SELECT c.collection_id, n.path, n.hash, n.second, n.flat, n.sha256, 1, now(), 'PNG', 1, 1,"
-    "  1, 'x'"
+    "  1, 'x', CASE WHEN n.missing THEN now() END"
     " FROM unnest(%(collection)s::text[], %(path)s::text[], %(hash)s::bigint[],"
-    "  %(second)s::bigint[], %(flat)s::boolean[], %(sha256)s::bytea[]) AS n (collection, path,"
-    "  hash, second, flat, sha256)"
+    "  %(second)s::bigint[], %(flat)s::boolean[], %(sha256)s::bytea[], %(missing)s::boolean[])"
+    "  AS n (collection, path, hash, second, flat, sha256, missing)"
     " JOIN imgdb.collection AS c ON c.name = n.collection RETURNING path, image_id"
 )
 MARK = "INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b) VALUES (%s, %s)"
 FIND = (
-    "SELECT image_id, path, distance, query_number, same_bytes, images FROM imgdb._found_images("
-    "%(rule)s, %(hashes)s, %(seconds)s, %(sha256)s, %(radius)s, %(collection)s, %(limit)s,"
-    " %(flood)s, %(include_flat)s)"
+    "SELECT image_id, path, distance, query_number, same_bytes, missing, images"
+    " FROM imgdb._found_images(%(rule)s, %(hashes)s, %(seconds)s, %(sha256)s, %(radius)s,"
+    "  %(collection)s, %(limit)s, %(flood)s, %(include_flat)s, %(include_missing)s)"
 )
 
 
@@ -59,9 +59,10 @@ class Model:
                 "second": draw.choice([hashes[1]] * 9 + [None]),
                 "flat": draw.random() < 0.1,
                 "sha256": SHA if draw.random() < 0.1 else draw.randbytes(32),
+                "missing": draw.random() < 0.2,
             }
             rows[row["path"]] = row
-        columns = ("collection", "path", "hash", "second", "flat", "sha256")
+        columns = ("collection", "path", "hash", "second", "flat", "sha256", "missing")
         stored = conn.execute(ADD, {name: [row[name] for row in rows.values()] for name in columns})
         self.images = {image: rows[path] for path, image in stored}
         assert len(self.images) == 60
@@ -83,7 +84,9 @@ class Model:
         row = self.images[image]
         return (row["hash"], row["second"])[: len(self.rule.split("+"))]
 
-    def find(self, queries, sha256, radius, collection, limit, flood, include_flat):
+    def find(
+        self, queries, sha256, radius, collection, limit, flood, include_flat, include_missing
+    ):
         rows = self.images.items()
         several = len(self.rule.split("+"))
         asked = {query[:several] for query in queries}
@@ -100,9 +103,10 @@ class Model:
                 best = min((d, k) for k, d in enumerate(apart, 1))
             near = best[0] is not None and best[0] <= radius
             listed = near and image not in excluded and (include_flat or not row["flat"])
-            if (listed or same) and collection in (None, row["collection"]):
-                found.append((image, row["path"], *best, same, 1))
-        found.sort(key=lambda m: (not m[4], m[2] is None, m[2], m[1], m[0]))
+            seen = include_missing or not row["missing"]
+            if (listed or same) and seen and collection in (None, row["collection"]):
+                found.append((image, row["path"], *best, same, row["missing"], 1))
+        found.sort(key=lambda m: (m[5], not m[4], m[2] is None, m[2], m[1], m[0]))
         if flood is not None:
             found = [*self.collapsed(found, flood)]
         return found[:limit]
@@ -115,8 +119,8 @@ class Model:
             crowd = crowds[self.key(match[0])]
             if not any(one is not None for one in self.key(match[0])) or len(crowd) <= flood:
                 yield match
-            elif match == min(crowd, key=lambda m: (not m[4], m[1], m[0])):
-                yield (*match[:5], len(crowd))
+            elif match == min(crowd, key=lambda m: (m[5], not m[4], m[1], m[0])):
+                yield (*match[:6], len(crowd))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -141,6 +145,7 @@ def test_a_search_finds_what_the_model_says(conn, seed, turns, rule):
                 "limit": draw.choice([None, 1, 7]),
                 "flood": draw.choice([None, 1, 2, 5]),
                 "include_flat": draw.choice([True, False]),
+                "include_missing": draw.choice([True, False]),
             }
             asked = {
                 "rule": rule,
@@ -154,6 +159,6 @@ def test_a_search_finds_what_the_model_says(conn, seed, turns, rule):
 def test_a_wrong_limit_is_refused(conn):
     with pytest.raises(psycopg.DatabaseError) as error:
         conn.execute(
-            "SELECT imgdb._found_images('phash', '{1}', NULL, NULL, 8, NULL, 0, NULL, false)"
+            "SELECT imgdb._found_images('phash', '{1}', NULL, NULL, 8, NULL, 0, NULL, false, true)"
         )
     assert error.value.sqlstate == "IM012"

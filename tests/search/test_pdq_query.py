@@ -17,7 +17,7 @@ from imgdb.hashes.values import PDQ_RULES, bit_distance, pdq_distance, pdq_to_he
 FOUND = (
     "SELECT path, distance, query_number, same_bytes, images FROM imgdb._found_by_pdq("
     "%(rule)s, %(words)s::bigint[], %(phashes)s::bigint[], %(sha256)s, %(distance)s,"
-    " %(collection)s, %(limit)s, %(flood)s, %(flat)s)"
+    " %(collection)s, %(limit)s, %(flood)s, %(flat)s, true)"
 )
 
 

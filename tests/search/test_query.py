@@ -306,8 +306,8 @@ def test_rows_without_a_file_are_shown(cli, database, folder):
     (match,) = matches(cli, folder / "lake.png", dsn=database)
     known = {name for name, value in match.items() if value is not None}
     assert known == {
-        "query", "path", "distance", "phash_distance", "same_bytes", "images", "collection",
-        "image_id",
+        "query", "path", "distance", "phash_distance", "relation", "same_bytes", "images",
+        "collection", "image_id",
     }  # fmt: skip
     assert not match["same_bytes"]
     table = cli("query", folder / "lake.png", "--format", "table", dsn=database).stdout

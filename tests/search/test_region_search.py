@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from region_model import Shown, answer, frame, votes
+from region_model import Shown, answer, chance, frame, votes
 
 from imgdb.hashes.fingerprint import Fingerprint
 from imgdb.hashes.regions import RECIPE, Region
@@ -118,19 +118,25 @@ def test_equal_to_brute_force(db, seed):
         },
     )
     seen = set()
-    for max_distance, min_votes in ((8, 1), (8, 3), (12, 2), (4, 2)):
-        found = sharing_parts(db, asked_for(query), max_distance=max_distance, min_votes=min_votes)
-        expected = answer(query, images, max_distance, min_votes)
+    by_chance = [(8, None, rate) for rate in (0.1, 1e-4, 5.0)] + [(12, None, 0.1)]
+    for max_distance, min_votes, rate in ((8, 1, 1), (8, 3, 1), (12, 2, 1), (4, 2, 1), *by_chance):
+        found = sharing_parts(
+            db, asked_for(query), max_distance=max_distance, min_votes=min_votes,
+            wrong_per_query=rate,
+        )  # fmt: skip
+        expected = answer(query, images, max_distance, min_votes, rate)
         assert [(match.path, match.votes, match.relation) for match in found] == expected
         seen |= {match.relation for match in found}
+        needed = chance(query, images.values(), max_distance, rate)
         for match in found:
-            assert_boxes(match, query, images[match.path], max_distance)
+            enough = needed if min_votes is None else (min_votes,)
+            assert_boxes(match, query, images[match.path], max_distance, enough)
     assert len(seen) >= 3
 
 
-def assert_boxes(match: RegionMatch, query: Shown, image: Shown, max_distance: int) -> None:
+def assert_boxes(match: RegionMatch, query: Shown, image: Shown, max_distance: int, enough) -> None:
     """Check where the query lies in the image, and the image in the query."""
-    left, top, right, bottom = frame(query, votes(query, image, max_distance)[1])
+    left, top, right, bottom = frame(query, votes(query, image, max_distance, *enough)[1])
     assert match.regions == len(image.regions)
     assert match.box_left == pytest.approx(max(left, 0), abs=1)
     assert match.box_top == pytest.approx(max(top, 0), abs=1)
@@ -252,7 +258,8 @@ def test_hashes_are_looked_up_by_index_before_the_first_analyze(db):
     with db.transaction():
         found = db.execute(
             "SELECT path FROM imgdb._region_matches(640, 480, %s::integer[], %s::bigint[], '',"
-            " max_distance => 0, min_votes => 3, collection_name => NULL, match_limit => NULL)",
+            " max_distance => 0, min_votes => 3, wrong_per_query => 0.1, collection_name => NULL,"
+            " match_limit => NULL)",
             [boxes, [320, 321, 322, 323]],
         )
         assert found.fetchall() == [("/5.png",)]

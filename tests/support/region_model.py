@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +34,25 @@ class Place:
     sizes: tuple[int, int]
 
 
-def votes(query: Shown, image: Shown, max_distance: int) -> tuple[int, list[Place]]:
-    """Return the most votes of any cell, and the pairs that lie in it."""
-    cells: dict[tuple[int, float, float], list[Place]] = defaultdict(list)
+def alike(query: Shown, image: Shown, max_distance: int) -> list[tuple[int, int]]:
+    """Return the pairs of regions that are alike, by their places."""
     here, there = (
         np.array([found.hash for found in shown.regions], np.int64) for shown in (query, image)
     )
     near = np.bitwise_count((here[:, None] ^ there).view(np.uint64)) <= max_distance
-    for a, s in np.argwhere(near).tolist():
+    return [(a, s) for a, s in np.argwhere(near).tolist()]
+
+
+def votes(
+    query: Shown,
+    image: Shown,
+    max_distance: int,
+    needed: float = 1,
+    weights: Mapping[int, float] | None = None,
+) -> tuple[int, list[Place]]:
+    """Return the most votes of any cell with votes enough, and the pairs that lie in it."""
+    cells: dict[tuple[int, float, float], list[Place]] = defaultdict(list)
+    for a, s in alike(query, image, max_distance):
         place = placed(query, a, query.regions[a], s, image.regions[s])
         bucket = bisect.bisect_right(SCALES, place.scale)
         for at in (bucket, bucket + 1):
@@ -50,13 +61,18 @@ def votes(query: Shown, image: Shown, max_distance: int) -> tuple[int, list[Plac
                 for y in (0, 1):
                     cell = (at, math.floor(place.x / step) + x, math.floor(place.y / step) + y)
                     cells[cell].append(place)
-    if not cells:
-        return 0, []
     counts = {
         cell: min(len({p.asked for p in places}), len({p.stored for p in places}))
         for cell, places in cells.items()
     }
-    best = min(cells, key=lambda cell: (-counts[cell], cell))
+    weight = {
+        cell: sum(weights[p.asked] if weights else 1 for p in places) / len(places)
+        for cell, places in cells.items()
+    }
+    enough = [cell for cell in cells if counts[cell] * weight[cell] >= needed]
+    if not enough:
+        return 0, []
+    best = min(enough, key=lambda cell: (-counts[cell], cell))
     return counts[best], cells[best]
 
 
@@ -90,13 +106,37 @@ def relation(image: Shown, lies: tuple[float, float, float, float]) -> str:
     return {(1, 1): "same", (1, 0): "contains", (0, 1): "part", (0, 0): "overlaps"}[holds, held]
 
 
+def chance(
+    query: Shown, images: Iterable[Shown], max_distance: int, wrong_per_query: float
+) -> tuple[float, dict[int, float]]:
+    """Return the votes that an image needs, and what a vote of each region of the query counts."""
+    shared = [{a for a, _ in alike(query, image, max_distance)} for image in images]
+    needed = 1 + math.log(max(sum(map(bool, shared)), 1) / wrong_per_query) / math.log(20)
+    held = {a: sum(a in some for some in shared) for some in shared for a in some}
+    weights = {
+        a: min(1, math.log((len(shared) + 1000) / max(count - 1, 1)) / math.log(20))
+        for a, count in held.items()
+    }
+    return max(needed, 2), weights
+
+
 def answer(
-    query: Shown, images: Mapping[str, Shown], max_distance: int, min_votes: int
+    query: Shown,
+    images: Mapping[str, Shown],
+    max_distance: int,
+    min_votes: int | None,
+    wrong_per_query: float = 0.1,
 ) -> list[tuple[str, int, str]]:
     """Return path, votes and relation of each match, in order."""
+    needed: float
+    weights: Mapping[int, float] | None
+    if min_votes is None:
+        needed, weights = chance(query, images.values(), max_distance, wrong_per_query)
+    else:
+        needed, weights = min_votes, None
     found = []
     for path, image in images.items():
-        count, places = votes(query, image, max_distance)
-        if count >= min_votes:
+        count, places = votes(query, image, max_distance, needed, weights)
+        if count:
             found.append((path, count, relation(image, frame(query, places))))
     return sorted(found, key=lambda match: (-match[1], match[0]))
