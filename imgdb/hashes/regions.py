@@ -103,7 +103,7 @@ def find_regions(grey: Image.Image, plan: RegionPlan = STORED) -> list[Region]:
     return [Region(*row) for row in zip(*columns, strict=True)]
 
 
-def shrink(grey: Image.Image, plan: RegionPlan) -> Image.Image:
+def shrink_for_regions(grey: Image.Image, plan: RegionPlan) -> Image.Image:
     """Return a picture as small as its regions are found in: in it they are the same."""
     return Image.fromarray(resample.resize(grey, _shrunk_size(grey, plan.side)))
 

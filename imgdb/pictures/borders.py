@@ -75,4 +75,6 @@ def _papers(lines: NDArray[np.int16]) -> list[int]:
 def _plain(lines: NDArray[np.int16]) -> NDArray[np.float64]:
     """Return the grey level of each line that has but one."""
     levels: NDArray[np.float64] = np.median(lines, axis=1)
-    return levels[np.mean(np.abs(lines - levels[:, None]) <= _FLAT, axis=1) >= _PLAIN]
+    is_plain = np.mean(np.abs(lines - levels[:, None]) <= _FLAT, axis=1) >= _PLAIN
+    plain: NDArray[np.float64] = levels[is_plain]
+    return plain

@@ -95,7 +95,7 @@ def query_by_file(
     without its borders, and for what shares regions with it.
     """
     from imgdb.hashes.orientations import turned_back
-    from imgdb.hashes.regions import ASKED, shrink
+    from imgdb.hashes.regions import ASKED, shrink_for_regions
     from imgdb.pictures.borders import borders
     from imgdb.pictures.images import open_image
 
@@ -111,7 +111,7 @@ def query_by_file(
         name = path_text(image) if isinstance(image, str | os.PathLike) else ""
     looks = [look for grey, luma in seen for look in _looks(grey, luma, any_orientation)]
     if parts:
-        small = shrink(picture.grey, ASKED)
+        small = shrink_for_regions(picture.grey, ASKED)
         smalls = [*turned_back(small)] if any_orientation else [small]
         looks[: len(smalls)] = [
             replace(look, small=one) for look, one in zip(looks, smalls, strict=False)
