@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +19,7 @@ from imgdb.ingest.store import Batch, Store
 from imgdb.ingest.summary import Summary
 from imgdb.paths import absolute, is_too_long, path_text
 from imgdb.search.images import Match, query_by_file, similar
+from imgdb.search.many import Near, within_many
 
 if TYPE_CHECKING:
     import psycopg
@@ -123,6 +124,15 @@ class Database:
         named: Sequence[str] = [os.fspath(path) for path in paths]
         how = Options(collection=collection, exclusion=Exclusion(exclude), **options)
         return ingest(self.connection, named, options=how)
+
+    def within_many(
+        self, hashes: Iterable[int], max_distance: int = 8, *, space: str = "phash"
+    ) -> Iterator[Near]:
+        """Yield every stored hash within `max_distance` of any of many, each pair once.
+
+        Thousands of hashes are searched in this process's memory where that costs less.
+        """
+        return within_many(self.connection, space, hashes, max_distance)
 
     def close(self) -> None:
         """Close the connection, and leave the embedded server if it was used."""

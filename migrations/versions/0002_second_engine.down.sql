@@ -83,6 +83,8 @@ DROP FUNCTION imgdb._merge;
 DROP FUNCTION imgdb._check_care;
 DROP FUNCTION imgdb._may_maintain;
 DROP FUNCTION imgdb.tracking_problems;
+DROP FUNCTION imgdb._search_cost;
+DROP FUNCTION imgdb._all_hashes;
 DROP FUNCTION imgdb.explain;
 DROP FUNCTION imgdb._pairs_query;
 DROP FUNCTION imgdb._pair_masks;
