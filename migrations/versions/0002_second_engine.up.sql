@@ -1320,6 +1320,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_count integer := cardinality(new_hashes);
+    v_fresh record;
     v_may_flush boolean := current_setting('transaction_isolation') LIKE 'read %';
 BEGIN
     IF v_may_flush AND v_count >= 10000 AND NOT imgdb._is_distributed()
@@ -1330,12 +1331,20 @@ BEGIN
     INSERT INTO imgdb.fresh_hashes (space_id, hashes)
     SELECT for_space_id, new_hashes[first:first + 199]
     FROM generate_series(1, v_count, 200) AS first;
-    IF v_may_flush AND random() * 200 < v_count AND (
-        SELECT count(*) > 500 OR sum(cardinality(f.hashes)) > 1000
+    IF v_may_flush AND random() * 200 < v_count THEN
+        SELECT count(*) AS rows, sum(cardinality(f.hashes)) AS hashes
+        INTO v_fresh
         FROM imgdb.fresh_hashes AS f
-        WHERE f.space_id = for_space_id
-    ) THEN
-        PERFORM imgdb._flush(for_space_id, greatest(2000, 2 * v_count), false);
+        WHERE f.space_id = for_space_id;
+        IF v_fresh.rows > 500 OR v_fresh.hashes > 1000 THEN
+            -- More than statements bring from one look to the next, and not so much that one waits
+            -- long: each hash takes some 60 us. Of many, which slow all searches, it takes a part.
+            PERFORM imgdb._flush(
+                for_space_id,
+                greatest(500, v_count * 5 / 4, least(v_fresh.hashes / 4, 20000))::integer,
+                false
+            );
+        END IF;
     END IF;
 END
 $$;
