@@ -1,4 +1,4 @@
-"""kill -9 in the middle of compact and of a bulk load: nothing committed is lost or missed."""
+"""kill -9 in the middle of compact, rebuild and bulk load: nothing committed is lost or missed."""
 
 import os
 import random
@@ -14,7 +14,8 @@ from spaces import INSERT, Space
 
 from imgdb.database.embedded import Server
 
-KILLS = int(os.environ.get("IMGDB_TEST_KILLS", "3"))
+THOROUGH = os.environ.get("IMGDB_TEST_PROFILE") == "thorough"
+KILLS = int(os.environ.get("IMGDB_TEST_KILLS", "100" if THOROUGH else "3"))
 BATCH = 500  # hashes in a transaction of the bulk load
 
 
@@ -71,10 +72,12 @@ def victim(home) -> Iterator[Victim]:
     server.release()
 
 
-@pytest.mark.parametrize("whom", ["server", "backend"])
-def test_killed_while_it_compacts(victim, whom):
+@pytest.mark.parametrize(
+    ("whom", "care"), [("server", "compact"), ("backend", "compact"), ("backend", "rebuild")]
+)
+def test_killed_while_it_compacts_or_rebuilds(victim, whom, care):
     space = victim.space
-    compact = lambda conn: conn.execute("CALL imgdb.compact(%s)", [space.name])  # noqa: E731
+    work = lambda conn: conn.execute(f"CALL imgdb.{care}(%s)", [space.name])  # noqa: E731
 
     def fragment() -> None:
         hashes = victim.hashes(4_000)
@@ -84,11 +87,11 @@ def test_killed_while_it_compacts(victim, whom):
 
     fragment()
     began = time.monotonic()
-    space.compact()
+    work(space.conn)
     longest = time.monotonic() - began
     for _ in range(KILLS):
         fragment()
-        victim.kill(compact, longest, whom)
+        victim.kill(work, longest, whom)
         victim.assert_exact()
     victim.assert_compact()
 
