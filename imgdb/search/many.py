@@ -62,7 +62,7 @@ def within_many(
             for row in conn.execute(WITHIN_ANY, (space, asked, max_distance)):
                 yield Near(*row)
         return
-    stored = np.unique(export(conn, space))
+    stored = np.unique(copied_hashes(conn, space))
     unsigned = [mask % 2**64 for mask in masks]
     for near in search(stored, queries.view(np.uint64), unsigned, max_distance):
         columns = (near[0].view(np.int64).tolist(), near[1].view(np.int64).tolist(), near[2])
@@ -70,7 +70,7 @@ def within_many(
             yield Near(query, value, int(distance))
 
 
-def export(conn: psycopg.Connection[Any], space: str) -> Hashes:
+def copied_hashes(conn: psycopg.Connection[Any], space: str) -> Hashes:
     """Fetch all hashes of a space, some of them several times."""
     rows = bytearray()
     with conn.cursor().copy(EXPORT, (space,)) as copy:

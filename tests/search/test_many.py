@@ -66,7 +66,9 @@ def test_few_are_asked_in_sql_and_many_are_not(space: Space, monkeypatch):
     space.insert(drawn(1, 3000))
     space.flush()
     exports = []
-    monkeypatch.setattr(many, "export", lambda conn, name: exports.append(1) or np.zeros(0, "u8"))
+    monkeypatch.setattr(
+        many, "copied_hashes", lambda conn, name: exports.append(1) or np.zeros(0, "u8")
+    )
     list(many.within_many(space.conn, space.name, [5], 4))
     assert not exports
     list(many.within_many(space.conn, space.name, range(5000), 4))
