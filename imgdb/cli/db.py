@@ -183,6 +183,42 @@ def extension_command(
         print(file)
 
 
+@db_app.command("distribute", cls=Command)
+def distribute_command(
+    shards: Annotated[
+        int,
+        typer.Option(
+            "--shards", metavar="N", min=1, max=32, help="Two to four for each worker are enough."
+        ),
+    ],
+    dsn: Dsn = None,
+) -> None:
+    """Put the buckets of all spaces on the workers of a Citus cluster.
+
+    Images and tracked tables stay on the coordinator. Writers wait until it is done.
+    """
+    from imgdb.database.connect import open_database
+    from imgdb.database.nodes import distribute
+
+    with open_database(dsn) as conn:
+        distribute(conn, shards)
+    typer.echo(f"imgdb: the buckets are in {shards} shards on the workers", err=True)
+
+
+@db_app.command("undistribute", cls=Command)
+def undistribute_command(dsn: Dsn = None) -> None:
+    """Bring the buckets of all spaces back from the workers of a Citus cluster.
+
+    Writers wait until it is done.
+    """
+    from imgdb.database.connect import open_database
+    from imgdb.database.nodes import undistribute
+
+    with open_database(dsn) as conn:
+        undistribute(conn)
+    typer.echo("imgdb: the buckets are in this database", err=True)
+
+
 @db_app.command("downgrade", cls=Command)
 def downgrade_command(
     revision: Annotated[

@@ -7,6 +7,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_table record;
+    v_is_distributed boolean := false;
 BEGIN
     SELECT
         c.relkind,
@@ -31,6 +32,17 @@ BEGIN
             || relation::text, 'NULL') USING
             ERRCODE = 'IM010',
             HINT = 'Ordinary and partitioned tables can be; views, foreign and temporary tables cannot.';
+    END IF;
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_dist_partition WHERE logicalrelid = $1)'
+        INTO v_is_distributed USING relation;
+    END IF;
+    IF v_is_distributed THEN
+        RAISE EXCEPTION '% is distributed by Citus: no trigger sees what comes to other nodes', relation
+            USING
+            ERRCODE = 'IM010',
+            HINT = 'undistribute_table brings it back. What grows is put on other nodes by '
+            'imgdb.distribute.';
     ELSIF v_table.is_foreign THEN
         RAISE EXCEPTION '% belongs to %, whose code a superuser must not run', relation,
             v_table.owner_name USING

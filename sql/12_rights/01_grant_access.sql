@@ -20,9 +20,9 @@ DECLARE
     ];
     -- What only others of imgdb's own functions call, with the rights of its owner.
     v_nobody text[] := ARRAY[
-        'grant_access', 'revoke_access', '_prepare_probes', '_add_rows', '_count_in', '_fold_hashes',
-        '_load', '_append', '_flush', '_lock_space', '_may_maintain', '_fill',
-        '_finish_restore'
+        'grant_access', 'revoke_access', 'distribute', 'undistribute', '_prepare_probes', '_add_rows',
+        '_count_in', '_fold_hashes', '_load', '_append', '_flush', '_lock_space', '_may_maintain',
+        '_fill', '_finish_restore'
     ];
     v_engine text[] := ARRAY[
         'space', 'probe', 'prefix_bucket', 'fresh_hashes', 'space_state', 'tracked_column'

@@ -191,7 +191,7 @@ class Soak:
 
     def kill(self, conn: Connection, draw: random.Random) -> None:
         """End a session; the server recovers from what dies without a word."""
-        self.over.wait(draw.uniform(0, 2))
+        self.over.wait(draw.uniform(0, 4))
         own = (
             "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
             " AND backend_type = 'client backend' AND application_name <> 'kill'"

@@ -15,6 +15,7 @@ PERMITTED = {
     "bash": "needs bash",
     "bench": r"needs pip install .*\[bench\]",
     "chromium": "no Chromium with chromedriver: .*",
+    "citus": "IMGDB_TEST_CITUS names no programs of a server that has Citus",
     "fashion-mnist": "no Fashion-MNIST: apt-get install dataset-fashion-mnist",
     "clients": "needs pip install .*|needs node|needs npm install .*|needs javac and .*",
     "file-system": "this file system .*|no second file system here|no /dev/full here",
