@@ -193,7 +193,7 @@ def distribute_command(
     ],
     dsn: Dsn = None,
 ) -> None:
-    """Put the buckets of all spaces on the workers of a Citus cluster.
+    """Put the buckets of all spaces on the workers of Citus.
 
     Images and tracked tables stay on the coordinator. Writers wait until it is done.
     """
@@ -207,7 +207,7 @@ def distribute_command(
 
 @db_app.command("undistribute", cls=Command)
 def undistribute_command(dsn: Dsn = None) -> None:
-    """Bring the buckets of all spaces back from the workers of a Citus cluster.
+    """Bring the buckets back from the workers of Citus.
 
     Writers wait until it is done.
     """
