@@ -12,6 +12,7 @@ from collections import defaultdict
 from io import BytesIO
 from pathlib import Path
 
+import psycopg
 import pytest
 from forked import run_command
 from library import scene
@@ -44,7 +45,13 @@ main()
 """
 
 STEPS = {
-    "ingest": ["imgdb.ingest.store:Store:store", "imgdb.ingest.todo:Todo:tasks"],
+    "ingest": [
+        "imgdb.ingest.store:Store:store",
+        "imgdb.ingest.store:Store:_store_images",
+        "imgdb.ingest.store:Store:mark_missing",
+        "imgdb.ingest.todo:Todo:tasks",
+        "imgdb.ingest.moves:take",
+    ],
     "duplicates": ["imgdb.atomic:_finish", "imgdb.duplicates.plan:_line"],
     "apply": [
         "imgdb.duplicates.trash:append_record",
@@ -54,7 +61,10 @@ STEPS = {
 }
 
 # Each day does all of this, in an order of its own.
-DAY = ("ingest", "clear", "clear", "restore", "move", "rename", "copy", "name", "edit", "ingest")
+DAY = (
+    *("ingest", "clear", "clear", "restore", "move", "rename", "swap", "copy", "name", "edit"),
+    *("remount", "ingest"),
+)
 
 
 class Week:
@@ -105,7 +115,7 @@ class Week:
 
     # -- what a person does ------------------------------------------------------------------------
 
-    def command(self, *args, may_die=True):
+    def command(self, *args, may_die=True, check=True):
         """Run a command; now and then it dies on its way, and is run again."""
         env = {**os.environ, "IMGDB_DSN": self.dsn}
         if may_die and self.draw.random() < 0.8:
@@ -114,12 +124,14 @@ class Week:
             code, _, stderr = run_command(killed, code=KILL, env=env, cwd=self.root, timeout=60)
             assert code in (-signal.SIGKILL, 0, 1, 3), (args, stderr)
             self.kills += code == -signal.SIGKILL
-            self.check()
+            if check:
+                self.check()
             if code != -signal.SIGKILL:
                 return code, stderr.decode()
         code, _, stderr = run_command([*map(str, args)], env=env, cwd=self.root, timeout=60)
         assert code in (0, 1, 3), (args, code, stderr)
-        self.check()
+        if check:
+            self.check()
         return code, stderr.decode()
 
     def ingest(self):
@@ -157,6 +169,33 @@ class Week:
         self.count += 1
         path = self.draw.choice(self.files())
         path.rename(path.with_name(f"renamed-{self.count}{path.suffix}"))
+
+    def swap(self):
+        """Let two files change their names."""
+        one, two = self.draw.sample(self.files(), 2)
+        aside = self.root / "aside"
+        one.rename(aside)
+        two.rename(one)
+        aside.rename(two)
+
+    def remount(self):
+        """Ingest while the disk of a folder is not there: its mount point is empty."""
+        folders = sorted({path.parent for path in self.files()} - {self.photos})
+        folder, away = self.draw.choice(folders), self.root.parent / "away"
+        before = self.missing()
+        folder.rename(away)
+        folder.mkdir()
+        self.command("ingest", self.root, "--prune", check=False)
+        newly = self.missing() - before
+        folder.rmdir()
+        away.rename(folder)
+        assert not [path for path in newly if Path(path_from_text(path)).exists()]
+        self.check()
+
+    def missing(self):
+        with psycopg.connect(self.dsn) as conn:
+            query = "SELECT path FROM imgdb.image WHERE missing_since IS NOT NULL"
+            return {path for (path,) in conn.execute(query)}
 
     def copy(self):
         """Copy a file by hand, or put one beside it that only looks like it."""
