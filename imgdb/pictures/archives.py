@@ -21,7 +21,8 @@ from imgdb.pictures.reasons import picture_errors
 
 ZIP_SUFFIXES = (".zip", ".cbz")
 TAR_SUFFIXES = (".tar", ".cbt", ".tgz", ".tar.gz", ".tbz", ".tbz2", ".tar.bz2", ".txz", ".tar.xz")
-# Archives of other programs are not read, which is said: their pictures are not searchable.
+# Archives of other programs are not read, which is said: their pictures are not searchable. Many of
+# these comics are zip archives under a wrong name, though.
 UNREAD_SUFFIXES = (".7z", ".cb7", ".rar", ".cbr", ".ace", ".cba", ".lzh", ".lha")
 
 # Between the archive and the member; no folder is likely to end in an exclamation mark.
@@ -83,11 +84,14 @@ def entries(path: str, part: int, parts: int) -> Iterator[ArchiveMember]:
 
     A member is to be read before the next one is asked for.
     """
-    if path.lower().endswith(UNREAD_SUFFIXES):
-        words = "an archive that is neither zip nor tar: pack it anew"
-        raise PictureError("unsupported-format", words)
     with picture_errors("archive"):
-        yield from _zip(path, part, parts) if is_zip(path) else _tar(path)
+        if not path.lower().endswith(UNREAD_SUFFIXES):
+            yield from _zip(path, part, parts) if is_zip(path) else _tar(path)
+        elif zipfile.is_zipfile(path):
+            yield from _zip(path, part, parts)
+        else:
+            words = "an archive that is neither zip nor tar: pack it anew"
+            raise PictureError("unsupported-format", words)
 
 
 def _zip(path: str, part: int, parts: int) -> Iterator[ArchiveMember]:

@@ -124,6 +124,14 @@ def test_archives_that_are_not_read_are_said(ingest, database, tmp_path, suffix)
     assert list(failures(database)) == [str(path)]
 
 
+def test_a_zip_archive_of_another_name_is_read(ingest, database, tmp_path):
+    path = pack(tmp_path / "album.zip", {"1.png": png(1), "2.png": png(2)})
+    path = path.rename(tmp_path / "album.CBR")
+    assert ingest(tmp_path, jobs=2)["added"] == 2
+    assert stored(database) == {f"{path}!/1.png": False, f"{path}!/2.png": False}
+    assert ingest(tmp_path)["unchanged"] == 2
+
+
 def test_encrypted_members_fail(ingest, tmp_path):
     path = pack(tmp_path / "a.zip", {"secret.png": png(1), "open.png": png(2)})
     content = bytearray(path.read_bytes())
