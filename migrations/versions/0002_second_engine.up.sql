@@ -4008,6 +4008,13 @@ BEGIN
     WHERE
         a.collection_id = for_collection_id AND a.path = archive_path
         AND a.byte_size = size AND a.modified_at = modified
+        -- It was gone for a while, and its members with it; or those that it had are elsewhere.
+        AND NOT EXISTS (
+            SELECT FROM imgdb.image AS i
+            WHERE
+                i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                AND i.missing_since > a.read_at
+        )
         AND (
             NOT need_pdq
             OR NOT EXISTS (
@@ -4036,7 +4043,7 @@ $$;
 
 COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz, text, boolean) IS
 'How many images an archive gave and which of its members failed; no row unless it was read, has '
-'not changed, and its images have the regions and PDQ hashes that are needed.';
+'not changed or been gone since, and its images have the regions and PDQ hashes that are needed.';
 
 CREATE OR REPLACE FUNCTION imgdb._store_archives(
     for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]
@@ -5923,6 +5930,12 @@ BEGIN
     END LOOP;
     DELETE FROM imgdb.ingest_failure AS f
     WHERE f.collection_id = for_collection_id AND f.path = ANY (new_paths);
+    -- An archive that members have left is read again if it comes back.
+    DELETE FROM imgdb.archive AS a
+    USING unnest(old_paths) AS old (path)
+    WHERE
+        a.collection_id = for_collection_id
+        AND a.path IN (substring(old.path, '^(.*?)!/'), substring(old.path, '^(.*)!/'));
 END
 $$;
 

@@ -54,6 +54,13 @@ BEGIN
     WHERE
         a.collection_id = for_collection_id AND a.path = archive_path
         AND a.byte_size = size AND a.modified_at = modified
+        -- It was gone for a while, and its members with it; or those that it had are elsewhere.
+        AND NOT EXISTS (
+            SELECT FROM imgdb.image AS i
+            WHERE
+                i.collection_id = for_collection_id AND i.path > v_start AND i.path < v_end
+                AND i.missing_since > a.read_at
+        )
         AND (
             NOT need_pdq
             OR NOT EXISTS (
@@ -82,7 +89,7 @@ $$;
 
 COMMENT ON FUNCTION imgdb._known_members(integer, text, bigint, timestamptz, text, boolean) IS
 'How many images an archive gave and which of its members failed; no row unless it was read, has '
-'not changed, and its images have the regions and PDQ hashes that are needed.';
+'not changed or been gone since, and its images have the regions and PDQ hashes that are needed.';
 
 CREATE FUNCTION imgdb._store_archives(
     for_collection_id integer, paths text[], sizes bigint[], times timestamptz[]

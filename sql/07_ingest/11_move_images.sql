@@ -121,6 +121,12 @@ BEGIN
     END LOOP;
     DELETE FROM imgdb.ingest_failure AS f
     WHERE f.collection_id = for_collection_id AND f.path = ANY (new_paths);
+    -- An archive that members have left is read again if it comes back.
+    DELETE FROM imgdb.archive AS a
+    USING unnest(old_paths) AS old (path)
+    WHERE
+        a.collection_id = for_collection_id
+        AND a.path IN (substring(old.path, '^(.*?)!/'), substring(old.path, '^(.*)!/'));
 END
 $$;
 

@@ -290,9 +290,12 @@ def test_a_file_that_is_taken_out_of_an_archive(undecoded, ingest, database, tmp
     assert counts(ingest(tmp_path, "--archives")) == (1, 0, 0, 1, 0)
     with psycopg.connect(database) as conn:
         conn.execute("DELETE FROM imgdb.image WHERE path = %s", (f"{tmp_path}/a.png",))
-    (tmp_path / "a.zip").unlink()
+    (tmp_path / "a.zip").rename(tmp_path / "away")
     assert counts(undecoded(tmp_path, "--archives")) == (0, 0, 1, 0, 0)
     assert rows(database) == {f"{tmp_path}/a.png": before}
+    # When the archive is back it is read again.
+    (tmp_path / "away").rename(tmp_path / "a.zip")
+    assert counts(ingest(tmp_path, "--archives")) == (1, 0, 0, 1, 0)
 
 
 def test_a_failure_at_the_new_path_is_forgotten(undecoded, ingest, database, tmp_path):

@@ -215,3 +215,18 @@ def test_a_member_that_crashes_costs_that_member_only(database, tmp_path, suffix
     assert [(f["path"], f["kind"]) for f in summary["failures"]] == [
         (f"{path}!/bad.png", "timeout")
     ]
+
+
+def test_an_archive_that_is_back_is_read_again(ingest, database, tmp_path):
+    (tmp_path / "in!").mkdir()
+    path = pack(tmp_path / "in!" / "a.zip", {"1.png": png(1), "in!/2.png": png(2)})
+    (tmp_path / "b.png").write_bytes(png(3))
+    ingest(tmp_path)
+    away = path.rename(tmp_path / "away")
+    assert ingest(tmp_path / "b.png", tmp_path / "in!", "--prune", code=3)["missing"] == 0
+    (tmp_path / "in!" / "other").touch()
+    assert ingest(tmp_path, "--prune")["missing"] == 2
+    away.rename(path)
+    assert ingest(tmp_path)["updated"] == 2
+    assert not any(stored(database).values())
+    assert ingest(tmp_path)["unchanged"] == 3
