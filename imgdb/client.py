@@ -53,6 +53,7 @@ class Database:
         any_orientation: bool = False,
         parts: bool = True,
         include_flat: bool = False,
+        same_colours: bool = False,
     ) -> list[Match]:
         """List the images that look like a picture, nearest first.
 
@@ -60,7 +61,8 @@ class Database:
         With `parts` also those that share regions with it, or look like what is within its borders.
 
         A flat picture (a solid colour, a blank page) looks like all others, so without
-        `include_flat` only files of the same bytes are found for it. Raises PictureError.
+        `include_flat` only files of the same bytes are found for it. `same_colours` leaves out what
+        has other colours, or none that are known. Raises PictureError.
         """
         query = query_by_file(
             image, any_orientation=any_orientation, pdq=hash in PDQ_RULES, parts=parts
@@ -74,6 +76,7 @@ class Database:
             limit=limit,
             include_flat=include_flat,
             parts=parts,
+            same_colours=same_colours,
         )
         if query.flat and not include_flat:
             return [match for match in found if match.same_bytes]

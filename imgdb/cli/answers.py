@@ -173,7 +173,7 @@ def _print_rows(
 
 
 # Columns of a table that are left out where no match has anything in them.
-OPTIONAL = ("orientation", "relation", "votes", "note")
+OPTIONAL = ("colours", "orientation", "relation", "votes", "note")
 
 
 def _print_tables(search: Search[Asked, Found], answers: Answers[Asked, Found]) -> None:
@@ -185,7 +185,7 @@ def _print_tables(search: Search[Asked, Found], answers: Answers[Asked, Found]) 
         names = [
             name
             for name in next(iter(rows), ())
-            if name not in OPTIONAL or any(row[name] for row in rows)
+            if name not in OPTIONAL or any(row[name] not in (None, "") for row in rows)
         ]
         cells = [[row[name] for name in names] for row in rows]
         print_rows(cells, names, Format.table, paths="path")

@@ -61,7 +61,8 @@ def compare_files(
     They are alike if the hash of --hash differs in at most --max-distance bits. Flat pictures
     (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
     are the same. Of files with several frames or pages the first one is compared,
-    so they are alike only if their bytes are the same.
+    so they are alike only if their bytes are the same. Pictures of other colours are different, but
+    one in colours and its grey copy are alike.
     """
     from imgdb.search.compare import compare, read_look
 
@@ -90,6 +91,8 @@ def _show_table(found: Comparison) -> None:
         for name in ComparedHash
     ]
     print_rows(rows, ("hash", "distance", "near"), Format.table)
+    colours = "same colours" if found.same_colours else "other colours"
+    typer.echo(f"{colours}: {found.colour_difference:.1f} apart")
     typer.echo(_verdict(found))
 
 
@@ -97,10 +100,13 @@ def _verdict(found: Comparison) -> str:
     if found.same_bytes:
         return "alike: same bytes"
     if found.same_pixels:
-        return "alike: same pixels in grey, other bytes"
+        return "alike: same pixels, other bytes"
     if found.flat:
         return "different: a flat picture, whose distances say nothing"
     if max(found.a_frames, found.b_frames) > 1:
         frames = f"{found.a_frames:,} and {found.b_frames:,} frames"
         return f"different: {frames}, of which only the first two were compared"
-    return f"{'alike' if found.alike else 'different'} by {found.hash}"
+    within = getattr(found, f"{found.hash}_within")
+    if found.alike:
+        return f"alike by {found.hash}" + ("" if found.same_colours else ": one is a grey copy")
+    return "different: other colours" if within else f"different by {found.hash}"

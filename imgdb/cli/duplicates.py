@@ -60,8 +60,8 @@ def duplicates_command(
         Tier,
         typer.Option(
             metavar="TIER",
-            help="How alike the images must be: same-bytes, same-picture (all four hashes equal), "
-            "near.",
+            help="How alike the images must be: same-bytes, same-picture (all four hashes and the "
+            "colours equal), near.",
         ),
     ] = Tier.near,
     collection: Annotated[str | None, collection_option("Only images of this collection.")] = None,
@@ -150,14 +150,15 @@ def duplicates_command(
 
     The group with the most reclaimable bytes comes first. In a group, each image matches another
     one. The diameter is the largest distance between any two of them: if it is above
-    --max-distance, the group is a chain, and its ends may be unlike. If several images are equal
-    under --keep, the one with the most pixels is kept, then the one with the most bytes, then the
-    oldest. Nothing is changed.
+    --max-distance, the group is a chain, and its ends may be unlike. Pictures of other colours are
+    no copies: one of each colour is kept, and a picture in colours before its grey copy. If several
+    images are equal under --keep, the one with the most pixels is kept, then the one with the most
+    bytes, then the oldest. Nothing is changed.
 
     Exit code 3 if files could not be read for --any-orientation.
     """
     from imgdb.database.connect import open_database
-    from imgdb.duplicates.groups import DuplicateChoice
+    from imgdb.duplicates.groups import DuplicateChoice, count_without_colours
     from imgdb.duplicates.groups import duplicates as find
     from imgdb.paths import absolute, path_text
 
@@ -185,6 +186,7 @@ def duplicates_command(
         else:
             groups = find(conn, choice)
         radius = _radius(conn, choice)
+        uncoloured = count_without_colours(conn, choice)
     if plan is not None or html is not None:
         groups = _compare_metadata(groups, jobs)
     if plan is not None:
@@ -197,6 +199,12 @@ def duplicates_command(
     else:
         _show_rows(groups, format)
     _say_total(groups)
+    if uncoloured:
+        typer.echo(
+            f"imgdb: the colours of {uncoloured:,} images are not known, so that none of them may "
+            "go but for the same bytes: imgdb rehash measures them",
+            err=True,
+        )
     if html is not None:
         _save_page(html, groups, choice, radius, open_page)
     failures.exit(done=1)
@@ -323,6 +331,7 @@ def _table_row(member: GroupRow, others: Sequence[str]) -> Row:
     notes = (
         "keep" if member.keeper else "" if member.removable else "stays",
         "raw" if member.format == "RAW" else "",
+        _colours(member),
         "same file" if member.same_file else "",
         "same bytes" if member.same_bytes and not (member.keeper or member.same_file) else "",
         "frees nothing" if member.freed_bytes == 0 and member.byte_size else "",
@@ -337,6 +346,13 @@ def _table_row(member: GroupRow, others: Sequence[str]) -> Row:
         picture_size(member.width, member.height, member.frames),
         byte_count(member.byte_size),
         ", ".join(filter(None, notes)),
+    )
+
+
+def _colours(member: GroupRow) -> str:
+    words = member.colours_matter
+    return (
+        f"{words} ({member.colour_difference})" if words and member.same_colours is False else words
     )
 
 

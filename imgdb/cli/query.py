@@ -75,6 +75,14 @@ def query(
             help="Also look for flat pictures, and find them: solid colours, blank pages.",
         ),
     ] = False,
+    same_colours: Annotated[
+        bool,
+        typer.Option(
+            "--same-colours",
+            help="Leave out images of other colours than the picture, those whose colours are not "
+            "known, and those of which only a part is alike.",
+        ),
+    ] = False,
     any_orientation: Annotated[
         bool,
         typer.Option(
@@ -127,6 +135,8 @@ def query(
         raise UsageError("give either pictures to look for, or a hash with --hex")
     if hex_digits is not None and any_orientation:
         raise UsageError("--any-orientation takes a picture: a hash alone cannot be turned")
+    if hex_digits is not None and same_colours:
+        raise UsageError("--same-colours takes a picture: a hash alone has no colours")
     rule = hash_name or QueryRule.both
     if hash_name is None and hex_digits is not None:
         *others, last = hex_digits.split("+")
@@ -162,6 +172,7 @@ def query(
             missing=missing,
             # By its distance every image is near, so none is found by its parts alone.
             parts=parts and nearest is None,
+            same_colours=same_colours,
         ),
         advise=partial(_advise, rule, format),
         row=partial(_row, rule),
@@ -217,12 +228,17 @@ def _row(rule: QueryRule, match: Match) -> dict[str, object]:
         "path": match.path,
         shown.get(rule, str(rule)): match.distance,
         **{name: getattr(match, f"{name}_distance") for name in others},
+        "colours": match.colour_difference,
         "orientation": match.orientation,
         "relation": "" if match.relation == "same" else match.relation,
         "votes": match.votes,
         "pixels": picture_size(match.width, match.height, match.frames),
         "size": byte_count(match.byte_size),
-        "note": note(match, f"one of {match.images:,} of this hash" if match.images > 1 else ""),
+        "note": note(
+            match,
+            "other colours" if match.same_colours is False and not match.same_bytes else "",
+            f"one of {match.images:,} of this hash" if match.images > 1 else "",
+        ),
     }
 
 

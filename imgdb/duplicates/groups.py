@@ -28,6 +28,12 @@ DUPLICATES = (
 )
 
 
+WITHOUT_COLOURS = (
+    "SELECT imgdb._images_without_colours(collection_name => %(collection)s,"
+    " against_name => %(against)s)"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateChoice:
     """What counts as a duplicate, and which image of a group is to be kept.
@@ -61,6 +67,8 @@ class GroupRow:
     what the disk gains if a removable one goes; `companions`, the paths of the files that belong to
     a removable one only, and `shared_companions`, of those that belong to others as well.
     `more_metadata` is what a removable one has and the keeper has not, where it was compared.
+    `colour_difference` and `same_colours` are those to the keeper, None if the colours of one are
+    not known.
     """
 
     group_id: int
@@ -92,14 +100,26 @@ class GroupRow:
     companions: tuple[str, ...] = ()
     shared_companions: tuple[str, ...] = ()
     more_metadata: tuple[str, ...] = ()
+    colour_difference: float | None = None
+    same_colours: bool | None = None
+
+    @property
+    def colours_matter(self) -> str:
+        """Say what sets its colours apart from those of the keeper, if anything does."""
+        if self.same_bytes or self.same_colours or self.sha256 is None:
+            return ""
+        if self.same_colours is None:
+            return "colours not known"
+        return "grey copy" if self.removable else "other colours"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """Images that are connected by matches; the keeper comes first.
 
-    One of each kind is kept, since what is of another kind is no copy: a raw beside its JPEG, and
-    files of several frames, of which only the first was looked at. Their copies follow them.
+    One of each kind is kept, since what is of another kind is no copy: a raw beside its JPEG, files
+    of several frames, of which only the first was looked at, and pictures of other colours, or of
+    none that are known. Their copies follow them.
     `diameter` is the largest distance between any two of them by the rule that was searched by:
     more than the distance asked for in a chain, whose ends may be unlike. None for groups of more
     than 5,000 different hashes. The distances of a member are those to the keeper.
@@ -117,7 +137,7 @@ class Group:
         return self.members[0]
 
     def parts(self) -> list[Group]:
-        """Split into groups of one kind, each with its own keeper."""
+        """Split into groups of one kind and colour, each with its own keeper."""
         parts: list[list[GroupRow]] = []
         for member in self.members:
             if member.keeper or not parts:
@@ -150,6 +170,15 @@ def duplicates(
             names = look_at_names(every, choice.against)
         found = _ask(conn, choice, linked, names)
     return find_companions(count_freed(found))
+
+
+def count_without_colours(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> int:
+    """Count the images whose colours are not known, so that only their bytes say what they are."""
+    if choice.tier == "same-bytes":
+        return 0
+    with read_only(conn):
+        (count,) = conn.execute(WITHOUT_COLOURS, asdict(choice)).fetchone() or (0,)
+    return int(count)
 
 
 def _ask(

@@ -189,6 +189,8 @@ def _warnings(member: GroupRow, keeper: GroupRow) -> Iterator[str]:
         yield f"has {member.frames} frames or pages"
     if member.keeper:
         return
+    if member.colours_matter:
+        yield "has no colours: it is a grey copy of what is kept"
     if _pixels(member) > _pixels(keeper):
         yield "has more pixels than what is kept"
     if member.more_metadata:

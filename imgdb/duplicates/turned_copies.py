@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 from imgdb.database.connect import read_only
 from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow
 from imgdb.errors import PictureError, UsageError
+from imgdb.hashes.colours import colour_difference, same_colours, turned
 from imgdb.hashes.orientations import AS_IS, ONE_OF_TWO, ORIENTATIONS, Orientation, Turned, by_words
 from imgdb.hashes.values import rule_distance, rule_hashes
 from imgdb.pictures.limits import MAX_PIXELS
@@ -45,6 +46,10 @@ BATCH = 50_000
 _MEASURED = 1000
 
 
+# The distance by a rule, then those of its hashes.
+Distances = tuple[int | None, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Turnable:
     """An image and its hashes as it is; `to_turn` if its file is to be hashed turned.
@@ -57,6 +62,7 @@ class Turnable:
     second: int | None
     path: str
     sha256: bytes | None
+    colours: bytes | None
     to_turn: bool
 
 
@@ -64,12 +70,13 @@ class Turnable:
 class TurnedHashes:
     """What was found out: the hashes of a rule by image_id, as they are and in all ORIENTATIONS.
 
-    `failures` are the files that could not be read, by path; `without_file` counts images whose
-    hashes were imported.
+    `colours` are those that are known. `failures` are the files that could not be read, by path;
+    `without_file` counts images whose hashes were imported.
     """
 
     upright: dict[int, tuple[int | None, ...]] = field(default_factory=dict)
     turned: dict[int, array[int]] = field(default_factory=dict)
+    colours: dict[int, bytes] = field(default_factory=dict)
     failures: dict[str, PictureError] = field(default_factory=dict)
     without_file: int = 0
 
@@ -79,6 +86,31 @@ class TurnedHashes:
         if hashes is None:
             return None
         return tuple(hashes[ORIENTATIONS.index(orientation) :: len(ORIENTATIONS)])
+
+    def least_turn(self, image_id: int, kept_id: int) -> tuple[Orientation, Distances] | None:
+        """Return how an image is turned against another one, and the distances by the rule then."""
+        upright, kept = self.upright.get(image_id), self.upright.get(kept_id)
+        # The distance by the rule, and those of its hashes.
+        apart: dict[Orientation, Distances] = {}
+        for orientation in ORIENTATIONS:
+            if upright and (other := self.in_orientation(kept_id, orientation)) is not None:
+                apart[orientation] = _distances(other, upright)
+            elif kept and (other := self.in_orientation(image_id, orientation)) is not None:
+                apart[orientation.inverse()] = _distances(other, kept)
+        near = {one: found for one, found in apart.items() if found[0] is not None}
+        if not near:
+            return None
+        # The least turned one comes first among equals.
+        best = min(near, key=lambda one: (near[one][0], ORIENTATIONS.index(one)))
+        return best, near[best]
+
+    def have_same_colours(self, image_id: int, kept_id: int) -> bool:
+        """Tell whether two images have the same colours, one of them turned as the other is."""
+        colours, kept = self.colours.get(image_id), self.colours.get(kept_id)
+        found = self.least_turn(image_id, kept_id)
+        if colours is None or kept is None or found is None:
+            return False
+        return same_colours(colours, turned(kept, found[0]))
 
 
 def turnable(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> list[Turnable]:
@@ -114,6 +146,7 @@ def turn_images(
     names = tuple(rule_hashes(space))
     known = TurnedHashes(
         upright={image.image_id: (image.hash, image.second)[: len(names)] for image in images},
+        colours={image.image_id: image.colours for image in images if image.colours},
         without_file=sum(image.to_turn and image.sha256 is None for image in images),
     )
     work = HashTurned(algorithms=names, max_pixels=max_pixels)
@@ -134,7 +167,10 @@ def turn_images(
 def turned_pairs(
     conn: psycopg.Connection[Any], choice: DuplicateChoice, known: TurnedHashes
 ) -> list[tuple[int, int]]:
-    """Find pairs of images (by image_id): one of them, turned, is near the other as it is."""
+    """Find pairs of images (by image_id): one of them, turned, is near the other as it is.
+
+    Pairs of other colours, or of such as are not known, are none.
+    """
     # With a reference only one of two is turned, so it must be turned in every way.
     wanted = ONE_OF_TWO if choice.against is None else ORIENTATIONS[1:]
     is_sum = len(rule_hashes(choice.space)) > 1
@@ -156,7 +192,7 @@ def turned_pairs(
         }
         with read_only(conn):
             pairs += conn.execute(PAIRS, arguments).fetchall()
-    return pairs
+    return [pair for pair in pairs if known.have_same_colours(*pair)]
 
 
 def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterator[Group]:
@@ -165,7 +201,11 @@ def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterat
     For a turned image, only the distances of the rule that was searched by are known.
     """
     for group in groups:
-        members = [_oriented(member, group.keeper, known, space) for member in group.members]
+        members = [
+            _oriented(member, group.keeper if member.keeper else part.keeper, known, space)
+            for part in group.parts()
+            for member in part.members
+        ]
         if any(member.orientation not in (AS_IS.words, None) for member in members):
             diameter = _diameter(members, known)
         else:
@@ -175,26 +215,27 @@ def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterat
 
 
 def _oriented(member: GroupRow, keeper: GroupRow, known: TurnedHashes, space: str) -> GroupRow:
-    upright = known.upright.get(member.image_id)
-    if member.same_bytes or member.image_id == keeper.image_id or upright is None:
+    if (
+        member.same_bytes
+        or member.image_id == keeper.image_id
+        or member.image_id not in known.upright
+    ):
         return replace(member, orientation=AS_IS.words)
-    kept = known.upright.get(keeper.image_id)
-    # The distance by the rule, and those of its hashes.
-    apart: dict[Orientation, tuple[int | None, ...]] = {}
-    for orientation in ORIENTATIONS:
-        if (turned := known.in_orientation(keeper.image_id, orientation)) is not None:
-            apart[orientation] = _distances(turned, upright)
-        elif kept and (turned := known.in_orientation(member.image_id, orientation)) is not None:
-            apart[orientation.inverse()] = _distances(turned, kept)
-    near = {one: distances for one, distances in apart.items() if distances[0] is not None}
-    if not near:
+    found = known.least_turn(member.image_id, keeper.image_id)
+    if found is None:
         return member
-    # The least turned one comes first among equals.
-    best = min(near, key=lambda one: (near[one][0], ORIENTATIONS.index(one)))
+    best, (measured, *each) = found
     if best == AS_IS:
         return replace(member, orientation=best.words)
-    measured, *each = near[best]
     known_now = dict(zip(rule_hashes(space), each, strict=True))
+    colours, kept = known.colours.get(member.image_id), known.colours.get(keeper.image_id)
+    if colours and kept:
+        kept = turned(kept, best)
+        member = replace(
+            member,
+            colour_difference=colour_difference(colours, kept),
+            same_colours=same_colours(colours, kept),
+        )
     return replace(
         member,
         orientation=best.words,
@@ -206,7 +247,7 @@ def _oriented(member: GroupRow, keeper: GroupRow, known: TurnedHashes, space: st
     )
 
 
-def _distances(a: Sequence[int | None], b: Sequence[int | None]) -> tuple[int | None, ...]:
+def _distances(a: Sequence[int | None], b: Sequence[int | None]) -> Distances:
     each = (rule_distance([one], [other]) for one, other in zip(a, b, strict=True))
     return rule_distance(a, b), *each
 
@@ -219,10 +260,10 @@ def _diameter(members: Sequence[GroupRow], known: TurnedHashes) -> int | None:
             hashes.add(known.upright.get(member.image_id, ()))
         elif member.orientation:
             back = by_words(member.orientation).inverse()
-            turned = known.in_orientation(member.image_id, back)
-            if turned is None:
+            turned_back = known.in_orientation(member.image_id, back)
+            if turned_back is None:
                 return None
-            hashes.add(turned)
+            hashes.add(turned_back)
         else:
             return None
     measured = [value for value in hashes if value]

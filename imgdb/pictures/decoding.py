@@ -125,9 +125,8 @@ def decode_grey(
 
 def decode_on_black(encoded: Encoded, max_pixels: int) -> Decoded:
     """Decode a transparent picture as it looks on black; raises PictureError."""
-    return _decode(
-        encoded, _Wanted(partial(to_grey, paper="black"), _exact_size, paper="black"), max_pixels
-    )
+    black = _Wanted(partial(to_grey, paper="black"), _exact_size, colours=True, paper="black")
+    return _decode(encoded, black, max_pixels)
 
 
 def decode_colour(encoded: Encoded, side: int, max_pixels: int) -> Decoded:
@@ -200,7 +199,9 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
 def _rendered(image: Image.Image, wanted: _Wanted) -> Decoded:
     """Make what is wanted of an upright picture."""
     rendered = wanted.render(image, Samples())
-    colours = mean_colours(to_seen_colour(image, rendered)) if wanted.colours else None
+    colours = (
+        mean_colours(to_seen_colour(image, rendered, wanted.paper)) if wanted.colours else None
+    )
     luma = to_luma(image, rendered) if wanted.luma else None
     transparent = is_transparent(image)
     return Decoded(rendered, *image.size, transparent=transparent, colours=colours, luma=luma)
@@ -247,7 +248,7 @@ def _read(
     shown = _without_void_alpha(image, encoded)
     pictures = [wanted.render(shown, _samples(image))]
     if wanted.colours:
-        pictures.append(to_seen_colour(shown, pictures[0]))
+        pictures.append(to_seen_colour(shown, pictures[0], wanted.paper))
     if wanted.luma:
         pictures.append(to_luma(shown, pictures[0]))
     if covered is not None:

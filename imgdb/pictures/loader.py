@@ -135,10 +135,12 @@ class Source:
             transparent=decoded.transparent,
         )
 
-    def on_black(self, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-        """Decode to grey, as it looks on black; raises PictureError."""
+    def on_black(self, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, bytes]:
+        """Decode to grey and colours, as it looks on black; raises PictureError."""
         with self._checked():
-            return decode_on_black(self._encoded(), max_pixels).image
+            decoded = decode_on_black(self._encoded(), max_pixels)
+        assert decoded.colours is not None
+        return decoded.image, decoded.colours
 
     def small(self, side: int, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         """Decode to colours, at most `side` pixels wide and high; raises PictureError."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, features
 
-from imgdb.pictures.grey import is_grey, is_transparent, on_paper
+from imgdb.pictures.grey import Paper, is_grey, is_transparent, on_paper
 
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
@@ -55,11 +55,11 @@ _TO_AB = np.array(
 )
 
 
-def to_seen_colour(image: Image.Image, grey: Image.Image) -> Image.Image:
+def to_seen_colour(image: Image.Image, grey: Image.Image, paper: Paper = "white") -> Image.Image:
     """Give the loaded `image` as a small one of mode "RGB" (sRGB), or "L" if it has no colours.
 
     `grey` is what `to_grey` made of it. Its colour profile is applied, transparency is laid on
-    white. The result has at most 512 pixels on each side.
+    paper. The result has at most 512 pixels on each side.
     """
     if is_grey(image) and image.mode != "LAB":
         return _thin(grey)
@@ -69,7 +69,7 @@ def to_seen_colour(image: Image.Image, grey: Image.Image) -> Image.Image:
         image = _by_profile(image, profile)
         return _thin(grey) if image.mode == "LAB" else image.convert("RGB")
     if is_transparent(image):
-        image = on_paper(image)
+        image = on_paper(image, paper)
     return _by_profile(image.convert("RGB"), profile)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from imgdb.hashes.colours import colour_difference, equal_colours, may_be_copy, same_colours
 from imgdb.hashes.exact import Reading, read_grey
 from imgdb.hashes.pdq import read_pdq
 from imgdb.hashes.values import ALGORITHMS, PDQ_RULES, Pdq, bit_distance, pdq_distance
@@ -20,8 +21,10 @@ class Look:
 
     path: str
     sha256: bytes
-    # Width, height and digest of the picture as it is hashed: upright, on white, in 8-bit grey.
-    pixels: tuple[int, int, bytes]
+    # Width, height and digest of the picture as it is hashed (upright, on white, in 8-bit grey),
+    # and digest of its colours before any profile is applied.
+    pixels: tuple[int, int, bytes, bytes]
+    colours: bytes
     frames: int
     reading: Reading
     pdq: Pdq
@@ -33,7 +36,8 @@ class Comparison:
 
     `alike` is the answer by one hash, except that flat pictures, which look alike to every hash,
     are alike only if their pixels are the same. Only the first frame or page of each is compared,
-    so that files of several are alike only if their bytes are the same.
+    so that files of several are alike only if their bytes are the same. What has other colours is
+    not alike, but a picture and its grey copy are. `colour_difference` is in hundredths of OKLab.
     """
 
     a: str
@@ -56,6 +60,8 @@ class Comparison:
     phash_within: bool
     whash_within: bool
     pdq_within: bool
+    colour_difference: float
+    same_colours: bool
 
 
 def read_look(image: AnyImage, name: str) -> Look:
@@ -63,11 +69,13 @@ def read_look(image: AnyImage, name: str) -> Look:
     with open_image(image) as source:
         picture = source.picture(luma=True)
     assert picture.luma is not None
-    digest = hashlib.sha256(picture.grey.tobytes()).digest()
+    grey = hashlib.sha256(picture.grey.tobytes()).digest()
+    coloured = hashlib.sha256(picture.luma.convert("RGB").tobytes()).digest()
     return Look(
         name,
         picture.sha256,
-        (picture.width, picture.height, digest),
+        (picture.width, picture.height, grey, coloured),
+        picture.colours,
         picture.frames,
         read_grey(picture.grey),
         read_pdq(picture.luma).pdq,
@@ -94,12 +102,16 @@ def compare(
     same_bytes = a.sha256 == b.sha256
     # Of several frames or pages only the first was looked at.
     seen = a.frames == b.frames == 1
-    same_pixels = same_bytes or (seen and a.pixels == b.pixels)
+    # The same pixels under another profile are another picture.
+    same_pixels = same_bytes or (
+        seen and a.pixels == b.pixels and equal_colours(a.colours, b.colours)
+    )
+    copy = may_be_copy(a.colours, b.colours) or may_be_copy(b.colours, a.colours)
     flat = a.reading.flat or b.reading.flat
     return Comparison(
         a=a.path,
         b=b.path,
-        alike=same_pixels or (seen and decisive <= decided and not flat),
+        alike=same_pixels or (seen and decisive <= decided and not flat and copy),
         hash=hash,
         max_distance=decided,
         same_bytes=same_bytes,
@@ -117,4 +129,6 @@ def compare(
         phash_within=phash <= most,
         whash_within=whash <= most,
         pdq_within=pdq <= pdq_most,
+        colour_difference=colour_difference(a.colours, b.colours),
+        same_colours=same_colours(a.colours, b.colours),
     )

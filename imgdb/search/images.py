@@ -43,7 +43,8 @@ MATCHES = (
     " region_hashes => %(region_hashes)s::bigint[],"
     " query_sha256 => %(sha256)s, max_distance => %(max_distance)s,"
     " collection_name => %(collection)s, match_limit => %(limit)s, flood_limit => %(flood)s,"
-    " include_flat => %(include_flat)s, include_missing => %(missing)s)"
+    " include_flat => %(include_flat)s, include_missing => %(missing)s,"
+    " query_colours => %(colours)s::bytea[], only_same_colours => %(same_colours)s)"
 )
 ANY_PDQ = "SELECT EXISTS (SELECT FROM imgdb.image_pdq)"
 ANY_REGIONS = "SELECT EXISTS (SELECT FROM imgdb.image_region)"
@@ -54,7 +55,8 @@ class Asked:
     """One look of what is looked for: its hashes, and how it is turned if that is asked.
 
     `relation` says what an image of this look is to the query: the `same`, or a `part` of it.
-    `small` is the picture itself, as small as regions are found in it.
+    `small` is the picture itself, as small as regions are found in it. `colours` are those of the
+    whole picture: of a part they are not known.
     """
 
     hashes: Hashes
@@ -63,6 +65,7 @@ class Asked:
     pdq: Pdq | None = None
     relation: str = "same"
     small: Image.Image | None = None
+    colours: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,15 @@ def query_by_file(
 
     with open_image(image) as source:
         picture = source.picture(luma=pdq)
-        seen = [(picture.grey, picture.luma)]
+        seen = [(picture.grey, picture.luma, picture.colours)]
         # What is stored was laid on white; but a program without transparency makes it black.
         if picture.transparent:
-            black = source.on_black()
+            black, colours = source.on_black()
             if black.tobytes() != picture.grey.tobytes():
-                seen.append((black, black if pdq else None))
+                seen.append((black, black if pdq else None, colours))
     if name is None:
         name = path_text(image) if isinstance(image, str | os.PathLike) else ""
-    looks = [look for grey, luma in seen for look in _looks(grey, luma, any_orientation)]
+    looks = [look for one in seen for look in _looks(*one, any_orientation)]
     if parts:
         small = shrink_for_regions(picture.grey, ASKED)
         smalls = [*turned_back(small)] if any_orientation else [small]
@@ -118,26 +121,31 @@ def query_by_file(
         ]
         looks += [
             replace(look, relation="part")
-            for grey, luma in seen
+            for grey, luma, _ in seen
             for box in borders(grey)
-            for look in _looks(grey.crop(box), luma and luma.crop(box), any_orientation)
+            for look in _looks(grey.crop(box), luma and luma.crop(box), None, any_orientation)
         ]
     flat = all(look.flat for look in looks)
     return Query(name, looks[0].hashes, picture.sha256, flat, tuple(looks))
 
 
-def _looks(grey: Image.Image, luma: Image.Image | None, any_orientation: bool) -> Iterator[Asked]:
+def _looks(
+    grey: Image.Image, luma: Image.Image | None, colours: bytes | None, any_orientation: bool
+) -> Iterator[Asked]:
+    from imgdb.hashes.colours import turned
     from imgdb.hashes.exact import read_grey
-    from imgdb.hashes.orientations import WORDS, read_turned_back, turned_back
+    from imgdb.hashes.orientations import ORIENTATIONS, read_turned_back, turned_back
     from imgdb.hashes.pdq import read_pdq
 
     if not any_orientation:
-        read = read_grey(grey)
-        yield Asked(read.hashes, read.flat, None, None if luma is None else read_pdq(luma).pdq)
+        read, pdq = read_grey(grey), None if luma is None else read_pdq(luma).pdq
+        yield Asked(read.hashes, read.flat, None, pdq, colours=colours)
         return
-    turned = turned_back(luma) if luma else [None] * len(WORDS)
-    for words, read, one in zip(WORDS, read_turned_back(grey), turned, strict=True):
-        yield Asked(read.hashes, read.flat, words, None if one is None else read_pdq(one).pdq)
+    lumas = turned_back(luma) if luma else [None] * len(ORIENTATIONS)
+    for orientation, read, one in zip(ORIENTATIONS, read_turned_back(grey), lumas, strict=True):
+        pdq = None if one is None else read_pdq(one).pdq
+        back = colours and turned(colours, orientation.inverse())
+        yield Asked(read.hashes, read.flat, orientation.words, pdq, colours=back)
 
 
 def query_by_hex(rule: str, hex_digits: str) -> Query:
@@ -172,6 +180,8 @@ class Match:
     without the file. `orientation` says how the query is turned, against the image, in the words of
     `hashes.orientations`; None if it was looked for as it is.
     `images` is how many images of one hash the match stands for, 1 without flood control.
+    `colour_difference` is in hundredths of OKLab, and `same_colours` what docs/colours.md makes of
+    it; None if the colours of one are not known, or where only parts were found alike.
     """
 
     path: str
@@ -194,6 +204,8 @@ class Match:
     format: str | None
     modified_at: datetime | None
     missing_since: datetime | None
+    colour_difference: float | None = None
+    same_colours: bool | None = None
 
 
 def similar(
@@ -208,6 +220,7 @@ def similar(
     include_flat: bool = False,
     missing: bool = True,
     parts: bool = True,
+    same_colours: bool = False,
 ) -> list[Match]:
     """List the images within `max_distance` (None: the default), nearest first.
 
@@ -216,7 +229,9 @@ def similar(
     Files of the same bytes come first, whatever their hashes are; what is gone (`missing_since`)
     comes last, or not at all without `missing`. With `parts`, what shares regions with the query
     comes after what is near. Where more than `flood` matches have one hash, one of them stands for
-    all. The connection must be outside of a transaction: the search runs in one that is read-only.
+    all. With `same_colours`, what has other colours, or none that are known, is left out, and no
+    image stands for others. The connection must be outside of a transaction: the search runs in
+    one that is read-only.
     """
     asked = query.looks or (Asked(query.hashes),)
     if not (query.flat or include_flat):  # on one of the papers it may be flat
@@ -235,6 +250,8 @@ def similar(
         "limit": limit,
         "flood": flood,
         "include_flat": include_flat,
+        "colours": [look.colours for look in asked],
+        "same_colours": same_colours,
         "missing": missing,
     }
     with read_only(conn), conn.cursor(row_factory=class_row(Match)) as cursor:

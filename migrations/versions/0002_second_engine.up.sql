@@ -449,12 +449,79 @@ COMMENT ON FUNCTION imgdb.colour_difference(bytea, bytea) IS
 
 CREATE FUNCTION imgdb.same_colours(a bytea, b bytea)
 RETURNS boolean
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN imgdb.colour_difference(a, b) <= 3.5::double precision;
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_along double precision := 0;
+    v_across double precision := 0;
+    v_square1 double precision := 0;
+    v_square2 double precision := 0;
+    v_grey1 bigint := 0;
+    v_grey2 bigint := 0;
+    v_scale double precision := 1;
+    v_apart_a double precision;
+    v_apart_b double precision;
+    v_a1 integer;
+    v_b1 integer;
+    v_a2 integer;
+    v_b2 integer;
+BEGIN
+    IF a = b THEN
+        RETURN TRUE;
+    END IF;
+    IF imgdb.colour_difference(a, b) > 3::double precision THEN
+        RETURN FALSE;
+    END IF;
+    FOR v_at IN 0..24 BY 3 LOOP
+        v_a1 := pg_catalog.get_byte(a, v_at + 1) - 128;
+        v_b1 := pg_catalog.get_byte(a, v_at + 2) - 128;
+        v_a2 := pg_catalog.get_byte(b, v_at + 1) - 128;
+        v_b2 := pg_catalog.get_byte(b, v_at + 2) - 128;
+        v_along := v_along + (v_a1 * v_a2 + v_b1 * v_b2)::double precision;
+        v_across := v_across + (v_a1 * v_b2 - v_b1 * v_a2)::double precision;
+        v_square1 := v_square1 + (v_a1 * v_a1 + v_b1 * v_b1)::double precision;
+        v_square2 := v_square2 + (v_a2 * v_a2 + v_b2 * v_b2)::double precision;
+        v_grey1 := v_grey1 + pg_catalog.get_byte(a, v_at) + 1;
+        v_grey2 := v_grey2 + pg_catalog.get_byte(b, v_at) + 1;
+    END LOOP;
+    -- The tangent of ten degrees; or a step in each cell, which is no more than noise.
+    IF pg_catalog.abs(v_across) > greatest(
+        v_along * 0.176::double precision,
+        pg_catalog.sqrt(pg_catalog.sqrt(v_square1 * v_square2)) * 3::double precision
+    ) THEN
+        RETURN FALSE;
+    END IF;
+    -- An edit multiplies all colours alike, and more or less light all greys: so they are compared
+    -- after they were scaled to one mean. A step is a quarter of a hundredth.
+    IF v_square1 > 0 AND v_square2 > 0 THEN
+        v_scale := pg_catalog.sqrt(pg_catalog.sqrt(v_square2 / v_square1));
+        v_scale := greatest(least(v_scale, 2), 0.5::double precision);
+    END IF;
+    FOR v_at IN 0..24 BY 3 LOOP
+        v_apart_a := (pg_catalog.get_byte(a, v_at + 1) - 128)::double precision * v_scale
+            - (pg_catalog.get_byte(b, v_at + 1) - 128)::double precision / v_scale;
+        v_apart_b := (pg_catalog.get_byte(a, v_at + 2) - 128)::double precision * v_scale
+            - (pg_catalog.get_byte(b, v_at + 2) - 128)::double precision / v_scale;
+        IF v_apart_a * v_apart_a + v_apart_b * v_apart_b > 36 THEN
+            RETURN FALSE;
+        END IF;
+        IF pg_catalog.abs(
+            (pg_catalog.get_byte(a, v_at) + 1) * v_grey2
+            - (pg_catalog.get_byte(b, v_at) + 1) * v_grey1
+        ) * (v_grey1 + v_grey2) > 40 * v_grey1 * v_grey2 THEN
+            RETURN FALSE;
+        END IF;
+    END LOOP;
+    RETURN TRUE;
+END
+$$;
 
 COMMENT ON FUNCTION imgdb.same_colours(bytea, bytea) IS
-'Whether the colours of two images (image.colours) are the same, as far as edits leave them: their '
-'colour_difference is at most 3.5. NULL if those of one are not known.';
+'Whether the colours of two images (image.colours) are the same, as far as edits leave them: '
+'their colour_difference is at most 3, their hues are turned by at most 10 degrees, and after '
+'scaling to one mean their cells differ by at most 1.5 (in colour) and 20 levels (in grey). '
+'NULL if those of one are not known.';
 
 CREATE FUNCTION imgdb.pdq_distance(pdq_a bigint[], pdq_b bigint[])
 RETURNS integer
@@ -4331,6 +4398,7 @@ CREATE FUNCTION imgdb._matches(
     query_whashes bigint[],
     query_pdqs bigint[],
     query_orientations text[],
+    query_colours bytea[],
     query_relations text[],
     query_widths integer[],
     query_heights integer[],
@@ -4343,7 +4411,8 @@ CREATE FUNCTION imgdb._matches(
     match_limit integer,
     flood_limit integer,
     include_flat boolean,
-    include_missing boolean
+    include_missing boolean,
+    only_same_colours boolean
 )
 RETURNS TABLE (
     path text,
@@ -4365,7 +4434,9 @@ RETURNS TABLE (
     byte_size bigint,
     format text,
     modified_at timestamptz,
-    missing_since timestamptz
+    missing_since timestamptz,
+    colour_difference double precision,
+    same_colours boolean
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 SET search_path = pg_catalog, pg_temp
@@ -4373,6 +4444,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_is_by_pdq boolean := imgdb._is_by_pdq(space_name);
+    v_limit integer := CASE WHEN NOT only_same_colours THEN match_limit END;
+    v_flood integer := CASE WHEN NOT only_same_colours THEN flood_limit END;
     v_hashes name[] := CASE WHEN NOT v_is_by_pdq THEN imgdb._rule_hashes(space_name) END;
 BEGIN
     RETURN QUERY
@@ -4391,8 +4464,8 @@ BEGIN
             query_sha256,
             coalesce(max_distance, imgdb._default_distance(space_name, collection_name)),
             collection_name,
-            match_limit,
-            flood_limit,
+            v_limit,
+            v_flood,
             include_flat,
             include_missing
         ) AS f
@@ -4401,7 +4474,7 @@ BEGIN
         SELECT f.image_id, f.distance, f.query_number, f.same_bytes, f.images
         FROM imgdb._found_by_pdq(
             space_name, query_pdqs, query_phashes, query_sha256, max_distance, collection_name,
-            match_limit, flood_limit, include_flat, include_missing
+            v_limit, v_flood, include_flat, include_missing
         ) AS f
         WHERE v_is_by_pdq
     ),
@@ -4440,7 +4513,8 @@ BEGIN
                 WHEN w.same_bytes THEN 'same'
                 ELSE coalesce(s.relation, query_relations[w.query_number])
             END AS relation,
-            coalesce(w.image_id, s.image_id) AS image_id
+            coalesce(w.image_id, s.image_id) AS image_id,
+            query_colours[w.query_number] AS asked_colours
         FROM whole AS w
         FULL JOIN shared AS s ON s.image_id = w.image_id
     )
@@ -4464,10 +4538,16 @@ BEGIN
         i.byte_size,
         i.format,
         i.modified_at,
-        i.missing_since
+        i.missing_since,
+        imgdb.colour_difference(i.colours, f.asked_colours),
+        imgdb.same_colours(i.colours, f.asked_colours)
     FROM found AS f
     JOIN imgdb.image AS i ON i.image_id = f.image_id
     JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    WHERE
+        NOT only_same_colours
+        OR f.same_bytes
+        OR imgdb.same_colours(i.colours, f.asked_colours)
     ORDER BY
         i.missing_since IS NOT NULL, f.same_bytes DESC, f.distance, f.votes DESC NULLS LAST, i.path,
         f.image_id
@@ -4476,13 +4556,15 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._matches(
-    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], integer[], integer[],
-    integer[], integer[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
+    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], bytea[], text[], integer[],
+    integer[], integer[], integer[], bigint[], bytea, integer, text, integer, integer, boolean,
+    boolean, boolean
 ) IS
-'Images like a picture, with the distances in all hashes that each has and what is known of each '
-'file. Files of the same bytes come first, then the nearest, then what only shares regions '
-'(distance is NULL there), most votes first; what is gone comes last. NULL as max_distance stands '
-'for the default of the collection, or of the rule, NULL as flood_limit for none.';
+'Images like a picture, or those of the same colours, with the distances in all hashes that each '
+'has, the difference of colours and what is known of each file. Files of the same bytes come '
+'first, then the nearest, then what only shares regions (distance is NULL there), most votes '
+'first; what is gone comes last. NULL as max_distance stands for the default of the collection, or '
+'of the rule, NULL as flood_limit for none.';
 
 CREATE OR REPLACE FUNCTION imgdb._statistics()
 RETURNS TABLE (
@@ -6355,8 +6437,8 @@ BEGIN
         WHEN 'same-bytes' THEN
             RETURN 'CASE WHEN i.sha256 IS NOT NULL THEN dense_rank() OVER (ORDER BY i.sha256) END';
         WHEN 'same-picture' THEN
-            -- Of a file of several frames only the first was looked at.
-            RETURN 'CASE WHEN NOT i.flat AND coalesce(i.frames, 1) = 1 '
+            -- Of a file of several frames only the first was looked at; colours are compared later.
+            RETURN 'CASE WHEN NOT i.flat AND i.frames = 1 AND i.colours IS NOT NULL '
                 'AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
                 'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
         WHEN 'near' THEN
@@ -6530,6 +6612,26 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION imgdb._images_without_colours(collection_name text, against_name text)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM imgdb.image AS i
+        JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+        WHERE
+            i.colours IS NULL AND i.sha256 IS NOT NULL AND i.missing_since IS NULL
+            AND (collection_name IS NULL OR c.name IN (collection_name, against_name))
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._images_without_colours(text, text) IS
+'How many images have a file, but no colours: an older imgdb stored them.';
+
 CREATE FUNCTION imgdb._diameter(of_hashes bigint[], of_seconds bigint[])
 RETURNS integer
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -6629,6 +6731,8 @@ RETURNS TABLE (
     dhash_distance integer,
     phash_distance integer,
     whash_distance integer,
+    colour_difference double precision,
+    same_colours boolean,
     same_bytes boolean,
     collection text,
     image_id bigint,
@@ -6676,6 +6780,9 @@ BEGIN
         space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
         least_pixels, left_out
     ) AS c;
+    IF tier_name = 'same-picture' THEN
+        v_hashes := imgdb._same_pictures(v_images, v_hashes);
+    END IF;
     SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
     INTO v_different_a, v_different_b
     FROM imgdb._different_pairs() AS d;
@@ -6692,6 +6799,11 @@ BEGIN
             m.first_image_id,
             i.*,
             c.name AS collection,
+            -- Files of the same bytes have the same colours, also those of old rows.
+            (
+                array_agg(i.colours) FILTER (WHERE i.colours IS NOT NULL)
+                OVER (PARTITION BY m.first_image_id, i.sha256)
+            )[1] AS known_colours,
             c.name = against_name AS reference,
             imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
             i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
@@ -6713,7 +6825,8 @@ BEGIN
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
     ),
     -- Where there is a reference, its images are kept. What is no file of its own can neither be
-    -- removed, nor be checked when others are removed. More frames are more than more pixels.
+    -- removed, nor be checked when others are removed. More frames are more than more pixels, and
+    -- so are colours.
     ranked AS (
         SELECT
             m.*,
@@ -6724,6 +6837,7 @@ BEGIN
                     m.is_file DESC,
                     starts_with(m.path, keep_folder || '/') DESC NULLS LAST,
                     coalesce(m.frames, 1) DESC,
+                    NOT imgdb._is_grey(m.known_colours) DESC NULLS LAST,
                     imgdb._keep_order(
                         keep_rule, m.width::bigint * m.height, m.byte_size, m.modified_at, m.path
                     ),
@@ -6737,10 +6851,28 @@ BEGIN
                 AND num_nonnulls(m.hash, m.second) > 0 AS is_measured
         FROM member AS m
     ),
-    -- One of each kind is kept.
+    -- One of each kind and colour is kept.
+    split AS (
+        SELECT d.image_id, d.kept_place
+        FROM (
+            SELECT
+                array_agg(r.first_image_id) AS in_groups,
+                array_agg(r.kind) AS kinds,
+                array_agg(r.place) AS places,
+                array_agg(r.image_id) AS image_ids,
+                array_agg(r.sha256) AS digests,
+                array_agg(r.known_colours) AS colours
+            FROM ranked AS r
+        ) AS every
+        CROSS JOIN LATERAL imgdb._split_by_colours(
+            every.in_groups, every.kinds, every.places, every.image_ids, every.digests,
+            every.colours, linked_a, linked_b, tier_name
+        ) AS d
+    ),
     paired AS (
-        SELECT r.*, min(r.place) OVER (PARTITION BY r.first_image_id, r.kind) AS kept_place
+        SELECT r.*, d.kept_place
         FROM ranked AS r
+        JOIN split AS d ON d.image_id = r.image_id
     ),
     judged AS (
         SELECT
@@ -6750,13 +6882,23 @@ BEGIN
             imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
             imgdb.distance(r.phash, k.phash) AS phash_distance,
             imgdb.distance(r.whash, k.whash) AS whash_distance,
+            imgdb.colour_difference(r.known_colours, k.known_colours) AS colour_difference,
+            imgdb.same_colours(r.known_colours, k.known_colours) AS same_colours,
+            -- A grey one of more pixels is not made of the one in colours.
+            imgdb._may_be_copy(r.known_colours, k.known_colours, tier_name)
+            AND (
+                imgdb.same_colours(r.known_colours, k.known_colours)
+                OR r.width::bigint * r.height <= k.width::bigint * k.height
+            ) AS may_be_copy,
             coalesce(r.sha256 = k.sha256, false) AS same_bytes,
             coalesce(
                 (r.ahash, r.dhash, r.phash, r.whash) = (k.ahash, k.dhash, k.phash, k.whash)
-                AND NOT r.flat AND r.kind = k.kind,
+                AND NOT r.flat AND r.kind = k.kind
+                AND imgdb._may_be_copy(r.known_colours, k.known_colours, 'same-picture'),
                 false
             ) AS same_picture,
             r.place > r.kept_place AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
+            AND k.reference IS NOT FALSE
             AND NOT (
                 other_folders
                 AND regexp_replace(r.path, '/[^/]*$', '') = regexp_replace(k.path, '/[^/]*$', '')
@@ -6783,7 +6925,8 @@ BEGIN
                 j.same_bytes
                 OR j.linked
                 OR tier_name = 'same-picture' AND j.same_picture AND j.has_structure
-                OR tier_name = 'near' AND j.has_structure AND j.distance <= v_max_distance
+                OR tier_name = 'near' AND j.has_structure AND j.may_be_copy
+                AND j.distance <= v_max_distance
             ) IS TRUE AS removable
         FROM judged AS j
     ),
@@ -6818,6 +6961,8 @@ BEGIN
         j.dhash_distance,
         j.phash_distance,
         j.whash_distance,
+        j.colour_difference,
+        j.same_colours,
         j.same_bytes,
         j.collection,
         j.image_id,
@@ -6840,7 +6985,7 @@ COMMENT ON FUNCTION imgdb._duplicates(
 ) IS
 'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
 'most reclaimable bytes first; in a group the keeper first, distances are those to it (or to the '
-'keeper of its kind: one of each is kept). linked_a '
+'keeper of its kind and colours: one of each is kept). linked_a '
 'and linked_b are further pairs of images that count as near; left_out are images that do not '
 'count, no_files are symbolic links, which can neither be kept nor go.';
 
@@ -6852,7 +6997,8 @@ CREATE FUNCTION imgdb._turnable(
     least_pixels bigint
 )
 RETURNS TABLE (
-    image_id bigint, hash bigint, second bigint, path text, sha256 bytea, to_turn boolean
+    image_id bigint, hash bigint, second bigint, path text, sha256 bytea, colours bytea,
+    to_turn boolean
 )
 LANGUAGE plpgsql STABLE ROWS 100000
 SET search_path = pg_catalog, pg_temp
@@ -6860,7 +7006,8 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT i.image_id, c.hash, c.second, i.path, i.sha256, c.side IS DISTINCT FROM 2
+    SELECT
+        i.image_id, c.hash, c.second, i.path, i.sha256, i.colours, c.side IS DISTINCT FROM 2
     FROM imgdb._duplicate_candidates(
         space_name, 'near', collection_name, against_name, false, least_bytes, least_pixels, '{}'
     ) AS c
@@ -7311,6 +7458,177 @@ COMMENT ON FUNCTION imgdb._region_matches(
 'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
 'where in the query it lies. NULL as max_distance stands for the default of the space, '
 'NULL as min_votes for as many as leave wrong_per_query images by chance.';
+
+CREATE FUNCTION imgdb._is_grey(of_colours bytea)
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    FOR v_at IN 0..24 BY 3 LOOP
+        IF pg_catalog.get_byte(of_colours, v_at + 1) <> 128
+            OR pg_catalog.get_byte(of_colours, v_at + 2) <> 128 THEN
+            RETURN FALSE;
+        END IF;
+    END LOOP;
+    RETURN TRUE;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._is_grey(bytea) IS
+'Whether a picture has no colour at all: a grey one, whatever its format.';
+
+CREATE FUNCTION imgdb._may_be_copy(of_colours bytea, kept_colours bytea, tier_name text)
+RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF tier_name = 'same-picture' THEN
+        RETURN imgdb.same_colours(of_colours, kept_colours)
+            AND imgdb.colour_difference(of_colours, kept_colours) <= 1::double precision;
+    END IF;
+    IF imgdb.same_colours(of_colours, kept_colours) THEN
+        RETURN TRUE;
+    END IF;
+    IF NOT imgdb._is_grey(of_colours) THEN
+        RETURN FALSE;
+    END IF;
+    FOR v_at IN 0..24 BY 3 LOOP
+        IF pg_catalog.abs(
+            pg_catalog.get_byte(of_colours, v_at) - pg_catalog.get_byte(kept_colours, v_at)
+        ) > 4 THEN
+            RETURN FALSE;
+        END IF;
+    END LOOP;
+    RETURN TRUE;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._may_be_copy(bytea, bytea, text) IS
+'Whether, by its colours, an image may be a copy of the one that is kept: of the same colours, or '
+'its grey copy; in tier same-picture of equal ones. NULL if those of one are not known.';
+
+CREATE FUNCTION imgdb._split_by_colours(
+    of_groups bigint[],
+    of_kinds text[],
+    of_places bigint[],
+    of_images bigint[],
+    of_digests bytea[],
+    of_colours bytea[],
+    linked_a bigint[],
+    linked_b bigint[],
+    tier_name text
+)
+RETURNS TABLE (image_id bigint, kept_place bigint)
+LANGUAGE plpgsql STABLE ROWS 500
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_group bigint;
+    v_kind text;
+    v_member record;
+    v_images bigint[];
+    v_places bigint[];
+    v_digests bytea[];
+    v_colours bytea[];
+    v_found integer;
+BEGIN
+    FOR v_member IN
+        SELECT m.*, l.partners
+        FROM unnest(of_groups, of_kinds, of_places, of_images, of_digests, of_colours)
+            AS m (in_group, kind, place, image, digest, colours)
+        LEFT JOIN (
+            SELECT pair.a, array_agg(pair.b) AS partners
+            FROM (
+                SELECT g.a, g.b FROM unnest(linked_a, linked_b) AS g (a, b)
+                UNION ALL
+                SELECT g.b, g.a FROM unnest(linked_a, linked_b) AS g (a, b)
+            ) AS pair
+            GROUP BY pair.a
+        ) AS l ON l.a = m.image
+        ORDER BY m.in_group, m.kind, m.place
+    LOOP
+        IF (v_group, v_kind) IS DISTINCT FROM (v_member.in_group, v_member.kind) THEN
+            v_group := v_member.in_group;
+            v_kind := v_member.kind;
+            v_images := '{}';
+            v_places := '{}';
+            v_digests := '{}';
+            v_colours := '{}';
+        END IF;
+        v_found := NULL;
+        FOR v_at IN 1..least(pg_catalog.cardinality(v_places), 100) LOOP
+            -- Of what has no file nothing can go: it stands by the first one.
+            IF v_member.digest IS NULL
+                OR v_member.digest = v_digests[v_at]
+                OR v_images[v_at] = ANY (v_member.partners)
+                OR imgdb._may_be_copy(v_member.colours, v_colours[v_at], tier_name)
+            THEN
+                v_found := v_at;
+                EXIT;
+            END IF;
+        END LOOP;
+        IF v_found IS NULL THEN
+            v_images := pg_catalog.array_append(v_images, v_member.image);
+            v_places := pg_catalog.array_append(v_places, v_member.place);
+            v_digests := pg_catalog.array_append(v_digests, v_member.digest);
+            v_colours := pg_catalog.array_append(v_colours, v_member.colours);
+            v_found := pg_catalog.cardinality(v_places);
+        END IF;
+        image_id := v_member.image;
+        kept_place := v_places[v_found];
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._split_by_colours(
+    bigint[], text[], bigint[], bigint[], bytea[], bytea[], bigint[], bigint[], text
+) IS
+'For each image of groups the place of the one that is kept for it: the first of its kind in the '
+'group that it may be a copy of, by its bytes or its colours, or that it is linked with.';
+
+CREATE FUNCTION imgdb._same_pictures(of_images bigint[], of_keys bigint[])
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        WITH given AS MATERIALIZED (
+            SELECT g.image, g.key, g.place
+            FROM unnest(of_images, of_keys) WITH ORDINALITY AS g (image, key, place)
+        ),
+        alike AS (
+            SELECT
+                array_agg(m.key) AS keys,
+                array_agg('picture'::text) AS kinds,
+                array_agg(m.image) AS images,
+                array_agg(i.sha256) AS digests,
+                array_agg(i.colours) AS colours
+            FROM (
+                SELECT g.image, g.key, count(*) OVER (PARTITION BY g.key) AS held
+                FROM given AS g
+                WHERE g.key IS NOT NULL
+            ) AS m
+            JOIN imgdb.image AS i ON i.image_id = m.image
+            WHERE m.held > 1
+        )
+        SELECT array_agg(d.kept_place ORDER BY g.place)
+        FROM alike AS a
+        CROSS JOIN LATERAL imgdb._split_by_colours(
+            a.keys, a.kinds, a.images, a.images, a.digests, a.colours, NULL, NULL, 'same-picture'
+        ) AS d
+        RIGHT JOIN given AS g ON g.image = d.image_id
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._same_pictures(bigint[], bigint[]) IS
+'Other keys for images of equal hashes, in step: one for those that also have equal colours, NULL '
+'for what nothing is equal to.';
 
 CREATE OR REPLACE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint

@@ -2,7 +2,8 @@
 -- of its looks: turned, with its borders cut off; query_pdqs has four words for each. A match has
 -- the orientation and the relation of the look that it is nearest to. Looks may have regions: the
 -- first look has the first of region_counts, and so on. A match that shares some of them need not
--- be near.
+-- be near: of it only a part is alike, so that its colours say nothing. Of many images of one hash
+-- some may have the same colours and some not: none stands for others where only the same count.
 CREATE FUNCTION imgdb._matches(
     space_name text,
     query_ahashes bigint[],
@@ -11,6 +12,7 @@ CREATE FUNCTION imgdb._matches(
     query_whashes bigint[],
     query_pdqs bigint[],
     query_orientations text[],
+    query_colours bytea[],
     query_relations text[],
     query_widths integer[],
     query_heights integer[],
@@ -23,7 +25,8 @@ CREATE FUNCTION imgdb._matches(
     match_limit integer,
     flood_limit integer,
     include_flat boolean,
-    include_missing boolean
+    include_missing boolean,
+    only_same_colours boolean
 )
 RETURNS TABLE (
     path text,
@@ -45,7 +48,9 @@ RETURNS TABLE (
     byte_size bigint,
     format text,
     modified_at timestamptz,
-    missing_since timestamptz
+    missing_since timestamptz,
+    colour_difference double precision,
+    same_colours boolean
 )
 LANGUAGE plpgsql STABLE ROWS 10 COST 10000
 SET search_path = pg_catalog, pg_temp
@@ -53,6 +58,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_is_by_pdq boolean := imgdb._is_by_pdq(space_name);
+    v_limit integer := CASE WHEN NOT only_same_colours THEN match_limit END;
+    v_flood integer := CASE WHEN NOT only_same_colours THEN flood_limit END;
     v_hashes name[] := CASE WHEN NOT v_is_by_pdq THEN imgdb._rule_hashes(space_name) END;
 BEGIN
     RETURN QUERY
@@ -71,8 +78,8 @@ BEGIN
             query_sha256,
             coalesce(max_distance, imgdb._default_distance(space_name, collection_name)),
             collection_name,
-            match_limit,
-            flood_limit,
+            v_limit,
+            v_flood,
             include_flat,
             include_missing
         ) AS f
@@ -81,7 +88,7 @@ BEGIN
         SELECT f.image_id, f.distance, f.query_number, f.same_bytes, f.images
         FROM imgdb._found_by_pdq(
             space_name, query_pdqs, query_phashes, query_sha256, max_distance, collection_name,
-            match_limit, flood_limit, include_flat, include_missing
+            v_limit, v_flood, include_flat, include_missing
         ) AS f
         WHERE v_is_by_pdq
     ),
@@ -120,7 +127,8 @@ BEGIN
                 WHEN w.same_bytes THEN 'same'
                 ELSE coalesce(s.relation, query_relations[w.query_number])
             END AS relation,
-            coalesce(w.image_id, s.image_id) AS image_id
+            coalesce(w.image_id, s.image_id) AS image_id,
+            query_colours[w.query_number] AS asked_colours
         FROM whole AS w
         FULL JOIN shared AS s ON s.image_id = w.image_id
     )
@@ -144,10 +152,16 @@ BEGIN
         i.byte_size,
         i.format,
         i.modified_at,
-        i.missing_since
+        i.missing_since,
+        imgdb.colour_difference(i.colours, f.asked_colours),
+        imgdb.same_colours(i.colours, f.asked_colours)
     FROM found AS f
     JOIN imgdb.image AS i ON i.image_id = f.image_id
     JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    WHERE
+        NOT only_same_colours
+        OR f.same_bytes
+        OR imgdb.same_colours(i.colours, f.asked_colours)
     ORDER BY
         i.missing_since IS NOT NULL, f.same_bytes DESC, f.distance, f.votes DESC NULLS LAST, i.path,
         f.image_id
@@ -156,10 +170,12 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._matches(
-    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], text[], integer[], integer[],
-    integer[], integer[], bigint[], bytea, integer, text, integer, integer, boolean, boolean
+    text, bigint[], bigint[], bigint[], bigint[], bigint[], text[], bytea[], text[], integer[],
+    integer[], integer[], integer[], bigint[], bytea, integer, text, integer, integer, boolean,
+    boolean, boolean
 ) IS
-'Images like a picture, with the distances in all hashes that each has and what is known of each '
-'file. Files of the same bytes come first, then the nearest, then what only shares regions '
-'(distance is NULL there), most votes first; what is gone comes last. NULL as max_distance stands '
-'for the default of the collection, or of the rule, NULL as flood_limit for none.';
+'Images like a picture, or those of the same colours, with the distances in all hashes that each '
+'has, the difference of colours and what is known of each file. Files of the same bytes come '
+'first, then the nearest, then what only shares regions (distance is NULL there), most votes '
+'first; what is gone comes last. NULL as max_distance stands for the default of the collection, or '
+'of the rule, NULL as flood_limit for none.';

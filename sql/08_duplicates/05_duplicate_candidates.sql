@@ -19,8 +19,8 @@ BEGIN
         WHEN 'same-bytes' THEN
             RETURN 'CASE WHEN i.sha256 IS NOT NULL THEN dense_rank() OVER (ORDER BY i.sha256) END';
         WHEN 'same-picture' THEN
-            -- Of a file of several frames only the first was looked at.
-            RETURN 'CASE WHEN NOT i.flat AND coalesce(i.frames, 1) = 1 '
+            -- Of a file of several frames only the first was looked at; colours are compared later.
+            RETURN 'CASE WHEN NOT i.flat AND i.frames = 1 AND i.colours IS NOT NULL '
                 'AND num_nulls(i.ahash, i.dhash, i.phash, i.whash) = 0 '
                 'THEN dense_rank() OVER (ORDER BY i.ahash, i.dhash, i.phash, i.whash) END';
         WHEN 'near' THEN
@@ -203,3 +203,23 @@ $$;
 
 COMMENT ON FUNCTION imgdb._different_pairs() IS
 'Pairs of images that somebody marked as different, the smaller identity first.';
+
+CREATE FUNCTION imgdb._images_without_colours(collection_name text, against_name text)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM imgdb.image AS i
+        JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+        WHERE
+            i.colours IS NULL AND i.sha256 IS NOT NULL AND i.missing_since IS NULL
+            AND (collection_name IS NULL OR c.name IN (collection_name, against_name))
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._images_without_colours(text, text) IS
+'How many images have a file, but no colours: an older imgdb stored them.';

@@ -103,6 +103,8 @@ RETURNS TABLE (
     dhash_distance integer,
     phash_distance integer,
     whash_distance integer,
+    colour_difference double precision,
+    same_colours boolean,
     same_bytes boolean,
     collection text,
     image_id bigint,
@@ -150,6 +152,9 @@ BEGIN
         space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
         least_pixels, left_out
     ) AS c;
+    IF tier_name = 'same-picture' THEN
+        v_hashes := imgdb._same_pictures(v_images, v_hashes);
+    END IF;
     SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
     INTO v_different_a, v_different_b
     FROM imgdb._different_pairs() AS d;
@@ -166,6 +171,11 @@ BEGIN
             m.first_image_id,
             i.*,
             c.name AS collection,
+            -- Files of the same bytes have the same colours, also those of old rows.
+            (
+                array_agg(i.colours) FILTER (WHERE i.colours IS NOT NULL)
+                OVER (PARTITION BY m.first_image_id, i.sha256)
+            )[1] AS known_colours,
             c.name = against_name AS reference,
             imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
             i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
@@ -187,7 +197,8 @@ BEGIN
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
     ),
     -- Where there is a reference, its images are kept. What is no file of its own can neither be
-    -- removed, nor be checked when others are removed. More frames are more than more pixels.
+    -- removed, nor be checked when others are removed. More frames are more than more pixels, and
+    -- so are colours.
     ranked AS (
         SELECT
             m.*,
@@ -198,6 +209,7 @@ BEGIN
                     m.is_file DESC,
                     starts_with(m.path, keep_folder || '/') DESC NULLS LAST,
                     coalesce(m.frames, 1) DESC,
+                    NOT imgdb._is_grey(m.known_colours) DESC NULLS LAST,
                     imgdb._keep_order(
                         keep_rule, m.width::bigint * m.height, m.byte_size, m.modified_at, m.path
                     ),
@@ -211,10 +223,28 @@ BEGIN
                 AND num_nonnulls(m.hash, m.second) > 0 AS is_measured
         FROM member AS m
     ),
-    -- One of each kind is kept.
+    -- One of each kind and colour is kept.
+    split AS (
+        SELECT d.image_id, d.kept_place
+        FROM (
+            SELECT
+                array_agg(r.first_image_id) AS in_groups,
+                array_agg(r.kind) AS kinds,
+                array_agg(r.place) AS places,
+                array_agg(r.image_id) AS image_ids,
+                array_agg(r.sha256) AS digests,
+                array_agg(r.known_colours) AS colours
+            FROM ranked AS r
+        ) AS every
+        CROSS JOIN LATERAL imgdb._split_by_colours(
+            every.in_groups, every.kinds, every.places, every.image_ids, every.digests,
+            every.colours, linked_a, linked_b, tier_name
+        ) AS d
+    ),
     paired AS (
-        SELECT r.*, min(r.place) OVER (PARTITION BY r.first_image_id, r.kind) AS kept_place
+        SELECT r.*, d.kept_place
         FROM ranked AS r
+        JOIN split AS d ON d.image_id = r.image_id
     ),
     judged AS (
         SELECT
@@ -224,13 +254,23 @@ BEGIN
             imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
             imgdb.distance(r.phash, k.phash) AS phash_distance,
             imgdb.distance(r.whash, k.whash) AS whash_distance,
+            imgdb.colour_difference(r.known_colours, k.known_colours) AS colour_difference,
+            imgdb.same_colours(r.known_colours, k.known_colours) AS same_colours,
+            -- A grey one of more pixels is not made of the one in colours.
+            imgdb._may_be_copy(r.known_colours, k.known_colours, tier_name)
+            AND (
+                imgdb.same_colours(r.known_colours, k.known_colours)
+                OR r.width::bigint * r.height <= k.width::bigint * k.height
+            ) AS may_be_copy,
             coalesce(r.sha256 = k.sha256, false) AS same_bytes,
             coalesce(
                 (r.ahash, r.dhash, r.phash, r.whash) = (k.ahash, k.dhash, k.phash, k.whash)
-                AND NOT r.flat AND r.kind = k.kind,
+                AND NOT r.flat AND r.kind = k.kind
+                AND imgdb._may_be_copy(r.known_colours, k.known_colours, 'same-picture'),
                 false
             ) AS same_picture,
             r.place > r.kept_place AND r.is_file AND k.is_file AND r.reference IS NOT TRUE
+            AND k.reference IS NOT FALSE
             AND NOT (
                 other_folders
                 AND regexp_replace(r.path, '/[^/]*$', '') = regexp_replace(k.path, '/[^/]*$', '')
@@ -257,7 +297,8 @@ BEGIN
                 j.same_bytes
                 OR j.linked
                 OR tier_name = 'same-picture' AND j.same_picture AND j.has_structure
-                OR tier_name = 'near' AND j.has_structure AND j.distance <= v_max_distance
+                OR tier_name = 'near' AND j.has_structure AND j.may_be_copy
+                AND j.distance <= v_max_distance
             ) IS TRUE AS removable
         FROM judged AS j
     ),
@@ -292,6 +333,8 @@ BEGIN
         j.dhash_distance,
         j.phash_distance,
         j.whash_distance,
+        j.colour_difference,
+        j.same_colours,
         j.same_bytes,
         j.collection,
         j.image_id,
@@ -314,6 +357,6 @@ COMMENT ON FUNCTION imgdb._duplicates(
 ) IS
 'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
 'most reclaimable bytes first; in a group the keeper first, distances are those to it (or to the '
-'keeper of its kind: one of each is kept). linked_a '
+'keeper of its kind and colours: one of each is kept). linked_a '
 'and linked_b are further pairs of images that count as near; left_out are images that do not '
 'count, no_files are symbolic links, which can neither be kept nor go.';

@@ -6,7 +6,8 @@ CREATE FUNCTION imgdb._turnable(
     least_pixels bigint
 )
 RETURNS TABLE (
-    image_id bigint, hash bigint, second bigint, path text, sha256 bytea, to_turn boolean
+    image_id bigint, hash bigint, second bigint, path text, sha256 bytea, colours bytea,
+    to_turn boolean
 )
 LANGUAGE plpgsql STABLE ROWS 100000
 SET search_path = pg_catalog, pg_temp
@@ -14,7 +15,8 @@ AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT i.image_id, c.hash, c.second, i.path, i.sha256, c.side IS DISTINCT FROM 2
+    SELECT
+        i.image_id, c.hash, c.second, i.path, i.sha256, i.colours, c.side IS DISTINCT FROM 2
     FROM imgdb._duplicate_candidates(
         space_name, 'near', collection_name, against_name, false, least_bytes, least_pixels, '{}'
     ) AS c

@@ -20,7 +20,7 @@ MEMBER = {
     "phash_distance", "whash_distance", "same_bytes", "collection", "image_id", "width", "height",
     "frames", "byte_size", "format", "modified_at", "sha256", "same_file", "freed_bytes",
     "companions", "shared_companions",
-    "orientation", "more_metadata",
+    "orientation", "more_metadata", "colour_difference", "same_colours",
 }  # fmt: skip
 
 

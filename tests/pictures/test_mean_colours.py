@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from pictures import encode, every_format, grey_scene, load, scene, see_through
+from pictures import encode, every_format, grey_scene, load, scene, see_through, swapped_profile
 from PIL import Image, ImageCms
 
 from imgdb.hashes.colours import colour_difference, turned
@@ -131,16 +131,6 @@ def test_a_part_of_a_gif_lies_on_paper():
     found = cells(load(bytes(content)).colours)
     assert screen[:3] == content[:3] and found[1, 1, 1] > 200
     assert (found[0] == (255, 128, 128)).all() and (found[:, 2] == (255, 128, 128)).all()
-
-
-def swapped_profile():
-    """A profile that takes red for blue: the primaries of sRGB in another order."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return (
-        profile.replace(b"rXYZ", b"tmpp", 1)
-        .replace(b"bXYZ", b"rXYZ", 1)
-        .replace(b"tmpp", b"bXYZ", 1)
-    )
 
 
 def test_the_colour_profile_is_applied():

@@ -6,6 +6,8 @@ import json
 
 import pytest
 from library import blank, scene, shelf
+from pictures import same_light, swapped_profile
+from PIL import Image, ImageEnhance
 
 from imgdb.hashes.values import ALGORITHMS
 
@@ -14,7 +16,11 @@ NOWHERE = "host=/nowhere"
 
 @pytest.fixture
 def folder(tmp_path):
-    return shelf(tmp_path / "shelf")
+    folder = shelf(tmp_path / "shelf")
+    # Far apart by every hash, and near by their colours.
+    for name, seed in (("grey", 1), ("other", 2)):
+        scene(seed).convert("L").point(lambda value: 100 + value // 8).save(folder / f"{name}.png")
+    return folder
 
 
 def compared(cli, *args):
@@ -35,7 +41,8 @@ def test_another_picture_is_different(cli, folder):
     found = compared(cli, folder / "lake.png", folder / "hill.png")
     assert not found["alike"] and not found["phash_within"] and found["phash_distance"] > 8
     near = compared(cli, folder / "lake.png", folder / "hill.png", "--max-distance", "64")
-    assert near["alike"] and near["phash_distance"] == found["phash_distance"]
+    assert near["phash_within"] and near["phash_distance"] == found["phash_distance"]
+    assert not near["alike"] and not near["same_colours"] and near["colour_difference"] > 10
 
 
 def test_same_bytes_and_same_pixels(cli, folder):
@@ -64,7 +71,7 @@ def test_pdq_has_bits_of_its_own(cli, folder):
     assert not compared(cli, *pair, "--hash", "pdq", "--max-distance", "41")["alike"]
     # What holds for PDQ says nothing of 64 bits.
     far = compared(cli, pair[0], folder / "hill.png", "--hash", "pdq", "--max-distance", "200")
-    assert far["alike"] and not far["phash_within"]
+    assert far["pdq_within"] and not far["phash_within"]
     wrong = cli("compare", *pair, "--max-distance", "65")
     assert wrong.code == 2 and "64 at most" in wrong.stderr
 
@@ -75,8 +82,9 @@ def test_pdq_has_bits_of_its_own(cli, folder):
         ("lake.png", "lake-copy.png", (), 0),
         ("lake.png", "lake-small.jpg", (), 0),
         ("lake.png", "hill.png", (), 1),
-        ("lake.png", "hill.png", ("--max-distance", "64"), 0),
-        ("lake.png", "hill.png", ("--max-distance", "64", "--hash", "dhash"), 0),
+        ("grey.png", "other.png", (), 1),
+        ("grey.png", "other.png", ("--max-distance", "64"), 0),
+        ("grey.png", "other.png", ("--max-distance", "64", "--hash", "dhash"), 0),
         ("lake.png", "gone.png", (), 2),
     ],
 )
@@ -96,7 +104,54 @@ def test_files_that_cannot_be_read_are_a_line_each(cli, folder):
 def test_table_and_csv(cli, folder):
     table = cli("compare", folder / "lake.png", folder / "lake-copy.png", "--format", "table")
     assert table.stdout.splitlines()[-1] == "alike: same bytes"
-    assert len(table.stdout.splitlines()) == 7
+    assert table.stdout.splitlines()[-2] == "same colours: 0.0 apart"
+    assert len(table.stdout.splitlines()) == 8
     text = cli("compare", folder / "lake.png", folder / "hill.png", "--format", "csv").stdout
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["alike"], row["same_bytes"]) == ("false", "false")
+
+
+def verdict(cli, a, b):
+    return cli("compare", a, b, "--format", "table", dsn=NOWHERE).stdout.splitlines()[-1]
+
+
+def test_solid_colours_are_told_apart(cli, tmp_path):
+    Image.new("RGB", (40, 30), (200, 30, 40)).save(tmp_path / "red.png")
+    Image.new("RGB", (40, 30), (20, 118, 60)).save(tmp_path / "green.png")
+    Image.new("RGB", (40, 30), (200, 30, 40)).save(tmp_path / "red.bmp")
+    greys = [
+        Image.open(tmp_path / name).convert("L").tobytes() for name in ("red.png", "green.png")
+    ]
+    assert greys[0] == greys[1]
+    found = compared(cli, tmp_path / "red.png", tmp_path / "green.png")
+    assert (found["alike"], found["same_pixels"], found["same_colours"]) == (False, False, False)
+    assert cli("compare", tmp_path / "red.png", tmp_path / "green.png", "--exit-code").code == 1
+    assert compared(cli, tmp_path / "red.png", tmp_path / "red.bmp")["same_pixels"]
+
+
+def test_other_colours_are_different_and_a_grey_copy_is_alike(cli, folder):
+    muted = ImageEnhance.Color(scene(1)).enhance(0.4)
+    muted.save(folder / "lake.png")
+    muted.convert("L").save(folder / "lake-grey.png")
+    same_light(muted, 90).save(folder / "lake-blue.png")
+    assert verdict(cli, folder / "lake.png", folder / "lake-blue.png") == "different: other colours"
+    assert verdict(cli, folder / "lake.png", folder / "lake-grey.png") == (
+        "alike by phash: one is a grey copy"
+    )
+    assert not compared(cli, folder / "lake.png", folder / "lake-grey.png")["same_pixels"]
+
+
+def test_same_pixels_are_of_the_same_colours_everywhere(cli, folder):
+    """Also where the means of the cells do not show it, and where a profile says what is seen."""
+    dots = scene(1).copy()
+    dots.putpixel((10, 10), (255, 0, 0))
+    other = dots.copy()
+    other.putpixel((10, 10), (0, 130, 0))
+    assert dots.convert("L").tobytes() == other.convert("L").tobytes()
+    dots.save(folder / "dots.png")
+    other.save(folder / "others.png")
+    found = compared(cli, folder / "dots.png", folder / "others.png")
+    assert (found["same_pixels"], found["same_colours"], found["alike"]) == (False, True, True)
+    scene(1).save(folder / "swapped.png", icc_profile=swapped_profile())
+    found = compared(cli, folder / "lake.png", folder / "swapped.png")
+    assert (found["same_pixels"], found["same_colours"], found["alike"]) == (False, False, False)

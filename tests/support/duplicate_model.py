@@ -14,11 +14,14 @@ import psycopg
 
 ADD = (
     "INSERT INTO imgdb.image (collection_id, path, byte_size, modified_at, sha256, format, width,"
-    " height, frames, ahash, dhash, phash, whash, flat, missing_since, recipe)"
+    " height, frames, ahash, dhash, phash, whash, flat, missing_since, recipe, colours)"
     " VALUES ((SELECT collection_id FROM imgdb.collection WHERE name = %(collection)s), %(path)s,"
     " %(byte_size)s, %(modified_at)s, %(sha256)s, 'PNG', %(width)s, %(height)s, 1, %(ahash)s,"
-    " %(dhash)s, %(phash)s, %(whash)s, %(flat)s, %(missing_since)s, 'x') RETURNING image_id"
+    " %(dhash)s, %(phash)s, %(whash)s, %(flat)s, %(missing_since)s, 'x', %(colours)s)"
+    " RETURNING image_id"
 )
+# Of all rows: which colours they have, another test asks.
+COLOURS = bytes([100, 128, 64] * 9)
 MARK = "INSERT INTO imgdb.not_duplicate (image_id_a, image_id_b) VALUES (%s, %s)"
 NAMES = ("ahash", "dhash", "phash", "whash")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,7 +96,7 @@ def fill(conn: psycopg.Connection, draw: random.Random, count: int, marks: int) 
             continue
         seen.add((row.collection, row.path))
         values = {name: getattr(row, name) for name in Row.__dataclass_fields__}
-        (image_id,) = conn.execute(ADD, values).fetchone()
+        (image_id,) = conn.execute(ADD, values | {"colours": COLOURS}).fetchone()
         made.rows[image_id] = Row(**(values | {"image_id": image_id}))
     for _ in range(marks):
         pair = tuple(sorted(draw.sample(sorted(made.rows), 2)))

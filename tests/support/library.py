@@ -16,7 +16,7 @@ from imgdb.pictures.loader import open_stream
 
 COLUMNS = (
     "path, byte_size, modified_at, sha256, format, width, height, frames,"
-    " ahash, dhash, phash, whash, flat, recipe"
+    " ahash, dhash, phash, whash, flat, recipe, colours"
 )
 ADD = (
     f"INSERT INTO imgdb.image (collection_id, {COLUMNS}) SELECT collection_id,"

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageOps
 
 from imgdb.pictures import loader
 from imgdb.pictures.decoding import Decode
@@ -200,3 +200,22 @@ def exif_of(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     return exif
+
+
+def swapped_profile():
+    """A profile that takes red for blue: the primaries of sRGB in another order."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return (
+        profile.replace(b"rXYZ", b"tmpp", 1)
+        .replace(b"bXYZ", b"rXYZ", 1)
+        .replace(b"tmpp", b"bXYZ", 1)
+    )
+
+
+def same_light(image: Image.Image, degrees: float) -> Image.Image:
+    """Turn all hues and keep the brightness: what no hash can see."""
+    light, blue, red = (np.asarray(band, float) for band in image.convert("YCbCr").split())
+    turned = ((blue - 128) + 1j * (red - 128)) * np.exp(1j * np.radians(degrees))
+    bands = [light, 128 + turned.real, 128 + turned.imag]
+    stacked = np.clip(np.rint(np.dstack(bands)), 0, 255).astype(np.uint8)
+    return Image.fromarray(stacked, "YCbCr").convert("RGB")
