@@ -12,6 +12,8 @@ from PIL import Image, ImageDraw, ImageEnhance
 import imgdb
 from examples import turn
 from imgdb.hashes.orientations import ORIENTATIONS
+from imgdb.pages.query import query_page
+from imgdb.search.images import query_by_file, similar
 
 
 def muted(seed: int = 1) -> Image.Image:
@@ -49,9 +51,15 @@ def test_every_match_says_how_far_its_colours_are(cli, database, shop):
     table = cli("query", shop / "red.png", "--format", "table", dsn=database).stdout
     (blue,) = (line for line in table.splitlines() if "blue.png" in line)
     assert f" {rows['blue']['colour_difference']} " in blue and blue.endswith("other colours")
-    page = shop / "page.html"
-    cli("query", shop / "red.png", "--html", page, dsn=database)
-    assert f"Other colours: {rows['blue']['colour_difference']} apart" in page.read_text("utf-8")
+
+
+def test_the_page_says_how_far_colours_are(database, shop):
+    with psycopg.connect(database, autocommit=True) as conn:
+        query = query_by_file(shop / "red.png")
+        matches = similar(conn, query)
+    (blue,) = (match for match in matches if match.path.endswith("blue.png"))
+    shown = query_page([(query, matches)], hash="phash+dhash")
+    assert f"Other colours: {blue.colour_difference} apart" in shown
 
 
 def test_same_colours_leaves_out_the_others(cli, database, shop):
@@ -77,7 +85,8 @@ def test_what_has_no_colours_is_left_out_but_for_the_same_bytes(cli, database, s
     assert {(row["colour_difference"], row["same_colours"]) for row in rows.values()} == {
         (None, None)
     }
-    assert "colours" not in cli("query", shop / "red.png", "--format", "table", dsn=database).stdout
+    table = cli("query", shop / "red.png", "--format", "table", dsn=database).stdout
+    assert "colours" not in table.splitlines()[0]
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS, ids=lambda one: one.words)
