@@ -167,6 +167,17 @@ def test_a_distributed_table_is_refused_in_words(space):
         space.conn.execute("DROP TABLE spread")
 
 
+def test_a_hash_stays_fresh_until_all_nodes_show_it(space):
+    """The workers commit after the coordinator: what only they hold is not found in between."""
+    space.tidy()
+    fresh = "SELECT fresh_hashes FROM imgdb.space_health WHERE name = 'cluster'"
+    space.insert([5])
+    space.flush()
+    assert (space.value(fresh), space.within(5, 0)) == (1, {5: 0})
+    space.flush()
+    assert (space.value(fresh), space.within(5, 0)) == (0, {5: 0})
+
+
 def test_after_each_merge_nothing_is_missed_beside_writers(space):
     """There is one snapshot a shard and none over all: what is committed is found all along."""
     over = threading.Event()
