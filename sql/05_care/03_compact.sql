@@ -22,14 +22,16 @@ $$;
 COMMENT ON FUNCTION imgdb._check_care(smallint) IS
 'Error IM013 unless the space is claimed, or the session may compact all.';
 
--- Merges prefixes that have more rows than they need, in the order of the index, about so many
--- hashes at a time; returns the last prefix that was looked at, NULL after the last one.
+-- Merges prefixes that have more rows than they need, in the order of the index, so many rows at a
+-- time as hold a twentieth to ten times of the hashes; returns the last prefix that was looked at,
+-- NULL after the last one.
 CREATE FUNCTION imgdb._merge(of_space_id smallint, from_prefix bigint, most_hashes integer)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_last bigint;
     v_looked record;
     v_prefixes bigint[];
     v_hashes bigint[];
@@ -38,25 +40,28 @@ BEGIN
     IF NOT imgdb._lock_space(of_space_id, true) THEN
         RETURN NULL;
     END IF;
-    SELECT max(l.prefix) AS last, array_agg(l.prefix) FILTER (WHERE l.rows > l.needed) AS prefixes
+    -- A walk along the index, that ends: what is behind the last prefix is for the next time.
+    SELECT max(n.prefix)
+    INTO v_last
+    FROM (
+        SELECT b.prefix
+        FROM imgdb.prefix_bucket AS b
+        WHERE b.space_id = of_space_id AND b.prefix >= coalesce(from_prefix, -9223372036854775808)
+        ORDER BY b.prefix
+        LIMIT greatest(most_hashes / 20, 1)
+    ) AS n;
+    SELECT array_agg(g.prefix) AS prefixes
     INTO v_looked
     FROM (
-        SELECT g.prefix, g.rows, g.needed, sum(g.hashes) OVER (ORDER BY g.prefix) - g.hashes AS before
-        FROM (
-            -- The ordered aggregate makes this a walk along the index.
-            SELECT
-                b.prefix,
-                count(*) AS rows,
-                sum(cardinality(b.hashes) ORDER BY b.prefix) AS hashes,
-                ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0) AS needed
-            FROM imgdb.prefix_bucket AS b
-            WHERE b.space_id = of_space_id AND b.prefix >= coalesce(from_prefix, -9223372036854775808)
-            GROUP BY b.prefix
-            ORDER BY b.prefix
-            LIMIT most_hashes
-        ) AS g
-    ) AS l
-    WHERE l.before < most_hashes;
+        SELECT b.prefix
+        FROM imgdb.prefix_bucket AS b
+        WHERE
+            b.space_id = of_space_id
+            AND b.prefix BETWEEN coalesce(from_prefix, -9223372036854775808) AND v_last
+        GROUP BY b.prefix
+        -- The ordered aggregate makes PostgreSQL sort (imgdb._add_rows says why).
+        HAVING count(*) > ceil(sum(cardinality(b.hashes) ORDER BY b.prefix) / 200.0)
+    ) AS g;
     IF v_looked.prefixes IS NOT NULL THEN
         -- One statement: its snapshot shows what it deletes, and nothing else goes.
         WITH gone AS (
@@ -69,7 +74,7 @@ BEGIN
         FROM (SELECT gone.prefix, unnest(gone.hashes) AS hash FROM gone) AS entry;
         PERFORM imgdb._add_rows(of_space_id, v_prefixes, v_hashes);
     END IF;
-    RETURN v_looked.last;
+    RETURN v_last;
 END
 $$;
 
