@@ -47,14 +47,14 @@ _VERSION_TABLE = """CREATE TABLE imgdb.alembic_version (
 INSERT INTO imgdb.alembic_version VALUES ('{head}');
 """
 
-# All rows are dumped but for the revision, which comes with the files. Triggers of imgdb.space make
-# the rows of its probes and of its state anew.
+# All rows are dumped but for the revision, which comes with the files. Triggers of imgdb.space and
+# of imgdb.watch_list make the rows of probes and of states anew.
 _DUMPED = """DO $do$
 DECLARE
     v_relation record;
 BEGIN
     FOR v_relation IN
-        SELECT c.oid, c.relname IN ('probe', 'space_state') AS is_made
+        SELECT c.oid, c.relname IN ('probe', 'space_state', 'watch_probe') AS is_made
         FROM pg_catalog.pg_class AS c
         WHERE
             c.relnamespace = 'imgdb'::pg_catalog.regnamespace

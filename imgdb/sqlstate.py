@@ -58,6 +58,7 @@ BROKEN_RULES = {
     "rule_name_check": "a rule needs a name",
     "fresh_hashes_hashes_check": "a row of fresh hashes holds 1 to 200 of them",
     "ingest_failure_collection_id_fkey": "the collection is not there, or lists failures still",
+    "match_watch_id_fkey": "there is no such entry on the watch list",
     "not_duplicate_image_id_a_fkey": "there is no such image",
     "not_duplicate_image_id_b_fkey": "there is no such image",
     "not_duplicate_order_check": "a pair is two different images, the smaller image_id first",
@@ -71,6 +72,10 @@ BROKEN_RULES = {
     "space_name_key": "there is a space of that name already",
     "tracked_column_space_id_fkey": "the space is not there, or columns are tracked into it still",
     "tracked_column_track_key_key": "two tracked columns never share a key",
+    "watch_list_label_check": "a label has at most 200 characters",
+    "watch_list_radius_check": "a watched distance is between 0 and 12",
+    "watch_list_space_id_fkey": "there is no such space",
+    "watch_probe_space_id_fkey": "there is no such space",
 }
 
 _OTHER_SCHEMA = "the schema is not the one this imgdb made; see `imgdb db current`"
@@ -82,7 +87,8 @@ ADVICE = {
     "25006": "the database takes no writes (a standby, or default_transaction_read_only)",
     "2BP01": "drop or change first what depends on it",
     "40": "another transaction was in the way; run the same command again",
-    "42501": "ask the owner of the database to grant that right",
+    "42501": "rights in schema imgdb are given by its owner: `imgdb db grant ROLE --read` (or "
+    "--write, --keep); others by the owner of the database",
     "42704": _OTHER_SCHEMA,
     "42883": _OTHER_SCHEMA,
     "42723": _NOT_OURS,

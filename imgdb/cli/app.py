@@ -50,6 +50,7 @@ COMMANDS = {
     "compare": (FIND, "imgdb.cli.compare:compare_files"),
     "duplicates": (FIND, "imgdb.cli.duplicates:duplicates_command"),
     "hubs": (FIND, "imgdb.cli.hubs:hubs_command"),
+    "matches": (FIND, "imgdb.cli.matches:matches_command"),
     "hash": (FIND, "imgdb.cli.hash:hash_files"),
     "calibrate": (FIND, "imgdb.cli.calibrate:calibrate_command"),
     "apply": (CLEAR, "imgdb.cli.apply:apply_command"),

@@ -33,14 +33,15 @@ def compact_command(
     """Merge the hashes that ingest appended, for faster searches.
 
     The database also becomes smaller: hashes that no row has any more are dropped. Searches and
-    writers go on meanwhile, except with --full. The sizes are those of the table and its index.
+    writers go on meanwhile, except with --full. A role that looks after spaces of its own compacts
+    these. The sizes are those of the table and its index.
     """
     from imgdb.database.compaction import Compacted, compact
     from imgdb.database.connect import open_database
-    from imgdb.database.spaces import spaces
+    from imgdb.database.spaces import own_spaces
 
     with open_database(dsn) as conn:
-        names = [space] if space else [known.name for known in spaces(conn)]
+        names = [space] if space else own_spaces(conn)
         conn.add_notice_handler(_pass_on)
         if full:
             typer.echo("imgdb: searches and writers wait until VACUUM FULL is done", err=True)

@@ -18,7 +18,7 @@ db_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     cls=CommandGroup,
-    help="Run the embedded server, and keep the schema up to date.",
+    help="Run the embedded server, look after schema and rights.",
 )
 
 
@@ -130,6 +130,67 @@ def upgrade_command(
         if before.lacks_rows:
             print("imgdb: filled a schema that was restored without its rows", file=sys.stderr)
         _say_moved(before.revision, after)
+
+
+RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", help="A role of the database.")]
+
+
+@db_app.command("grant", cls=Command)
+def grant_command(
+    role: RoleArgument,
+    search: Annotated[
+        bool,
+        typer.Option(
+            "--search-only",
+            help="Call imgdb.find_images and imgdb.find_pdq by SQL: which images look like a "
+            "picture, and where they are. It sees no table and no hash.",
+        ),
+    ] = False,
+    read: Annotated[
+        bool, typer.Option("--read", help="Search and read everything: imgdb query and the like.")
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Read, and ingest: imgdb ingest and the like.")
+    ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="Make spaces for tables of its own, and look after these: imgdb space check, "
+            "compact, rebuild and stats. It sees no image.",
+        ),
+    ] = False,
+    maintain: Annotated[
+        bool, typer.Option("--maintain", help="Compact all spaces, for cron.")
+    ] = False,
+    dsn: Dsn = None,
+) -> None:
+    """Give a role rights in schema imgdb.
+
+    Give at least one of the options. Rights add up; `imgdb db revoke` takes all of them back. The
+    owner of the schema runs this, and again after an upgrade.
+    """
+    from imgdb.database.connect import open_database
+    from imgdb.database.rights import Access, grant
+
+    asked = {"search": search, "read": read, "write": write, "keep": keep, "maintain": maintain}
+    accesses = [Access(name) for name, wanted in asked.items() if wanted]
+    if not accesses:
+        raise UsageError("say what the role may do: --search-only, --read, --write, --keep, ...")
+    with open_database(dsn) as conn:
+        grant(conn, role, accesses)
+    typer.echo(f"imgdb: role {role} may {', '.join(accesses)}", err=True)
+
+
+@db_app.command("revoke", cls=Command)
+def revoke_command(role: RoleArgument, dsn: Dsn = None) -> None:
+    """Take all rights in schema imgdb back from a role."""
+    from imgdb.database.connect import open_database
+    from imgdb.database.rights import revoke
+
+    with open_database(dsn) as conn:
+        revoke(conn, role)
+    typer.echo(f"imgdb: role {role} has no rights in schema imgdb", err=True)
 
 
 @db_app.command("script", cls=Command)

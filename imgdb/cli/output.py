@@ -84,6 +84,11 @@ def print_object(value: object, file: TextIO | None = None) -> None:
     print(json.dumps(value, indent=2, default=_plain), file=file or sys.stdout)
 
 
+def print_line(value: object, file: TextIO | None = None) -> None:
+    """Print one value as JSON on a line of its own, for output that goes on and on."""
+    print(json.dumps(value, default=_plain), file=file or sys.stdout)
+
+
 def _render_lines(rows: Iterable[Row], file: TextIO) -> None:
     for row in rows:
         cells = (_encodable(printable(_plain_text(value)), file) for value in row)

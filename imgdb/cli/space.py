@@ -43,17 +43,18 @@ def check_command(
     Hashes of the space are searched for twice: by the prefix buckets, and by reading every hash. A
     mismatch is a difference between both answers. A hash of a tracked column is missing if its
     space lacks it. Triggers and tables that are not as they should be are told one by one. Exit
-    code 1 if anything is wrong, 3 if a space belongs to another role and cannot be checked.
+    code 1 if anything is wrong, 3 if a space belongs to another role and cannot be checked. A role
+    that looks after spaces of its own checks these.
     """
     from imgdb.database.connect import open_database
-    from imgdb.database.spaces import catch_up, check, free_strays, spaces, tracking_problems
+    from imgdb.database.spaces import catch_up, check, free_strays, own_spaces, tracking_problems
     from imgdb.errors import NotOwner
 
     rows = []
     damaged = []
     unchecked = False
     with open_database(dsn) as conn:
-        for name in [space] if space else [known.name for known in spaces(conn)]:
+        for name in [space] if space else own_spaces(conn):
             try:
                 if mend and (count := catch_up(conn, name)):
                     typer.echo(f"imgdb: indexed {count} missing hashes in {name}", err=True)

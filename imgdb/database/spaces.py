@@ -21,6 +21,11 @@ SPACES = (
     "SELECT name, description, default_max_distance FROM imgdb.space"
     " WHERE shadow_of IS NULL ORDER BY name"
 )
+OWN = (
+    "SELECT s.name FROM imgdb.space AS s"
+    " JOIN unnest(imgdb._spaces_to_compact(NULL)) AS own (space_id) ON own.space_id = s.space_id"
+    " WHERE s.shadow_of IS NULL ORDER BY s.name"
+)
 DEFAULT = "SELECT imgdb._default_distance(%s, %s)"
 STATISTICS = "SELECT * FROM imgdb.space_statistics(%(space)s)"
 FULLEST = "SELECT * FROM imgdb.fullest_buckets(%(space)s, bucket_limit => %(limit)s)"
@@ -124,6 +129,20 @@ def spaces(conn: Connection) -> list[Space]:
     """List the spaces by name."""
     with conn.cursor(row_factory=class_row(Space)) as cursor:
         return cursor.execute(SPACES).fetchall()
+
+
+def own_spaces(conn: Connection) -> list[str]:
+    """Name the spaces that the user looks after: for the owner of schema imgdb all of them.
+
+    Raises NotOwner if there is none.
+    """
+    names = [name for (name,) in conn.execute(OWN).fetchall()]
+    if not names:
+        raise NotOwner(
+            "no space belongs to this role: the owner of schema imgdb looks after those of the "
+            "images, others after spaces of their own (`imgdb db grant ROLE --keep`)"
+        )
+    return names
 
 
 def default_distance(conn: Connection, space: str, collection: str | None) -> int:

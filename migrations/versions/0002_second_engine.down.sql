@@ -152,6 +152,9 @@ DROP FUNCTION imgdb.colour_difference;
 DROP FUNCTION imgdb._is_flat;
 
 -- By hand
+DROP TABLE imgdb.match;
+DROP TABLE imgdb.watch_probe;
+DROP TABLE imgdb.watch_list;
 DELETE FROM imgdb.tracked_column AS t
 WHERE t.table_id = 'imgdb.image_pdq'::regclass;
 DROP TABLE imgdb.image_pdq;

@@ -243,6 +243,74 @@ COMMENT ON COLUMN imgdb.tracked_column.space_id IS 'The space that the hashes ar
 
 COMMENT ON INDEX imgdb.tracked_column_space_id_idx IS 'The columns of a space.';
 
+CREATE TABLE imgdb.watch_list (
+    watch_id bigint GENERATED ALWAYS AS IDENTITY,
+    space_id smallint NOT NULL,
+    hash bigint NOT NULL,
+    radius smallint NOT NULL,
+    label text NOT NULL,
+    watched_since timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT watch_list_pkey PRIMARY KEY (watch_id),
+    CONSTRAINT watch_list_space_id_fkey FOREIGN KEY (space_id)
+    REFERENCES imgdb.space (space_id) ON DELETE CASCADE,
+    -- Beyond, an entry has thousands of prefixes.
+    CONSTRAINT watch_list_radius_check CHECK (radius BETWEEN 0 AND 12),
+    -- It goes into a notification, which has 8000 bytes.
+    CONSTRAINT watch_list_label_check CHECK (length(label) <= 200)
+);
+CREATE INDEX watch_list_space_id_idx ON imgdb.watch_list (space_id);
+COMMENT ON TABLE imgdb.watch_list IS
+'Hashes of interest: what arrives near one is noted in imgdb.match.';
+COMMENT ON COLUMN imgdb.watch_list.watch_id IS 'Identity.';
+COMMENT ON COLUMN imgdb.watch_list.space_id IS 'The space that is watched.';
+COMMENT ON COLUMN imgdb.watch_list.hash IS 'The hash.';
+COMMENT ON COLUMN imgdb.watch_list.radius IS 'The largest distance that is a match, 0 to 12.';
+COMMENT ON COLUMN imgdb.watch_list.label IS
+'What the owner calls it. Everybody in the database can hear it (LISTEN).';
+COMMENT ON COLUMN imgdb.watch_list.watched_since IS 'When it was added.';
+COMMENT ON INDEX imgdb.watch_list_space_id_idx IS 'The entries of a space.';
+
+CREATE TABLE imgdb.watch_probe (
+    space_id smallint NOT NULL,
+    prefix bigint NOT NULL,
+    watch_id bigint NOT NULL,
+    hash bigint NOT NULL,
+    radius smallint NOT NULL,
+    CONSTRAINT watch_probe_pkey PRIMARY KEY (space_id, prefix, watch_id),
+    CONSTRAINT watch_probe_space_id_fkey FOREIGN KEY (space_id)
+    REFERENCES imgdb.space (space_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE imgdb.watch_probe IS
+'The prefixes that hashes near an entry of the watch list have; made with the entry.';
+COMMENT ON COLUMN imgdb.watch_probe.space_id IS 'The space that is watched.';
+COMMENT ON COLUMN imgdb.watch_probe.prefix IS 'A prefix: hash & band_mask of what may be near.';
+COMMENT ON COLUMN imgdb.watch_probe.watch_id IS 'The entry.';
+COMMENT ON COLUMN imgdb.watch_probe.hash IS 'Its hash.';
+COMMENT ON COLUMN imgdb.watch_probe.radius IS 'Its radius.';
+
+CREATE TABLE imgdb.match (
+    match_id bigint GENERATED ALWAYS AS IDENTITY,
+    watch_id bigint NOT NULL,
+    relation_name text,
+    hash bigint NOT NULL,
+    distance smallint NOT NULL,
+    matched_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT match_pkey PRIMARY KEY (match_id),
+    CONSTRAINT match_watch_id_fkey FOREIGN KEY (watch_id)
+    REFERENCES imgdb.watch_list (watch_id) ON DELETE CASCADE
+);
+CREATE INDEX match_watch_id_idx ON imgdb.match (watch_id);
+COMMENT ON TABLE imgdb.match IS
+'What arrived near an entry of the watch list, until it is acknowledged.';
+COMMENT ON COLUMN imgdb.match.match_id IS 'Identity.';
+COMMENT ON COLUMN imgdb.match.watch_id IS 'The entry.';
+COMMENT ON COLUMN imgdb.match.relation_name IS
+'The table that was written; NULL for what was there before, or came by track or catch_up.';
+COMMENT ON COLUMN imgdb.match.hash IS 'The hash that arrived: join the table on it.';
+COMMENT ON COLUMN imgdb.match.distance IS 'Its distance to the entry.';
+COMMENT ON COLUMN imgdb.match.matched_at IS 'When the transaction began that brought it.';
+COMMENT ON INDEX imgdb.match_watch_id_idx IS 'The matches of an entry.';
+
 INSERT INTO imgdb.prefix_bucket (space_id, prefix, part, hashes)
 SELECT
     b.space_id,

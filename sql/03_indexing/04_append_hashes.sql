@@ -77,7 +77,16 @@ DECLARE
     v_tracked record;
     v_space_id smallint;
     v_hashes bigint[];
+    -- Asked once, and of an empty table where nobody watches anything.
+    v_watching boolean := EXISTS (SELECT FROM imgdb.watch_list);
 BEGIN
+    -- An older snapshot does not show what is watched since: such a transaction is told to run
+    -- again, because who watches a hash writes these rows.
+    IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        PERFORM FROM imgdb.tracked_column AS t
+        WHERE t.track_key = ANY (tg_argv[0:]::uuid[])
+        FOR SHARE;
+    END IF;
     SELECT
         array_agg(t.column_name ORDER BY t.track_key) FILTER (WHERE t.track_key IS NOT NULL)
         AS columns,
@@ -127,6 +136,10 @@ BEGIN
         EXECUTE imgdb._new_hashes_query(v_tracked.columns, v_tracked.space_ids, tg_op = 'UPDATE')
     LOOP
         PERFORM imgdb._append(v_space_id, v_hashes);
+        IF v_watching AND EXISTS (SELECT FROM imgdb.watch_list AS w WHERE w.space_id = v_space_id)
+        THEN
+            PERFORM imgdb._note_matches(v_space_id, v_hashes, tg_relid::regclass::text);
+        END IF;
     END LOOP;
     RETURN NULL;
 END

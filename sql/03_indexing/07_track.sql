@@ -46,6 +46,13 @@ BEGIN
     INTO v_prefixes, v_hashes
     FROM unnest(new_hashes) AS n (hash);
     PERFORM imgdb._add_rows(for_space_id, v_prefixes, v_hashes);
+    -- Once for all bands.
+    IF EXISTS (
+        SELECT FROM imgdb.watch_list AS w JOIN imgdb.space AS s ON s.space_id = w.space_id
+        WHERE w.space_id = for_space_id AND s.band_masks[1] = of_mask
+    ) THEN
+        PERFORM imgdb._note_matches(for_space_id, new_hashes, NULL);
+    END IF;
 END
 $$;
 

@@ -112,6 +112,7 @@ BEGIN
     )
     SELECT array_agg(gone.track_key::text) INTO v_keys FROM gone;
     UPDATE imgdb.space AS s SET shadow_of = NULL WHERE s.space_id = of_shadow_id;
+    UPDATE imgdb.watch_list AS w SET space_id = of_shadow_id WHERE w.space_id = of_space_id;
     DELETE FROM imgdb.space AS s WHERE s.space_id = of_space_id;
     UPDATE imgdb.space AS s SET name = v_name WHERE s.space_id = of_shadow_id;
     RETURN coalesce(v_keys, '{}');

@@ -5,6 +5,9 @@ LANGUAGE plpgsql STABLE ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    -- What runs with the rights of imgdb's owner and answers with paths, but with no hash.
+    v_search text[] := ARRAY['find_images', 'find_pdq'];
+    v_watch text[] := ARRAY['watch', 'unwatch', 'acknowledge', '_hold_writers'];
     -- What the owner of a space calls, and what these call with his rights.
     v_keep text[] := ARRAY[
         'create_space', 'drop_space', 'set_default_max_distance', 'track', 'untrack', 'catch_up',
@@ -20,9 +23,9 @@ DECLARE
     ];
     -- What only others of imgdb's own functions call, with the rights of its owner.
     v_nobody text[] := ARRAY[
-        'grant_access', 'revoke_access', 'distribute', 'undistribute', '_prepare_probes', '_add_rows',
-        '_count_in', '_fold_hashes', '_load', '_append', '_flush', '_lock_space', '_may_maintain',
-        '_fill', '_finish_restore'
+        'grant_access', 'revoke_access', 'distribute', 'undistribute', '_rights', '_check_role',
+        '_prepare_probes', '_add_rows', '_count_in', '_fold_hashes', '_load', '_append', '_flush',
+        '_lock_space', '_note_matches', '_may_maintain', '_fill', '_finish_restore'
     ];
     v_engine text[] := ARRAY[
         'space', 'probe', 'prefix_bucket', 'fresh_hashes', 'space_state', 'tracked_column'
@@ -41,9 +44,10 @@ BEGIN
         p.pronamespace = 'imgdb'::regnamespace
         AND p.proname <> ALL (v_nobody)
         AND CASE
-            -- What runs with the owner's rights and answers with no stored hash.
-            WHEN access = 'search'
-                THEN p.proname !~ '^_' AND (p.prosecdef OR p.provolatile = 'i')
+            WHEN p.proname = ANY (v_search) THEN access IN ('search', 'read', 'write')
+            WHEN p.proname = ANY (v_watch) THEN access IN ('write', 'keep')
+            -- What only computes, such as imgdb.from_hex.
+            WHEN access = 'search' THEN p.proname !~ '^_' AND p.provolatile = 'i'
             -- What writes nothing.
             WHEN p.prokind = 'f' AND p.provolatile <> 'v' THEN true
             WHEN access = 'read' THEN p.proname = 'check_space'
@@ -74,10 +78,16 @@ BEGIN
         FROM pg_class AS c
         WHERE
             c.relnamespace = 'imgdb'::regnamespace AND c.relkind IN ('r', 'p')
-            AND c.relname <> ALL (v_engine || ARRAY['alembic_version']);
+            AND c.relname <> ALL (
+                v_engine || ARRAY['alembic_version', 'watch_list', 'watch_probe', 'match']
+            );
     ELSIF access = 'keep' THEN
         RETURN NEXT 'INSERT (name, description), DELETE, '
         'UPDATE (description, default_max_distance, claimed_by) ON imgdb.own_space';
+    END IF;
+    IF access IN ('write', 'keep') THEN
+        RETURN NEXT 'INSERT (space_id, hash, radius, label), DELETE ON imgdb.own_watch_list';
+        RETURN NEXT 'DELETE ON imgdb.own_match';
     END IF;
 END
 $$;
@@ -85,23 +95,43 @@ $$;
 COMMENT ON FUNCTION imgdb._rights(text) IS
 'What GRANT gives for an access: search, read, write, keep or maintain.';
 
+CREATE FUNCTION imgdb._check_role(role_name name)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_regrole(quote_ident(role_name)) IS NULL THEN
+        RAISE EXCEPTION 'there is no role "%"', coalesce(role_name, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'CREATE ROLE makes one.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_role(name) IS 'Error IM012 unless there is a role of that name.';
+
 CREATE FUNCTION imgdb.grant_access(role_name name, access text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_rights text[] := ARRAY(SELECT imgdb._rights(access));
     v_right text;
 BEGIN
-    FOR v_right IN SELECT * FROM imgdb._rights(access) LOOP
+    -- PUBLIC is no role, and gets nothing.
+    PERFORM imgdb._check_role(role_name);
+    FOREACH v_right IN ARRAY v_rights LOOP
         EXECUTE format('GRANT %s TO %I', v_right, role_name);
     END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb.grant_access(name, text) IS
-'Lets a role search (by definer functions alone), read (all), write (ingest), keep (make and '
-'look after spaces of its own) or maintain (compact all spaces). For the owner of the schema.';
+'Lets a role search (call find_images and find_pdq, see no table), read (all), write (read, and '
+'ingest), keep (make and look after spaces of its own) or maintain (compact all spaces). For the '
+'owner of the schema.';
 
 CREATE FUNCTION imgdb.revoke_access(role_name name)
 RETURNS void
@@ -109,6 +139,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM imgdb._check_role(role_name);
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA imgdb FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA imgdb FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON SCHEMA imgdb FROM %I', role_name);

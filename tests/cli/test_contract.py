@@ -36,6 +36,7 @@ CALLS = {
     "imgdb parts": (("parts", "{}/shelf/lake.png"), ROWS),
     "imgdb compare": (("compare", "{}/shelf/lake.png", "{}/shelf/hill.png"), FACTS),
     "imgdb duplicates": (("duplicates",), ROWS),
+    "imgdb matches": (("matches",), ROWS),
     "imgdb hubs": (("hubs", "--flood", "0"), ROWS),
     "imgdb hash": (("hash", "{}/shelf/lake.png", "{}/shelf/hill.png"), ROWS),
     "imgdb calibrate": (("calibrate", "--sample", "2", "--hashes", "phash", "--jobs", "1"), ROWS),
@@ -70,6 +71,7 @@ def filled(cli, database, tmp_path):
             "INSERT INTO imgdb.ingest_failure (collection_id, path, reason)"
             " SELECT min(collection_id), '/broken.png', 'broken' FROM imgdb.collection"
         )
+        conn.execute("SELECT imgdb.watch('phash', phash, 8, 'lake') FROM imgdb.image LIMIT 1")
     plan = ("duplicates", "--plan", tmp_path / "plan", "--tier", "same-bytes")
     assert cli(*plan, dsn=database).code == 0
     trash = ("apply", tmp_path / "plan", "--trash", tmp_path / "trashed", "--dry-run")

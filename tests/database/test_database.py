@@ -297,8 +297,12 @@ def test_a_role_without_rights(cli, database):
         conn.execute("DROP ROLE IF EXISTS imgdb_guest")
         conn.execute("CREATE ROLE imgdb_guest")
     guest = make_conninfo(database, options="-c role=imgdb_guest")
-    says(cli("db", "current", dsn=guest), "permission denied for schema imgdb", "grant that right")
-    says(cli("db", "upgrade", dsn=guest), "permission denied", "grant that right")
+    says(
+        cli("db", "current", dsn=guest),
+        "permission denied for schema imgdb",
+        "db grant ROLE --read",
+    )
+    says(cli("db", "upgrade", dsn=guest), "permission denied", "owner of the database")
     with connect(Place(database)) as conn:
         conn.execute("DROP ROLE imgdb_guest")
 

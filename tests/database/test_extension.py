@@ -178,6 +178,7 @@ FILL = (
     "INSERT INTO product VALUES (0, 77)",
     "SELECT imgdb.set_default_max_distance('phash', 5)",
     "SELECT imgdb.set_default_max_distance('shop', 3)",
+    "SELECT imgdb.watch('shop', 77, 8, 'known')",
     "SELECT imgdb._make_collection('photos')",
     "INSERT INTO imgdb.image (collection_id, path, ahash, dhash, phash, whash, recipe)"
     " SELECT collection_id, '/' || i, i, i, i % 290 * 7919, i, 'imported'"
@@ -191,6 +192,9 @@ ASKED = (
     "SELECT space_id, name, default_max_distance FROM imgdb.space ORDER BY 1",
     "SELECT table_id::text, column_name, space_id FROM imgdb.tracked_column ORDER BY 1, 2",
     "SELECT * FROM imgdb.probe ORDER BY 1, 2",
+    "SELECT * FROM imgdb.watch_list ORDER BY 1",
+    "SELECT * FROM imgdb.watch_probe ORDER BY 1, 2, 3",
+    "SELECT * FROM imgdb.match ORDER BY 1",
     "SELECT t.tgrelid::regclass::text, t.tgname FROM pg_trigger AS t"
     " WHERE NOT t.tgisinternal ORDER BY 1, 2",
 )

@@ -43,7 +43,7 @@ def roles(database):
     """Make the page's roles, and a table that the keeper owns, with rights as the page grants."""
     grants = re.search(r"<!-- command: grant -->\n```sql\n(.*?)```", PAGE.read_text("utf-8"), re.S)
     assert grants is not None
-    names = ("searcher", "clerk", "keeper", "janitor", "shopper")
+    names = ("seeker", "searcher", "clerk", "keeper", "janitor", "shopper")
     with psycopg.connect(database, autocommit=True) as admin:
         for name in names:
             admin.execute(f"CREATE ROLE {name}")
@@ -76,6 +76,23 @@ def test_the_rights_suffice_for_each_task(roles):
     roles.execute("CALL imgdb.compact()")
 
 
+def test_a_function_of_one_s_own_tells_rows_and_no_hash(roles):
+    text = PAGE.read_text("utf-8")
+    function = re.search(r"<!-- command: own function -->\n```sql\n(.*?)```", text, re.S)
+    assert function is not None
+    roles.execute("CREATE SCHEMA shop CREATE TABLE product (product_id bigint, hash bigint)")
+    roles.execute("SELECT imgdb.track('shop.product', 'hash', 'shop')")
+    roles.execute("INSERT INTO shop.product VALUES (17, 5)")
+    roles.execute(function[1])
+    roles.execute("SET ROLE seeker")
+    assert roles.execute("SELECT * FROM shop.look_alikes(4)").fetchall() == [(17, 1)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        roles.execute("SELECT * FROM shop.product")
+    roles.execute("SET ROLE clerk")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        roles.execute("SELECT * FROM shop.look_alikes(4)")
+
+
 def test_others_may_neither_search_nor_index(roles):
     roles.execute("SET ROLE shopper")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -89,6 +106,7 @@ def test_a_dump_restores_into_a_database_that_searches(server, database, empty_d
     with psycopg.connect(database, autocommit=True) as conn:
         conn.execute("CREATE SCHEMA shop CREATE TABLE product (hash bigint)")
         conn.execute("SELECT imgdb.track('shop.product', 'hash', 'shop')")
+        conn.execute("SELECT imgdb.watch('shop', 7919, 2, 'known')")
         conn.execute("INSERT INTO shop.product SELECT i * 7919 FROM generate_series(1, 500) AS i")
     programs = dump_programs(server)
     dump = subprocess.run([programs / "pg_dump", "-Fc", "-d", database], capture_output=True)
@@ -107,6 +125,9 @@ def test_a_dump_restores_into_a_database_that_searches(server, database, empty_d
         assert missing == (0,)
         rows = conn.execute("SELECT distinct_hashes FROM imgdb.space_statistics('shop')")
         assert rows.fetchone() == (501,)
+        conn.execute("INSERT INTO shop.product VALUES (7918)")
+        noted = conn.execute("SELECT hash FROM imgdb.own_match WHERE label = 'known' ORDER BY 1")
+        assert noted.fetchall() == [(7918,), (7919,)]
 
 
 def test_what_the_triggers_do_not_see_is_found_and_indexed(conn):
