@@ -1560,7 +1560,16 @@ DECLARE
     v_tracked record;
     v_space_id smallint;
     v_hashes bigint[];
+    -- Asked once, and of an empty table where nobody watches anything.
+    v_watching boolean := EXISTS (SELECT FROM imgdb.watch_list);
 BEGIN
+    -- An older snapshot does not show what is watched since: such a transaction is told to run
+    -- again, because who watches a hash writes these rows.
+    IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        PERFORM FROM imgdb.tracked_column AS t
+        WHERE t.track_key = ANY (tg_argv[0:]::uuid[])
+        FOR SHARE;
+    END IF;
     SELECT
         array_agg(t.column_name ORDER BY t.track_key) FILTER (WHERE t.track_key IS NOT NULL)
         AS columns,
@@ -1610,6 +1619,10 @@ BEGIN
         EXECUTE imgdb._new_hashes_query(v_tracked.columns, v_tracked.space_ids, tg_op = 'UPDATE')
     LOOP
         PERFORM imgdb._append(v_space_id, v_hashes);
+        IF v_watching AND EXISTS (SELECT FROM imgdb.watch_list AS w WHERE w.space_id = v_space_id)
+        THEN
+            PERFORM imgdb._note_matches(v_space_id, v_hashes, tg_relid::regclass::text);
+        END IF;
     END LOOP;
     RETURN NULL;
 END
@@ -2032,6 +2045,13 @@ BEGIN
     INTO v_prefixes, v_hashes
     FROM unnest(new_hashes) AS n (hash);
     PERFORM imgdb._add_rows(for_space_id, v_prefixes, v_hashes);
+    -- Once for all bands.
+    IF EXISTS (
+        SELECT FROM imgdb.watch_list AS w JOIN imgdb.space AS s ON s.space_id = w.space_id
+        WHERE w.space_id = for_space_id AND s.band_masks[1] = of_mask
+    ) THEN
+        PERFORM imgdb._note_matches(for_space_id, new_hashes, NULL);
+    END IF;
 END
 $$;
 
@@ -2998,6 +3018,354 @@ COMMENT ON FUNCTION imgdb._search_cost(text, integer) IS
 'The bands of a space, nearly how many hashes are in its buckets, and what one search costs, in '
 'microseconds.';
 
+CREATE FUNCTION imgdb._watch_prefixes(of_space_id smallint, of_hash bigint, of_radius integer)
+RETURNS bigint[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT DISTINCT (of_hash & p.band_mask) # flip
+        FROM imgdb.probe AS p CROSS JOIN unnest(p.flip_masks) AS flip
+        WHERE p.space_id = of_space_id AND p.from_distance <= of_radius
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._watch_prefixes(smallint, bigint, integer) IS
+'The prefixes that hashes within a radius have in the bands of a space.';
+
+CREATE FUNCTION imgdb._keep_watch_probes()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- What goes with its space goes by the foreign key.
+    IF tg_op <> 'INSERT' THEN
+        DELETE FROM imgdb.watch_probe AS p
+        WHERE
+            p.space_id = old.space_id
+            AND p.prefix = ANY (imgdb._watch_prefixes(old.space_id, old.hash, old.radius))
+            AND p.watch_id = old.watch_id;
+    END IF;
+    IF tg_op = 'DELETE' THEN
+        RETURN NULL;
+    END IF;
+    IF (SELECT count(*) FROM imgdb.probe AS p
+        WHERE p.space_id = new.space_id AND p.from_distance <= new.radius) <= new.radius THEN
+        RAISE EXCEPTION 'the bands of space % are too wide for radius %', new.space_id, new.radius USING
+            ERRCODE = 'IM002',
+            HINT = 'Watch with a smaller max_distance, or rebuild the space with other masks.';
+    END IF;
+    INSERT INTO imgdb.watch_probe (space_id, prefix, watch_id, hash, radius)
+    SELECT new.space_id, u.prefix, new.watch_id, new.hash, new.radius
+    FROM unnest(imgdb._watch_prefixes(new.space_id, new.hash, new.radius)) AS u (prefix);
+    -- A transaction with an older snapshot does not see the entry, and is told to run again
+    -- (imgdb._append_hashes). Once a transaction: else each version would be passed by the next.
+    UPDATE imgdb.tracked_column AS t
+    SET space_id = t.space_id
+    WHERE t.space_id = new.space_id AND t.xmin::text <> pg_current_xact_id()::xid::text;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._keep_watch_probes() IS
+'Trigger: makes and removes the prefixes of an entry of the watch list.';
+
+CREATE TRIGGER watch_list_keep_probes
+AFTER INSERT OR DELETE OR UPDATE ON imgdb.watch_list
+FOR EACH ROW
+EXECUTE FUNCTION imgdb._keep_watch_probes();
+
+CREATE FUNCTION imgdb._may_watch(of_space_id smallint)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT FROM imgdb.space AS s
+    WHERE
+        s.space_id = of_space_id -- noqa: RF03
+        AND (
+            imgdb._may_keep(s.owner_name)
+            OR EXISTS (
+                SELECT FROM imgdb.tracked_column AS t
+                INNER JOIN pg_catalog.pg_class AS c ON t.table_id = c.oid
+                INNER JOIN pg_catalog.pg_namespace AS n ON c.relnamespace = n.oid
+                WHERE
+                    t.space_id = s.space_id AND n.nspname = 'imgdb'
+                    AND has_table_privilege(c.oid, 'INSERT')
+            )
+        )
+);
+
+COMMENT ON FUNCTION imgdb._may_watch(smallint) IS
+'Whether the current user owns the space, or may write a table of imgdb''s own that feeds it.';
+
+CREATE VIEW imgdb.own_watch_list
+WITH (security_barrier = true)
+AS
+SELECT
+    w.watch_id,
+    w.space_id,
+    w.hash,
+    w.radius,
+    w.label,
+    w.watched_since
+FROM imgdb.watch_list AS w
+WHERE imgdb._may_watch(w.space_id)
+WITH CASCADED CHECK OPTION;
+
+COMMENT ON VIEW imgdb.own_watch_list IS
+'The watch lists of spaces that the current user may watch.';
+
+COMMENT ON COLUMN imgdb.own_watch_list.watch_id IS 'Identity: imgdb.unwatch takes it.';
+
+COMMENT ON COLUMN imgdb.own_watch_list.space_id IS 'The space that is watched.';
+
+COMMENT ON COLUMN imgdb.own_watch_list.hash IS 'The hash.';
+
+COMMENT ON COLUMN imgdb.own_watch_list.radius IS 'The largest distance that is a match.';
+
+COMMENT ON COLUMN imgdb.own_watch_list.label IS 'What the owner calls it.';
+
+COMMENT ON COLUMN imgdb.own_watch_list.watched_since IS 'When it was added.';
+
+CREATE VIEW imgdb.own_match
+WITH (security_barrier = TRUE)
+AS
+SELECT
+    m.match_id,
+    m.matched_at,
+    m.distance,
+    m.relation_name,
+    m.hash,
+    m.watch_id,
+    (
+        SELECT s.name
+        FROM imgdb.watch_list AS w INNER JOIN imgdb.space AS s ON w.space_id = s.space_id
+        WHERE w.watch_id = m.watch_id
+    ) AS space,
+    (
+        SELECT w.label FROM imgdb.watch_list AS w
+        WHERE w.watch_id = m.watch_id
+    ) AS label
+FROM imgdb.match AS m
+WHERE
+    EXISTS (
+        SELECT FROM imgdb.watch_list AS w
+        WHERE w.watch_id = m.watch_id AND imgdb._may_watch(w.space_id)
+    );
+
+COMMENT ON VIEW imgdb.own_match IS
+'The matches in spaces that the current user may watch. imgdb.acknowledge removes them.';
+
+COMMENT ON COLUMN imgdb.own_match.match_id IS 'Identity: imgdb.acknowledge takes it.';
+
+COMMENT ON COLUMN imgdb.own_match.matched_at IS 'When the transaction began that brought it.';
+
+COMMENT ON COLUMN imgdb.own_match.space IS 'The space.';
+
+COMMENT ON COLUMN imgdb.own_match.label IS 'What the entry of the watch list is called.';
+
+COMMENT ON COLUMN imgdb.own_match.distance IS 'The distance to the entry.';
+
+COMMENT ON COLUMN imgdb.own_match.relation_name IS 'As in imgdb.match.';
+
+COMMENT ON COLUMN imgdb.own_match.hash IS 'The hash that arrived.';
+
+COMMENT ON COLUMN imgdb.own_match.watch_id IS 'The entry.';
+
+CREATE FUNCTION imgdb._note_matches(
+    of_space_id smallint, new_hashes bigint[], from_relation text, for_entry bigint DEFAULT NULL
+)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off
+SET enable_hashagg = off
+AS $$
+DECLARE
+    v_space record;
+    v_nearest record;
+BEGIN
+    SELECT s.name, s.band_masks INTO v_space FROM imgdb.space AS s WHERE s.space_id = of_space_id;
+    WITH noted AS (
+        INSERT INTO imgdb.match (watch_id, relation_name, hash, distance)
+        SELECT w.watch_id, from_relation, near.hash, near.distance
+        FROM (
+            SELECT DISTINCT ON (p.watch_id, n.hash)
+                p.watch_id, n.hash, imgdb.distance(p.hash, n.hash) AS distance
+            FROM unnest(new_hashes) AS n (hash)
+            CROSS JOIN unnest(v_space.band_masks) AS band (mask)
+            JOIN imgdb.watch_probe AS p
+                ON p.space_id = of_space_id AND p.prefix = n.hash & band.mask
+            WHERE
+                imgdb.distance(p.hash, n.hash) <= p.radius
+                AND (for_entry IS NULL OR p.watch_id = for_entry)
+            ORDER BY p.watch_id, n.hash
+        ) AS near
+        JOIN imgdb.watch_list AS w ON w.watch_id = near.watch_id
+        FOR KEY SHARE OF w
+        RETURNING match_id, watch_id, distance
+    )
+    SELECT noted.match_id, w.label, noted.distance, count(*) OVER () AS count
+    INTO v_nearest
+    FROM noted JOIN imgdb.watch_list AS w ON w.watch_id = noted.watch_id
+    ORDER BY noted.distance, noted.match_id
+    LIMIT 1;
+    IF FOUND THEN
+        PERFORM pg_notify(
+            'imgdb_match',
+            json_build_object(
+                'label', v_nearest.label,
+                'relation', from_relation,
+                'distance', v_nearest.distance,
+                'space', left(v_space.name, 200),
+                'match_id', v_nearest.match_id,
+                'matches', v_nearest.count
+            )::text
+        );
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._note_matches(smallint, bigint[], text, bigint) IS
+'Notes which hashes are near entries of the watch list of their space, or near one of them, and '
+'notifies of the nearest.';
+
+CREATE FUNCTION imgdb._hold_writers(of_space_id smallint)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_source record;
+    v_name text;
+BEGIN
+    FOR v_source IN
+        SELECT DISTINCT t.table_id, c.relname, c.relnamespace = 'imgdb'::regnamespace AS is_ours
+        FROM imgdb.tracked_column AS t JOIN pg_class AS c ON c.oid = t.table_id
+        WHERE t.space_id = of_space_id
+        ORDER BY t.table_id
+    LOOP
+        -- Who may write imgdb's own tables need not own them, and nobody can replace them.
+        v_name := format('imgdb.%I', v_source.relname);
+        IF NOT v_source.is_ours THEN
+            v_name := imgdb._hold_table(v_source.table_id);
+        END IF;
+        EXECUTE format('LOCK TABLE %s IN SHARE MODE', v_name);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._hold_writers(smallint) IS
+'Waits for who writes tables that feed a space, and holds others off until commit.';
+
+CREATE FUNCTION imgdb._look_back()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_found bigint[] := (
+        SELECT array_agg(m.hash)
+        FROM imgdb.space AS s
+        CROSS JOIN LATERAL imgdb.within_any(s.name, ARRAY[new.hash], new.radius) AS m
+        WHERE s.space_id = new.space_id
+    );
+BEGIN
+    IF v_found IS NOT NULL THEN
+        PERFORM imgdb._note_matches(new.space_id, v_found, NULL, new.watch_id);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._look_back() IS
+'Trigger: notes what is in the space and near a new entry of its watch list.';
+
+CREATE TRIGGER watch_list_look_back
+AFTER INSERT ON imgdb.watch_list
+FOR EACH ROW
+WHEN (current_setting('row_security') = 'on')
+EXECUTE FUNCTION imgdb._look_back();
+
+CREATE FUNCTION imgdb.watch(
+    space_name text, query_hash bigint, max_distance integer DEFAULT 8, watch_label text DEFAULT ''
+)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_space_id smallint := imgdb._space_id(space_name);
+    v_watch_id bigint;
+BEGIN
+    PERFORM imgdb._check_query(query_hash);
+    IF max_distance IS NULL OR max_distance NOT BETWEEN 0 AND 12 THEN
+        RAISE EXCEPTION 'max_distance is %, not between 0 and 12', coalesce(max_distance::text, 'NULL')
+            USING
+            ERRCODE = 'IM002',
+            HINT = 'What arrives is compared within 12 bits at most; 8 is a usual choice.';
+    ELSIF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        RAISE EXCEPTION 'a hash cannot be watched in a % transaction',
+            upper(current_setting('transaction_isolation')) USING
+            ERRCODE = 'IM012',
+            HINT = 'Its snapshot may lack rows that others have committed. Use READ COMMITTED.';
+    ELSIF NOT imgdb._may_watch(v_space_id) THEN
+        RAISE EXCEPTION 'space "%" belongs to %', space_name,
+            (SELECT s.owner_name FROM imgdb.space AS s WHERE s.space_id = v_space_id) USING
+            ERRCODE = 'IM013',
+            HINT = 'Log in as that role or as a member of it; imgdb''s own spaces are watched by '
+            'roles that may write, too.';
+    END IF;
+    PERFORM imgdb._hold_writers(v_space_id);
+    INSERT INTO imgdb.own_watch_list (space_id, hash, radius, label)
+    VALUES (v_space_id, query_hash, max_distance, coalesce(watch_label, ''))
+    RETURNING watch_id INTO v_watch_id;
+    RETURN v_watch_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.watch(text, bigint, integer, text) IS
+'Puts a hash on the watch list of a space and returns its watch_id: what is within max_distance (0 '
+'to 12), there now or arriving later, is noted in imgdb.match. Writers to the tables of the space '
+'wait until the transaction ends.';
+
+CREATE FUNCTION imgdb.unwatch(watch_ids bigint[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    DELETE FROM imgdb.own_watch_list AS w WHERE w.watch_id = ANY (watch_ids);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.unwatch(bigint[]) IS
+'Takes entries off the watch list, with their matches, and returns how many entries.';
+
+CREATE FUNCTION imgdb.acknowledge(match_ids bigint[])
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    DELETE FROM imgdb.own_match AS m WHERE m.match_id = ANY (match_ids);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.acknowledge(bigint[]) IS
+'Removes matches that somebody has seen, and returns how many.';
+
 CREATE OR REPLACE FUNCTION imgdb.check_space(space_name text, sample_count integer, max_distance integer)
 RETURNS TABLE (sampled integer, mismatches bigint)
 LANGUAGE plpgsql VOLATILE ROWS 1 COST 1000000
@@ -3542,6 +3910,7 @@ BEGIN
     )
     SELECT array_agg(gone.track_key::text) INTO v_keys FROM gone;
     UPDATE imgdb.space AS s SET shadow_of = NULL WHERE s.space_id = of_shadow_id;
+    UPDATE imgdb.watch_list AS w SET space_id = of_shadow_id WHERE w.space_id = of_space_id;
     DELETE FROM imgdb.space AS s WHERE s.space_id = of_space_id;
     UPDATE imgdb.space AS s SET name = v_name WHERE s.space_id = of_shadow_id;
     RETURN coalesce(v_keys, '{}');
@@ -5101,6 +5470,40 @@ COMMENT ON FUNCTION imgdb._exported_images(text) IS
 'lists of left, top, width, height and hash; different_from has collection, path and time of other '
 'images.';
 
+CREATE FUNCTION imgdb.find_images(
+    space_name text DEFAULT 'phash+dhash',
+    query_hash bigint DEFAULT NULL,
+    max_distance integer DEFAULT NULL,
+    collection_name text DEFAULT NULL,
+    match_limit integer DEFAULT NULL,
+    query_hashes bigint[] DEFAULT NULL
+)
+RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_most integer := imgdb._default_distance(space_name, collection_name);
+BEGIN
+    IF max_distance > v_most THEN
+        RAISE EXCEPTION 'max_distance is %, more than the % that count as alike', max_distance, v_most
+            USING
+            ERRCODE = 'IM002',
+            HINT = 'imgdb.similar_images takes any distance, from roles that may read.';
+    END IF;
+    RETURN QUERY
+    SELECT f.image_id, f.collection, f.path, f.distance
+    FROM imgdb.similar_images(
+        space_name, query_hash, coalesce(max_distance, v_most), collection_name, match_limit,
+        query_hashes => query_hashes
+    ) AS f;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.find_images(text, bigint, integer, text, integer, bigint[]) IS
+'As imgdb.similar_images, for roles that may not read: never a hash, never a flat image, and no '
+'distance beyond the default of the collection, rule or space (error IM002).';
+
 CREATE FUNCTION imgdb._is_by_pdq(space_name text)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -5246,6 +5649,30 @@ COMMENT ON FUNCTION imgdb._found_by_pdq(
 'Images of the same bytes, then those within max_distance (NULL: 31 for pdq, 70 for phash-pdq) by '
 'PDQ of any query, each with the number of the query that it is nearest to; those whose files are '
 'gone come last, or not at all.';
+
+CREATE FUNCTION imgdb.find_pdq(query_pdq bigint[], max_distance integer DEFAULT 31)
+RETURNS TABLE (image_id bigint, collection text, path text, distance integer)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 10 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF max_distance > 31 THEN
+        RAISE EXCEPTION 'max_distance is %, more than the 31 that count as alike', max_distance USING
+            ERRCODE = 'IM002',
+            HINT = 'imgdb.within_pdq takes any distance, from roles that may read.';
+    END IF;
+    RETURN QUERY
+    SELECT i.image_id, c.name, i.path, m.distance
+    FROM imgdb.within_pdq(query_pdq, max_distance) AS m
+    JOIN imgdb.image AS i ON i.image_id = m.image_id
+    JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+    ORDER BY m.distance, i.path, i.image_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb.find_pdq(bigint[], integer) IS
+'As imgdb.within_pdq, for roles that may not read: never a hash, and no distance beyond 31 (error '
+'IM002); says where the images are, too.';
 
 CREATE OR REPLACE FUNCTION imgdb._make_collection(collection_name text)
 RETURNS integer
@@ -7907,6 +8334,9 @@ LANGUAGE plpgsql STABLE ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    -- What runs with the rights of imgdb's owner and answers with paths, but with no hash.
+    v_search text[] := ARRAY['find_images', 'find_pdq'];
+    v_watch text[] := ARRAY['watch', 'unwatch', 'acknowledge', '_hold_writers'];
     -- What the owner of a space calls, and what these call with his rights.
     v_keep text[] := ARRAY[
         'create_space', 'drop_space', 'set_default_max_distance', 'track', 'untrack', 'catch_up',
@@ -7922,9 +8352,9 @@ DECLARE
     ];
     -- What only others of imgdb's own functions call, with the rights of its owner.
     v_nobody text[] := ARRAY[
-        'grant_access', 'revoke_access', 'distribute', 'undistribute', '_prepare_probes', '_add_rows',
-        '_count_in', '_fold_hashes', '_load', '_append', '_flush', '_lock_space', '_may_maintain',
-        '_fill', '_finish_restore'
+        'grant_access', 'revoke_access', 'distribute', 'undistribute', '_rights', '_check_role',
+        '_prepare_probes', '_add_rows', '_count_in', '_fold_hashes', '_load', '_append', '_flush',
+        '_lock_space', '_note_matches', '_may_maintain', '_fill', '_finish_restore'
     ];
     v_engine text[] := ARRAY[
         'space', 'probe', 'prefix_bucket', 'fresh_hashes', 'space_state', 'tracked_column'
@@ -7943,9 +8373,10 @@ BEGIN
         p.pronamespace = 'imgdb'::regnamespace
         AND p.proname <> ALL (v_nobody)
         AND CASE
-            -- What runs with the owner's rights and answers with no stored hash.
-            WHEN access = 'search'
-                THEN p.proname !~ '^_' AND (p.prosecdef OR p.provolatile = 'i')
+            WHEN p.proname = ANY (v_search) THEN access IN ('search', 'read', 'write')
+            WHEN p.proname = ANY (v_watch) THEN access IN ('write', 'keep')
+            -- What only computes, such as imgdb.from_hex.
+            WHEN access = 'search' THEN p.proname !~ '^_' AND p.provolatile = 'i'
             -- What writes nothing.
             WHEN p.prokind = 'f' AND p.provolatile <> 'v' THEN true
             WHEN access = 'read' THEN p.proname = 'check_space'
@@ -7976,10 +8407,16 @@ BEGIN
         FROM pg_class AS c
         WHERE
             c.relnamespace = 'imgdb'::regnamespace AND c.relkind IN ('r', 'p')
-            AND c.relname <> ALL (v_engine || ARRAY['alembic_version']);
+            AND c.relname <> ALL (
+                v_engine || ARRAY['alembic_version', 'watch_list', 'watch_probe', 'match']
+            );
     ELSIF access = 'keep' THEN
         RETURN NEXT 'INSERT (name, description), DELETE, '
         'UPDATE (description, default_max_distance, claimed_by) ON imgdb.own_space';
+    END IF;
+    IF access IN ('write', 'keep') THEN
+        RETURN NEXT 'INSERT (space_id, hash, radius, label), DELETE ON imgdb.own_watch_list';
+        RETURN NEXT 'DELETE ON imgdb.own_match';
     END IF;
 END
 $$;
@@ -7987,23 +8424,43 @@ $$;
 COMMENT ON FUNCTION imgdb._rights(text) IS
 'What GRANT gives for an access: search, read, write, keep or maintain.';
 
+CREATE FUNCTION imgdb._check_role(role_name name)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF to_regrole(quote_ident(role_name)) IS NULL THEN
+        RAISE EXCEPTION 'there is no role "%"', coalesce(role_name, 'NULL') USING
+            ERRCODE = 'IM012',
+            HINT = 'CREATE ROLE makes one.';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._check_role(name) IS 'Error IM012 unless there is a role of that name.';
+
 CREATE FUNCTION imgdb.grant_access(role_name name, access text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_rights text[] := ARRAY(SELECT imgdb._rights(access));
     v_right text;
 BEGIN
-    FOR v_right IN SELECT * FROM imgdb._rights(access) LOOP
+    -- PUBLIC is no role, and gets nothing.
+    PERFORM imgdb._check_role(role_name);
+    FOREACH v_right IN ARRAY v_rights LOOP
         EXECUTE format('GRANT %s TO %I', v_right, role_name);
     END LOOP;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb.grant_access(name, text) IS
-'Lets a role search (by definer functions alone), read (all), write (ingest), keep (make and '
-'look after spaces of its own) or maintain (compact all spaces). For the owner of the schema.';
+'Lets a role search (call find_images and find_pdq, see no table), read (all), write (read, and '
+'ingest), keep (make and look after spaces of its own) or maintain (compact all spaces). For the '
+'owner of the schema.';
 
 CREATE FUNCTION imgdb.revoke_access(role_name name)
 RETURNS void
@@ -8011,6 +8468,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM imgdb._check_role(role_name);
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA imgdb FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA imgdb FROM %I', role_name);
     EXECUTE format('REVOKE ALL ON SCHEMA imgdb FROM %I', role_name);
