@@ -25,7 +25,7 @@ from imgdb.cli.pages import Html, OpenPage
 from imgdb.cli.pictures import FilesFrom, pictures
 from imgdb.cli.show import Show
 from imgdb.errors import UsageError
-from imgdb.hashes.values import PDQ_DIGITS, PDQ_RULES, largest_distance
+from imgdb.hashes.values import ALGORITHMS, PDQ_DIGITS, PDQ_RULES, largest_distance
 from imgdb.words import byte_count, picture_size
 
 if TYPE_CHECKING:
@@ -211,11 +211,13 @@ def _brief(match: Match) -> str:
 def _advise(
     rule: QueryRule, format: Format, conn: Connection[Any], answers: Answers[Query, Match]
 ) -> str:
-    from imgdb.search.images import any_pdq
+    from imgdb.search.images import any_hash, any_pdq
 
     found = [match for _, matches in answers for match in matches]
     if rule in PDQ_RULES and not found and not any_pdq(conn):
         return "no image has a PDQ hash yet; imgdb ingest --pdq makes them"
+    if rule in ALGORITHMS and not found and not any_hash(conn, rule):
+        return f"no image has a {rule}; imgdb rehash makes those that --hashes left out"
     if format is not Format.table or not any(match.images > 1 for match in found):
         return ""
     return "many images have the same hash; --flood 0 lists them all"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import class_row
+from psycopg.sql import SQL, Identifier
 
 from imgdb.database.connect import read_only
 from imgdb.database.sessions import value
@@ -46,6 +47,7 @@ MATCHES = (
     " include_flat => %(include_flat)s, include_missing => %(missing)s,"
     " query_colours => %(colours)s::bytea[], only_same_colours => %(same_colours)s)"
 )
+ANY_HASH = "SELECT EXISTS (SELECT FROM imgdb.image AS i WHERE i.{} IS NOT NULL)"
 ANY_PDQ = "SELECT EXISTS (SELECT FROM imgdb.image_pdq)"
 ANY_REGIONS = "SELECT EXISTS (SELECT FROM imgdb.image_region)"
 
@@ -273,3 +275,10 @@ def any_pdq(conn: psycopg.Connection[Any]) -> bool:
     """Tell whether any image has a PDQ hash."""
     with read_only(conn):
         return bool(value(conn, ANY_PDQ))
+
+
+def any_hash(conn: psycopg.Connection[Any], name: str) -> bool:
+    """Tell whether any image has the hash of this name."""
+    with read_only(conn):
+        found = conn.execute(SQL(ANY_HASH).format(Identifier(name))).fetchone()
+    return bool(found and found[0])
