@@ -9,7 +9,7 @@ import typer
 
 from imgdb.cli.compact import compact_command
 from imgdb.cli.completion.names import space_names
-from imgdb.cli.explain import explain_command
+from imgdb.cli.explain import explain_command, search_command
 from imgdb.cli.help import Command, CommandGroup
 from imgdb.cli.options import Dsn, FormatOption, SpaceArgument, offers_formats
 from imgdb.cli.output import Format, default_format, print_rows
@@ -146,6 +146,7 @@ for name, function in (
     ("compact", compact_command),
     ("rebuild", rebuild_command),
     ("explain", explain_command),
+    ("search", search_command),
     ("stats", stats_command),
 ):
     space_app.command(name, cls=Command)(offers_formats(function))

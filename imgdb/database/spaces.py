@@ -56,6 +56,10 @@ WITHIN = (
     "SELECT * FROM imgdb.within(%(space)s, query_hash => %(hash)s,"
     " max_distance => %(max_distance)s)"
 )
+NEAREST = (
+    "SELECT * FROM imgdb.nearest(%(space)s, query_hash => %(hash)s, match_limit => %(limit)s)"
+    " ORDER BY distance, hash"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,14 @@ class Explanation:
     candidates: int
     matches: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A hash of a space, and how far it is from the one that was asked for."""
+
+    hash: int
+    distance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +256,22 @@ def explain(
         seconds = min(_timed(conn, WITHIN, arguments) for _ in range(3))
     assert found is not None
     return found, 1000 * seconds
+
+
+def near_hashes(
+    conn: Connection, space: str, hash_value: int, max_distance: int
+) -> list[Neighbour]:
+    """List the hashes of a space within `max_distance`, nearest first."""
+    arguments = {"space": space, "hash": hash_value, "max_distance": max_distance}
+    with read_only(conn), conn.cursor(row_factory=class_row(Neighbour)) as cursor:
+        return cursor.execute(WITHIN + " ORDER BY distance, hash", arguments).fetchall()
+
+
+def nearest_hashes(conn: Connection, space: str, hash_value: int, limit: int) -> list[Neighbour]:
+    """List the `limit` nearest hashes of a space."""
+    arguments = {"space": space, "hash": hash_value, "limit": limit}
+    with read_only(conn), conn.cursor(row_factory=class_row(Neighbour)) as cursor:
+        return cursor.execute(NEAREST, arguments).fetchall()
 
 
 def _timed(conn: Connection, statement: str, arguments: dict[str, object]) -> float:

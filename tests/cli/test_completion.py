@@ -9,6 +9,7 @@ from typer.main import get_command
 from imgdb.cli.app import make_app
 from imgdb.cli.completion import SHELLS
 from imgdb.cli.completion.answer import FILES, fitting, split
+from imgdb.hashes.values import PDQ_RULES
 
 HASHES = ["phash", "dhash", "whash", "ahash"]
 
@@ -38,8 +39,8 @@ def test_every_command_is_offered_with_its_help():
     [
         ("co", ["compare", "collections"]),
         ("space co", ["compact"]),
-        ("space ", ["check", "compact", "rebuild", "explain", "stats"]),
-        ("query --hash ", ["phash+dhash", *HASHES]),
+        ("space ", ["check", "compact", "rebuild", "explain", "search", "stats"]),
+        ("query --hash ", ["phash+dhash", *HASHES, *PDQ_RULES]),
         ("query --hash d", ["dhash"]),
         ("query --hash=w", ["--hash=whash"]),
         ("compare --hash ph", ["phash"]),

@@ -130,6 +130,66 @@ def test_explain_a_hash(cli, filled, folder):
     assert (row["space"], row["matches"]) == ("dhash", 0)
 
 
+def test_explain_the_rule_as_it_is_searched(cli, filled, folder):
+    """Each hash is asked for within half of the sum."""
+    lake = folder / "lake.png"
+    found = printed(cli, "space", "explain", lake, "--hash", "phash+dhash", dsn=filled)
+    assert [(row["space"], row["max_distance"]) for row in found] == [("phash", 8), ("dhash", 8)]
+    hashes = query_by_file(lake).hashes
+    pair = "+".join(f"{value % 2**64:016x}" for value in (hashes.phash, hashes.dhash))
+    found = printed(
+        cli, "space", "explain", "--hex", pair, "--hash", "phash+dhash", "--max-distance", "30",
+        dsn=filled,
+    )  # fmt: skip
+    assert [(row["space"], row["max_distance"]) for row in found] == [("phash", 15), ("dhash", 15)]
+    assert all(row["matches"] for row in found)
+
+
+@pytest.fixture
+def own(filled):
+    """Make a space as a service makes it, with three hashes 0, 1 and 5 bits from one."""
+    with psycopg.connect(filled, autocommit=True) as conn:
+        conn.execute("SELECT imgdb.create_space('product', 'covers')")
+        conn.execute("SELECT imgdb.set_default_max_distance('product', max_distance => 3)")
+        conn.execute("CREATE TABLE public.product (id integer, cover bigint)")
+        conn.execute("SELECT imgdb.track('public.product', 'cover', 'product')")
+        conn.execute("INSERT INTO public.product VALUES (1, 256), (2, 257), (3, 256 + 31)")
+    return filled
+
+
+HEX = f"{256:016x}"
+
+
+def test_a_space_of_ones_own_is_searched_and_explained(cli, own):
+    def found(*args):
+        rows = printed(cli, "space", "search", "product", "--hex", HEX, *args, dsn=own)
+        return [(row["hash"], row["distance"]) for row in rows]
+
+    near = [(HEX, 0), (f"{257:016x}", 1)]
+    assert found() == near
+    assert found("--max-distance", "0") == near[:1]
+    assert found("--max-distance", "5") == [*near, (f"{256 + 31:016x}", 5)]
+    assert found("--nearest", "2") == near
+    (row,) = printed(cli, "space", "explain", "--space", "product", "--hex", HEX, dsn=own)
+    assert (row["space"], row["max_distance"], row["matches"]) == ("product", 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("search", "nobody", "--hex", HEX), "nobody"),
+        (("search", "phash", "--hex", "xyz"), "xyz"),
+        (("search", "phash", "--hex", HEX, "--nearest", "2", "--max-distance", "3"), "--nearest"),
+        (("explain", "--space", "nobody", "--hex", HEX), "nobody"),
+        (("explain", "x.jpg", "--space", "phash"), "--space"),
+        (("explain", "--hex", HEX, "--max-distance", "65"), "64 at most"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_space(cli, filled, args, says):
+    result = cli("space", *args, dsn=filled)
+    assert result.code == 2 and says in result.stderr
+
+
 def test_explain_what_cannot_be_read(cli, filled):
     result = cli("space", "explain", "gone.png", dsn=filled)
     assert (result.code, len(result.stderr.splitlines())) == (1, 1)
