@@ -117,7 +117,14 @@ class Bench:
             f"regions, {least}": {Path(m.path).stem for m in matches if m.votes >= least}
             for least in VOTES
         }
-        plain = similar(self.conn, query_by_file(file), max_distance=RADIUS, collection=collection)
+        plain = similar(
+            self.conn,
+            query_by_file(file, parts=False),
+            space="phash",
+            max_distance=RADIUS,
+            collection=collection,
+            parts=False,
+        )
         found["phash"] = {Path(match.path).stem for match in plain}
         with Image.open(file) as saved:
             own = segment_hashes(saved)
