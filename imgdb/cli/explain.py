@@ -121,9 +121,10 @@ def search_command(
     format: FormatOption = None,
     dsn: Dsn = None,
 ) -> None:
-    """List the hashes of a space that are near one, also of a space of your own.
+    """List the hashes of a space that are near one.
 
-    Each hash stands once, nearest first: your table says which rows have it.
+    It may be a space of your own. Each hash stands once, nearest first: your table says which rows
+    have it.
     """
     from imgdb.database.connect import open_database
     from imgdb.database.spaces import Neighbour, near_hashes, nearest_hashes, spaces
