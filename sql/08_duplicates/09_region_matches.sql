@@ -1,7 +1,8 @@
 -- How many votes are more than chance. Of the images that share a region with a picture by chance,
 -- few share another one at the same place (docs/regions.md: 1 in 78 to 1 in 16), few of these a
 -- third one, and so on; here 1 in 20. So among H images that share any region, H / 20 ^ (votes - 1)
--- are wrong. How common the regions are, how many are asked for, how many are stored: all that is in H.
+-- are wrong. How common the regions are, how many are asked for, how many are stored: all that is
+-- in H.
 CREATE FUNCTION imgdb._votes_needed(images bigint, wrong_per_query double precision)
 RETURNS double precision
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
