@@ -5,7 +5,7 @@ COPY imgdb imgdb
 COPY sql sql
 COPY migrations migrations
 COPY examples examples
-RUN python -m venv /opt/imgdb && /opt/imgdb/bin/pip install --no-cache-dir '.[heif]'
+RUN python -m venv /opt/imgdb && /opt/imgdb/bin/pip install --no-cache-dir '.[heif,serve]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/imgdb /opt/imgdb

@@ -9,15 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from imgdb.database.connect import open_database
-from imgdb.errors import UsageError
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.hashes.values import PDQ_RULES, USUAL_RULE
 from imgdb.ingest.exclusion import Exclusion
 from imgdb.ingest.options import Options
 from imgdb.ingest.run import ingest
-from imgdb.ingest.store import Batch, Store
+from imgdb.ingest.store import store_one
 from imgdb.ingest.summary import Summary
-from imgdb.paths import absolute, is_too_long, path_text
+from imgdb.paths import absolute, path_text
 from imgdb.search.images import Match, query_by_file, similar
 from imgdb.search.many import Near, within_many
 
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
     import psycopg
 
     from imgdb.pictures.images import AnyImage
-
-IMAGE_ID = (
-    "SELECT i.image_id FROM imgdb.image AS i JOIN imgdb.collection AS c"
-    " ON c.collection_id = i.collection_id WHERE c.name = %s AND i.path = %s"
-)
 
 
 class Database:
@@ -101,13 +95,7 @@ class Database:
             name = path_text(absolute(image))
         else:
             raise TypeError("a picture without a path needs a name: add(image, id=...)")
-        if not name or "\0" in name or is_too_long(name):
-            raise UsageError(f"not a name for a picture: {name[:40]!a}")
-        made = fingerprint(image, pdq=pdq)
-        Store(self.connection, collection).store(Batch(images={name: made}))
-        found = self.connection.execute(IMAGE_ID, (collection, name)).fetchone()
-        assert found is not None
-        return int(found[0])
+        return store_one(self.connection, collection, name, fingerprint(image, pdq=pdq))[0]
 
     def ingest(
         self,

@@ -208,4 +208,5 @@ def browser(_browser: Browser) -> Iterator[Browser]:
     _browser.forget()
     yield _browser
     assert _browser.complaints() == []
-    assert [address for address in _browser.requests() if not address.startswith("file:")] == []
+    own = _browser.asked_for
+    assert [address for address in _browser.requests() if not address.startswith(own)] == []

@@ -53,6 +53,7 @@ COMMANDS = {
     "matches": (FIND, "imgdb.cli.matches:matches_command"),
     "hash": (FIND, "imgdb.cli.hash:hash_files"),
     "calibrate": (FIND, "imgdb.cli.calibrate:calibrate_command"),
+    "serve": (FIND, "imgdb.cli.serve:serve_command"),
     "apply": (CLEAR, "imgdb.cli.apply:apply_command"),
     "restore": (CLEAR, "imgdb.cli.apply:restore_command"),
     "stats": (CARE, "imgdb.cli.inspect:stats"),

@@ -16,12 +16,16 @@ Session = psycopg.Connection[Any]
 Result = TypeVar("Result")
 
 
+def conninfo_of(conn: Session) -> str:
+    """Return the connection string, password included, of where a connection leads."""
+    # The one that a connection remembers is without its password.
+    password = {"password": conn.info.password} if conn.info.password else {}
+    return make_conninfo(conn.info.dsn, **password)
+
+
 def twin(conn: Session) -> Session:
     """Connect once more to where a connection leads."""
-    # The connection string that a connection remembers is without its password.
-    password = {"password": conn.info.password} if conn.info.password else {}
-    conninfo = make_conninfo(conn.info.dsn, **password)
-    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
+    return psycopg.connect(conninfo_of(conn), autocommit=True, prepare_threshold=None)
 
 
 def value(session: Session, query: LiteralString, *arguments: object) -> Any:

@@ -13,7 +13,9 @@ from psycopg.rows import class_row, scalar_row
 
 from imgdb.database.collections import MAKE_COLLECTION, Stored
 from imgdb.database.sessions import value
+from imgdb.errors import UsageError
 from imgdb.hashes.fingerprint import Fingerprint
+from imgdb.paths import is_too_long
 
 COLUMNS = tuple(one.name for one in fields(Fingerprint) if one.name not in ("regions", "pdq"))
 _values = operator.attrgetter(*COLUMNS)
@@ -54,6 +56,11 @@ ARCHIVES = "SELECT imgdb._store_archives(%s, %s::text[], %s::bigint[], %s::times
 MISSING = "SELECT imgdb._mark_missing(%s, %s::text[])"
 
 PAGE = 2000
+
+IMAGE_ID = (
+    "SELECT i.image_id FROM imgdb.image AS i JOIN imgdb.collection AS c"
+    " ON c.collection_id = i.collection_id WHERE c.name = %s AND i.path = %s"
+)
 
 # Another session may have stored the same files in another order: one of the two begins again.
 ATTEMPTS = 5
@@ -276,3 +283,16 @@ class Store:
 
     def _value(self, call: LiteralString, *arguments: object) -> Any:
         return value(self._conn, call, self._collection_id, *arguments)
+
+
+def store_one(
+    conn: psycopg.Connection[Any], collection: str, name: str, made: Fingerprint
+) -> tuple[int, Stored]:
+    """Store one picture under a name, in place of what has it; return its image_id.
+
+    UsageError for a name that no image can have.
+    """
+    if not name or "\0" in name or is_too_long(name):
+        raise UsageError(f"not a name for a picture: {name[:40]!a}")
+    stored, _ = Store(conn, collection).store(Batch(images={name: made}))
+    return int(value(conn, IMAGE_ID, collection, name)), stored

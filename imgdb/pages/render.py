@@ -1,4 +1,4 @@
-"""Pages for people: one HTML file each, with all that it shows inside.
+"""Pages for people: one HTML file each, with all that it shows inside, or served by imgdb.
 
 A page is a template of `imgdb/pages/templates` that extends `base.html`, with the styles and
 scripts of the `parts` that it is made of. It holds strings that anybody may have chosen (file
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -32,10 +33,19 @@ _BASE = "base"
 
 def render_page(template: str, *, parts: Sequence[str] = (), **values: object) -> str:
     """Return the page of a template; a part `x` brings `x.css` and `x.js`, if they exist."""
+    return _render(template, parts, "img-src data:", values)
+
+
+def render_served(template: str, *, parts: Sequence[str] = (), **values: object) -> str:
+    """Do as `render_page` for a page that may ask its server for pictures and answers."""
+    return _render(template, parts, "img-src 'self' data:; connect-src 'self'", values)
+
+
+def _render(template: str, parts: Sequence[str], loads: str, values: Mapping[str, object]) -> str:
     style = _joined(parts, ".css")
     script = _joined(parts, ".js")
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_source(style)};"
+        f"default-src 'none'; {loads}; style-src {_source(style)};"
         f" script-src {_source(script)}; base-uri 'none'; form-action 'none'"
     )
     return (
@@ -50,6 +60,11 @@ def render_page(template: str, *, parts: Sequence[str] = (), **values: object) -
             made_at=datetime.now().astimezone(),
         )
     )
+
+
+def render_part(template: str, **values: object) -> str:
+    """Return a part of a page, for a page that is shown already, without its indentation."""
+    return re.sub(r"\n\s+", "\n", _environment().get_template(template).render(values))
 
 
 def write_page(path: Path, page: str) -> None:

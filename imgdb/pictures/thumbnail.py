@@ -38,8 +38,8 @@ class Thumbnail:
     modified_at: datetime
 
     @property
-    def data_uri(self) -> str:
-        """The picture as an address that holds it."""
+    def address(self) -> str:
+        """An address that holds the picture."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode()}"
 
 

@@ -25,6 +25,7 @@ from imgdb.hashes.values import (
     rule_hashes,
 )
 from imgdb.paths import path_text
+from imgdb.pictures.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from imgdb.hashes.regions import Region
     from imgdb.pictures.images import AnyImage
+    from imgdb.pictures.loader import Source
 
 MATCHES = (
     "SELECT * FROM imgdb._matches(space_name => %(space)s, query_ahashes => %(ahash)s,"
@@ -99,21 +101,35 @@ def query_by_file(
     `pdq` makes its PDQ hashes, too, for the rules that need them. With `parts` also look for it
     without its borders, and for what shares regions with it.
     """
+    from imgdb.pictures.images import open_image
+
+    if name is None:
+        name = path_text(image) if isinstance(image, str | os.PathLike) else ""
+    with open_image(image) as source:
+        return query_by_source(source, name, any_orientation=any_orientation, pdq=pdq, parts=parts)
+
+
+def query_by_source(
+    source: Source,
+    name: str,
+    *,
+    any_orientation: bool = False,
+    pdq: bool = False,
+    parts: bool = True,
+    max_pixels: int = MAX_PIXELS,
+) -> Query:
+    """Do as `query_by_file` for a picture that is open already."""
     from imgdb.hashes.orientations import turned_back
     from imgdb.hashes.regions import ASKED, shrink_for_regions
     from imgdb.pictures.borders import borders
-    from imgdb.pictures.images import open_image
 
-    with open_image(image) as source:
-        picture = source.picture(luma=pdq)
-        seen = [(picture.grey, picture.luma, picture.colours)]
-        # What is stored was laid on white; but a program without transparency makes it black.
-        if picture.transparent:
-            black, colours = source.on_black()
-            if black.tobytes() != picture.grey.tobytes():
-                seen.append((black, black if pdq else None, colours))
-    if name is None:
-        name = path_text(image) if isinstance(image, str | os.PathLike) else ""
+    picture = source.picture(luma=pdq, max_pixels=max_pixels)
+    seen = [(picture.grey, picture.luma, picture.colours)]
+    # What is stored was laid on white; but a program without transparency makes it black.
+    if picture.transparent:
+        black, colours = source.on_black(max_pixels=max_pixels)
+        if black.tobytes() != picture.grey.tobytes():
+            seen.append((black, black if pdq else None, colours))
     looks = [look for one in seen for look in _looks(*one, any_orientation)]
     if parts:
         small = shrink_for_regions(picture.grey, ASKED)

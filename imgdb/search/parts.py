@@ -16,6 +16,8 @@ from imgdb.database.sessions import value
 from imgdb.hashes.regions import ASKED, Region, find_regions
 from imgdb.paths import path_text
 from imgdb.pictures.images import AnyImage, open_image
+from imgdb.pictures.limits import MAX_PIXELS
+from imgdb.pictures.loader import Source
 from imgdb.search.images import ANY_REGIONS
 
 MATCHES = (
@@ -45,11 +47,18 @@ class RegionQuery:
 
 def region_query(image: AnyImage, *, name: str | None = None) -> RegionQuery:
     """Read a picture; raises PictureError."""
-    with open_image(image) as source:
-        picture = source.picture()
-    regions = find_regions(picture.grey, ASKED)
     if name is None:
         name = path_text(image) if isinstance(image, str | os.PathLike) else ""
+    with open_image(image) as source:
+        return region_query_by_source(source, name)
+
+
+def region_query_by_source(
+    source: Source, name: str, *, max_pixels: int = MAX_PIXELS
+) -> RegionQuery:
+    """Do as `region_query` for a picture that is open already."""
+    picture = source.picture(max_pixels=max_pixels)
+    regions = find_regions(picture.grey, ASKED)
     return RegionQuery(name, picture.width, picture.height, picture.sha256, regions)
 
 

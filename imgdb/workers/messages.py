@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgdb.hashes.orientations import Turned
     from imgdb.pictures.metadata import Metadata
     from imgdb.pictures.thumbnail import Thumbnail
+    from imgdb.workers.work import Work
 
 _LENGTH = struct.Struct("!I")
 
@@ -60,9 +61,24 @@ class Recognised:
     modified_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A task with a work of its own, instead of the one that all tasks of the worker have."""
+
+    task: str | Members | Recognise
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a work that no room below knows has made of a file."""
+
+    value: object
+
+
 # What became of a file.
 Outcome: TypeAlias = (
-    "Fingerprint | Recognised | Thumbnail | Turned | CopyHashes | Metadata | PictureError"
+    "Fingerprint | Recognised | Thumbnail | Turned | CopyHashes | Metadata | Made | PictureError"
 )
 
 

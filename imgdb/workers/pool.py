@@ -8,6 +8,7 @@ it could not say which file broke it.
 
 from __future__ import annotations
 
+import os
 import selectors
 import tempfile
 import time
@@ -44,9 +45,21 @@ class _Fed(Enum):
 
 
 class Pool(Generic[AnyTask]):
-    """`jobs` worker processes; a process is ended after more than `timeout` seconds on one file."""
+    """`jobs` worker processes; a process is ended after more than `timeout` seconds on one file.
 
-    def __init__(self, work: Work, *, jobs: int, timeout: float) -> None:
+    Without `ahead` a worker is given a task when it has none: no task waits behind a slow one.
+    What comes through the pipe `bell` says that there are tasks again where there were none.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        jobs: int,
+        timeout: float,
+        ahead: bool = True,
+        bell: int | None = None,
+    ) -> None:
         self._work = work
         self._jobs = jobs
         self._timeout = timeout
@@ -54,7 +67,11 @@ class Pool(Generic[AnyTask]):
         self._ended: list[WorkerProcess[AnyTask]] = []
         self._again: deque[AnyTask] = deque()
         self._vain_starts = 0
+        self._ahead = ahead
+        self._bell = bell
         self._selector = selectors.DefaultSelector()
+        if bell is not None:
+            self._selector.register(bell, selectors.EVENT_READ)
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Self:
@@ -81,7 +98,15 @@ class Pool(Generic[AnyTask]):
             more = more and state is not _Fed.END
             if not more and not self._again and not any(w.tasks for w in self._workers):
                 return
-            yield self._collect(0 if state is _Fed.PAUSE else TICK)
+            yield self._collect(self._patience(state))
+
+    def _patience(self, state: _Fed) -> float | None:
+        """Return how many seconds to wait for answers, None for as long as it takes."""
+        if state is not _Fed.PAUSE:
+            return TICK
+        if self._bell is None:
+            return 0
+        return TICK if any(worker.tasks for worker in self._workers) else None
 
     def _feed(self, source: Iterator[AnyTask | None]) -> _Fed:
         """Hand out tasks until every worker has enough, or there are none."""
@@ -105,19 +130,23 @@ class Pool(Generic[AnyTask]):
         if len(self._workers) < self._jobs and all(w.tasks for w in self._workers):
             self._start()
         worker = min(self._workers, key=lambda w: len(w.tasks))
-        return worker if worker.wants_more() else None
+        wants = worker.wants_more() if self._ahead else not worker.tasks
+        return worker if wants else None
 
     def _start(self) -> None:
         worker: WorkerProcess[AnyTask] = WorkerProcess(self._work, self._stderr)
         self._workers.append(worker)
         self._selector.register(worker.answers, selectors.EVENT_READ, worker)
 
-    def _collect(self, wait: float) -> list[Answer[AnyTask]]:
+    def _collect(self, wait: float | None) -> list[Answer[AnyTask]]:
         answers: list[Answer[AnyTask]] = []
         for worker in self._workers:
             worker.flush()
         for key, _ in self._selector.select(wait):
             worker = key.data
+            if worker is None:
+                os.read(key.fd, 1 << 12)
+                continue
             began = worker.ready
             answers += worker.receive()
             if worker.ready and not began:

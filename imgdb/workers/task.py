@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from imgdb.workers.messages import Members, Recognise
+from imgdb.workers.messages import Errand, Members, Recognise
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Task:
     member: str | None = None
     done: int = 0
 
-    def message(self) -> str | Members | Recognise:
+    def message(self) -> str | Members | Recognise | Errand:
         """Return the task as a worker gets it."""
         return self.path
 

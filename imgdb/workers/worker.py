@@ -27,6 +27,7 @@ from imgdb.pictures.decoding import prepare
 from imgdb.workers.bookmark import Bookmark
 from imgdb.workers.messages import (
     Began,
+    Errand,
     MemberDone,
     Members,
     Outcome,
@@ -68,9 +69,12 @@ def serve_tasks() -> NoReturn:
                 task = tasks.get()
                 outbox.start_clock()
             bookmark.turn()
+            doing = work
+            if isinstance(task, Errand):
+                doing, task = task.work, task.task
             if isinstance(task, Members):
                 outbox.send()  # those before it: from here on the members answer for themselves
-            outbox.put(_outcome(task, work, answers))
+            outbox.put(_outcome(task, doing, answers))
     os._exit(0)
 
 

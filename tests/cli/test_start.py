@@ -9,7 +9,8 @@ import pytest
 # Of these each takes longer to load than most commands take to answer.
 HEAVY = {
     "numpy", "PIL", "scipy", "imagehash", "pydantic", "pydantic_core", "asyncio", "psycopg",
-    "alembic", "sqlalchemy", "rich", "jinja2", "watchfiles", "textual_image",
+    "alembic", "sqlalchemy", "rich", "jinja2", "watchfiles", "textual_image", "fastapi",
+    "starlette", "uvicorn", "psycopg_pool",
 }  # fmt: skip
 # psycopg loads asyncio on its own account.
 DATABASE = {"psycopg", "asyncio"}

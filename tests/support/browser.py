@@ -57,6 +57,7 @@ class Browser:
         homes = {name: str(folder / name) for name in HOMES}
         service = webdriver.ChromeService(driver, env={**os.environ, **homes})
         self.driver = webdriver.Chrome(options=options, service=service)
+        self.asked_for = "file:"
 
     def close(self) -> None:
         self.driver.quit()
@@ -70,6 +71,21 @@ class Browser:
         motion: str = "no-preference",
     ) -> None:
         """Show a page."""
+        self.open_address(page.as_uri(), size=size, scheme=scheme, motion=motion)
+
+    def ask_only(self, origin: str) -> None:
+        """Let pages ask a server, and no other one."""
+        self.asked_for = origin + "/"
+
+    def open_address(
+        self,
+        address: str,
+        *,
+        size: tuple[int, int] = DESKTOP,
+        scheme: str = "light",
+        motion: str = "no-preference",
+    ) -> None:
+        """Show the page of an address."""
         phone = size == PHONE
         self.command(
             "Emulation.setDeviceMetricsOverride",
@@ -86,13 +102,14 @@ class Browser:
                 {"name": "prefers-reduced-motion", "value": motion},
             ],
         )
-        self.driver.get(page.as_uri())
+        self.driver.get(address)
 
     def forget(self) -> None:
         """Forget what went before: what pages stored, wrote and asked for."""
-        if self.driver.current_url.startswith("file:"):
+        if self.driver.current_url.startswith(self.asked_for):
             self.run("localStorage.clear()")
         self.driver.get("about:blank")
+        self.asked_for = "file:"
         self.complaints()
         self.requests()
 

@@ -51,12 +51,12 @@ class Command:
         self.pid = self.process.pid
 
     def children(self) -> list[int]:
-        """Return the worker processes."""
+        """Return the worker processes, whichever thread has started them."""
         try:
-            task = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+            tasks = [path.read_text() for path in Path(f"/proc/{self.pid}/task").glob("*/children")]
         except FileNotFoundError:
             return []
-        return [pid for pid in map(int, task.split()) if _is_worker(pid)]
+        return [pid for pid in map(int, " ".join(tasks).split()) if _is_worker(pid)]
 
     def worker_on(self, file: Path) -> int:
         """Wait until a worker has a file open; return its pid."""

@@ -12,6 +12,7 @@ import pytest
 
 # What a machine may lack -> the reasons that say so.
 PERMITTED = {
+    "axe": r"IMGDB_TEST_AXE names no axe\.min\.js",
     "bash": "needs bash",
     "bench": r"needs pip install .*\[bench\]",
     "chromium": "no Chromium with chromedriver: .*",

@@ -2,8 +2,6 @@
 (() => {
   const slider = document.getElementById("limit");
   if (!slider) return;
-  const lists = [...document.querySelectorAll(".answer")];
-
   const beyond = (card) => {
     const value = card.dataset[slider.dataset.measure];
     // Without this hash there is no distance, and nothing to hide it for.
@@ -14,7 +12,7 @@
 
   const hide = () => {
     let total = 0;
-    for (const list of lists) {
+    for (const list of document.querySelectorAll(".answer")) {
       let shown = 0;
       for (const card of list.querySelectorAll(".match")) {
         card.hidden = beyond(card);

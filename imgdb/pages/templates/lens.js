@@ -86,11 +86,23 @@
     dialog.showModal();
     share.focus();
   };
+  /* The small picture at once; the large one, where the server has it, when it is there. */
+  const fill = (image, small) => {
+    image.src = small.src;
+    image.dataset.shows = small.dataset.large ?? small.src;
+    if (!small.dataset.large) return;
+    const large = new Image();
+    large.src = small.dataset.large;
+    large.decode().then(() => {
+      if (image.dataset.shows === small.dataset.large) image.src = large.src;
+    }, () => {});
+  };
   const show = () => {
     const frame = frames[place];
     const card = frame.closest(".card");
-    part("below").src = frame.querySelector("img").src;
-    part("above").src = other(frame).src;
+    zoom(1);
+    fill(part("below"), frame.querySelector("img"));
+    fill(part("above"), other(frame));
     turn(part("above"), frame);
     part("name").replaceChildren(...[...card.querySelector(".path").childNodes].map((node) => node.cloneNode(true)));
     part("count").textContent = `${place + 1} of ${frames.length}`;
@@ -126,6 +138,48 @@
   };
   const slide = (to) => { share.value = String(to); mix(); };
 
+  /* Zoom and place are those of the stage, so both pictures always show the same part. */
+  const view = { zoom: 1, x: 0, y: 0 };
+  const look = () => {
+    const box = stage.querySelector(".below").getBoundingClientRect();
+    const room = (size) => (size * (view.zoom - 1)) / 2;
+    view.x = Math.min(room(box.width), Math.max(-room(box.width), view.x));
+    view.y = Math.min(room(box.height), Math.max(-room(box.height), view.y));
+    stage.style.setProperty("--zoom", String(view.zoom));
+    stage.style.setProperty("--x", `${view.x}px`);
+    stage.style.setProperty("--y", `${view.y}px`);
+    stage.classList.toggle("zoomed", view.zoom > 1);
+    part("zoom").textContent = `${Math.round(view.zoom * 100)} %`;
+  };
+  /* `event` is where on the stage the picture stays in its place. */
+  const zoom = (to, event) => {
+    const next = Math.min(16, Math.max(1, to));
+    if (event) {
+      const over = [...stage.querySelectorAll("figure")].reverse().find((figure) => {
+        const box = figure.getBoundingClientRect();
+        return event.clientX >= box.left && event.clientX <= box.right && event.clientY >= box.top && event.clientY <= box.bottom;
+      });
+      const box = (over ?? stage).getBoundingClientRect();
+      const [x, y] = [event.clientX - box.left - box.width / 2, event.clientY - box.top - box.height / 2];
+      view.x = x - ((x - view.x) * next) / view.zoom;
+      view.y = y - ((y - view.y) * next) / view.zoom;
+    } else {
+      view.x *= next / view.zoom;
+      view.y *= next / view.zoom;
+    }
+    view.zoom = next;
+    look();
+  };
+  const pan = (x, y) => { view.x += x; view.y += y; look(); };
+  stage.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    zoom(view.zoom * 1.0015 ** -event.deltaY, event);
+  }, { passive: false });
+  stage.addEventListener("dblclick", (event) => zoom(view.zoom > 1 ? 1 : 3, event));
+  part("zoom").addEventListener("click", () => zoom(1));
+  part("closer").addEventListener("click", () => zoom(view.zoom * 1.5));
+  part("farther").addEventListener("click", () => zoom(view.zoom / 1.5));
+
   share.addEventListener("input", mix);
   for (const choice of dialog.querySelectorAll("[name=lens-mode]")) choice.addEventListener("change", mix);
   part("previous").addEventListener("click", () => step(-1));
@@ -137,13 +191,35 @@
     frames[place]?.scrollIntoView({ block: "nearest" });
     frames[place]?.focus();
   });
+  const fingers = new Map();
+  const apart = () => {
+    const [a, b] = [...fingers.values()];
+    return Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+  };
+  const middle = () => {
+    const [a, b] = [...fingers.values()];
+    return { clientX: (a.clientX + b.clientX) / 2, clientY: (a.clientY + b.clientY) / 2 };
+  };
   const drag = (event) => {
-    if (mode() === "wipe" && (event.buttons || event.pointerType === "mouse")) slide(at(event, stage));
+    const before = fingers.get(event.pointerId);
+    if (fingers.size === 2 && before) {
+      const [far, from] = [apart(), middle()];
+      fingers.set(event.pointerId, event);
+      const to = middle();
+      pan(to.clientX - from.clientX, to.clientY - from.clientY);
+      if (far) zoom((view.zoom * apart()) / far, to);
+      return;
+    }
+    if (before) fingers.set(event.pointerId, event);
+    if (before && view.zoom > 1) pan(event.clientX - before.clientX, event.clientY - before.clientY);
+    else if (mode() === "wipe" && (before || event.pointerType === "mouse")) slide(at(event, stage));
   };
   stage.addEventListener("pointerdown", (event) => {
-    if (mode() === "blink") { clearInterval(timer); blink(); }
+    fingers.set(event.pointerId, event);
+    if (mode() === "blink" && view.zoom === 1) { clearInterval(timer); blink(); }
     drag(event);
   });
+  for (const end of ["pointerup", "pointercancel", "pointerleave"]) stage.addEventListener(end, (event) => fingers.delete(event.pointerId));
   stage.addEventListener("pointermove", drag);
   dialog.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -153,6 +229,13 @@
     else if (key === "p") step(-1);
     else if (key === "m") frames[place].closest(".card").querySelector("[data-mark]")?.click();
     else if (key >= "1" && key <= "5") choose(dialog.querySelectorAll("[name=lens-mode]")[Number(key) - 1]);
+    else if (key === "+" || key === "=") zoom(view.zoom * 1.5);
+    else if (key === "-") zoom(view.zoom / 1.5);
+    else if (key === "0") zoom(1);
+    else if (event.shiftKey && key.startsWith("arrow")) {
+      const by = 60;
+      pan({ arrowleft: by, arrowright: -by }[key] ?? 0, { arrowup: by, arrowdown: -by }[key] ?? 0);
+    }
     else if (key === " " && mode() === "blink" && !event.target.matches("button")) { clearInterval(timer); blink(); }
     else if ((key === "arrowleft" || key === "arrowright") && !inRadio && event.target !== share) {
       slide(Number(share.value) + (key === "arrowleft" ? -5 : 5));

@@ -1,0 +1,1 @@
+"""`imgdb serve`: takes HTTP requests, gives pages and JSON over what the rooms below do."""

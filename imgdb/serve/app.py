@@ -1,0 +1,31 @@
+"""The application: its routes, its errors, and the guard around both."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from imgdb import __version__
+from imgdb.serve import api, pages
+from imgdb.serve.problems import explain_errors
+from imgdb.serve.state import ServerState
+
+
+def application(state: ServerState) -> FastAPI:
+    """Return the application without its guard."""
+    app = FastAPI(
+        title="imgdb",
+        version=__version__,
+        summary="Exact image-similarity search",
+        openapi_url="/api/openapi.json",
+        # These pages load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.imgdb = state
+    # A thousand matches are 2 MB of HTML, and a tenth of that when sent. No answer holds a secret.
+    app.add_middleware(GZipMiddleware, minimum_size=100_000, compresslevel=1)
+    explain_errors(app)
+    app.include_router(pages.router)
+    app.include_router(api.router, prefix="/api")
+    return app

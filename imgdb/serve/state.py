@@ -1,0 +1,77 @@
+"""What all requests share: connections, workers that decode, and what may be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import Depends, Request
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from imgdb.database.connect import open_database
+from imgdb.database.sessions import conninfo_of
+from imgdb.errors import ConnectionFailed
+from imgdb.serve.decoder import Decoder
+from imgdb.sqlstate import translate
+
+# Requests that ask the database at once; the others wait for them.
+CONNECTIONS = 8
+
+# Seconds until a request gives up waiting for a connection.
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What `app.state.imgdb` is; `max_upload` is in bytes."""
+
+    pool: ConnectionPool[psycopg.Connection[Any]]
+    decoder: Decoder
+    allow_changes: bool
+    max_upload: int
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection (autocommit, in no transaction); psycopg's errors leave translated."""
+        try:
+            with self.pool.connection(PATIENCE) as conn:
+                yield conn
+        except PoolTimeout as error:
+            raise ConnectionFailed(
+                "no connection to the database is free, or it does not answer; try again"
+            ) from error
+        except psycopg.Error as error:
+            raise translate(error) from error
+
+
+@contextmanager
+def open_state(
+    dsn: str | None, decoder: Decoder, *, allow_changes: bool, max_upload: int
+) -> Iterator[ServerState]:
+    """Yield the state of a server; the embedded server runs at least until the block ends."""
+    with (
+        open_database(dsn) as conn,
+        ConnectionPool(
+            conninfo_of(conn),
+            min_size=1,
+            max_size=CONNECTIONS,
+            kwargs={"autocommit": True, "prepare_threshold": None},
+            # A server that was started anew costs no request.
+            check=ConnectionPool.check_connection,
+            open=True,
+        ) as pool,
+        decoder,
+    ):
+        yield ServerState(pool, decoder, allow_changes, max_upload)
+
+
+def _state(request: Request) -> ServerState:
+    found: ServerState = request.app.state.imgdb
+    return found
+
+
+# What an endpoint takes to have the state: `state: TheState`.
+TheState = Annotated[ServerState, Depends(_state)]
