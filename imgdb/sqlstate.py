@@ -32,6 +32,7 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
     "IM012": UsageError,  # bad argument
     "IM013": NotOwner,  # belongs to another role
     "IM020": SchemaMismatch,  # a schema that imgdb must not be installed in
+    "IM025": UsageError,  # a decision about an image that is to be removed already
 }
 
 # Constraint name to what it means for a person.
@@ -43,6 +44,11 @@ BROKEN_RULES = {
     "image_collection_id_path_key": "the collection has that path already",
     "image_colours_check": "colours are 27 bytes, measured from a file",
     "image_file_check": "what a file says of an image is given as a whole or not at all",
+    "decision_beside_id_fkey": "there is no such image",
+    "decision_image_id_fkey": "there is no such image",
+    "decision_image_id_key": "something was decided about the image already",
+    "decision_pair_check": "a decision is about two different images",
+    "decision_verdict_check": "a verdict is remove, keep, different or skip",
     "image_path_check": "an image needs a path",
     "image_pdq_image_id_fkey": "there is no such image",
     "image_region_box_check": "a region lies inside of its image and has an area",

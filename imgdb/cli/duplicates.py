@@ -158,7 +158,7 @@ def duplicates_command(
     Exit code 3 if files could not be read for --any-orientation.
     """
     from imgdb.database.connect import open_database
-    from imgdb.duplicates.groups import DuplicateChoice, count_without_colours
+    from imgdb.duplicates.groups import DuplicateChoice, count_without_colours, group_object
     from imgdb.duplicates.groups import duplicates as find
     from imgdb.paths import absolute, path_text
 
@@ -193,7 +193,7 @@ def duplicates_command(
         _write_plan(plan, groups)
     format = format or default_format()
     if format is Format.json:
-        print_object([_object(group) for group in groups])
+        print_object([group_object(group) for group in groups])
     elif format is Format.table:
         _show_tables(groups, hash_name, flood)
     else:
@@ -285,16 +285,6 @@ def _least(min_size: str | None) -> tuple[int | None, int | None]:
         return byte_size(min_size), None
     except typer.BadParameter:
         raise UsageError(f"not a size such as 100K or 640x480: {min_size}") from None
-
-
-GROUP = ("group_id", "tier", "diameter", "images", "reclaimable_bytes")
-
-
-def _object(group: Group) -> dict[str, Any]:
-    names = [field.name for field in fields(group.keeper) if field.name not in GROUP]
-    return {name: getattr(group.keeper, name) for name in GROUP} | {
-        "members": [{name: getattr(member, name) for name in names} for member in group.members]
-    }
 
 
 def _show_rows(groups: Sequence[Group], format: Format) -> None:

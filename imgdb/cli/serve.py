@@ -54,6 +54,14 @@ def serve_command(
         bool,
         typer.Option("--allow-changes", help="Let pages and programs change the database."),
     ] = False,
+    trash: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where the basket moves files to. `imgdb restore` puts them back.",
+            show_default=False,
+        ),
+    ] = None,
     max_upload: Annotated[
         int,
         typer.Option(
@@ -98,7 +106,9 @@ def serve_command(
     )
     with (
         listen(host, port) as listener,
-        open_state(dsn, decoder, allow_changes=allow_changes, max_upload=max_upload) as state,
+        open_state(
+            dsn, decoder, allow_changes=allow_changes, max_upload=max_upload, trash=trash
+        ) as state,
     ):
         address = _address(listener, host)
         typer.echo(address if token_file else f"{address}?token={keys.token}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -203,3 +203,14 @@ def _grouped(rows: psycopg.Cursor[GroupRow]) -> Iterator[Group]:
         members = list(found)
         first = members[0]
         yield Group(group_id, first.tier, first.diameter, first.reclaimable_bytes, members)
+
+
+_OF_GROUP = ("group_id", "tier", "diameter", "images", "reclaimable_bytes")
+
+
+def group_object(group: Group) -> dict[str, Any]:
+    """Return a group as commands and the server give it in JSON: with its members."""
+    names = [field.name for field in fields(group.keeper) if field.name not in _OF_GROUP]
+    return {name: getattr(group.keeper, name) for name in _OF_GROUP} | {
+        "members": [{name: getattr(member, name) for name in names} for member in group.members]
+    }

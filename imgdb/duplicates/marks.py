@@ -52,6 +52,11 @@ def mark_different(
     return _store(conn, MARK, _pairs(_images(conn, names, collection)))
 
 
+def mark_images(conn: psycopg.Connection[Any], image_ids: Sequence[int]) -> int:
+    """Remember that each of several images is different from each other one; return new pairs."""
+    return _store(conn, MARK, _pairs([[image_id] for image_id in image_ids]))
+
+
 def take_back(
     conn: psycopg.Connection[Any], names: Sequence[str], collection: str | None = None
 ) -> int:

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from imgdb import __version__
-from imgdb.serve import api, pages
+from imgdb.serve import api, pages, review
 from imgdb.serve.problems import explain_errors
 from imgdb.serve.state import ServerState
 
@@ -28,4 +28,6 @@ def application(state: ServerState) -> FastAPI:
     explain_errors(app)
     app.include_router(pages.router)
     app.include_router(api.router, prefix="/api")
+    app.state.groups = review.Groups()
+    app.include_router(review.router)
     return app

@@ -38,7 +38,7 @@ from imgdb.workers.work import MakeThumbnails
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 # What the header of every page leads to: address, and word.
-PLACES = (("/", "Find"), ("/api", "API"))
+PLACES = (("/", "Find"), ("/review", "Review"), ("/basket", "Basket"), ("/api", "API"))
 
 # Of one hash: how far the slider goes, which is how far the index reaches (docs/search.md).
 FARTHEST = 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import psycopg
@@ -26,12 +27,13 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What `app.state.imgdb` is; `max_upload` is in bytes."""
+    """What `app.state.imgdb` is; `max_upload` is in bytes, `trash` takes what is removed."""
 
     pool: ConnectionPool[psycopg.Connection[Any]]
     decoder: Decoder
     allow_changes: bool
     max_upload: int
+    trash: Path | None = None
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -49,7 +51,12 @@ class ServerState:
 
 @contextmanager
 def open_state(
-    dsn: str | None, decoder: Decoder, *, allow_changes: bool, max_upload: int
+    dsn: str | None,
+    decoder: Decoder,
+    *,
+    allow_changes: bool,
+    max_upload: int,
+    trash: Path | None = None,
 ) -> Iterator[ServerState]:
     """Yield the state of a server; the embedded server runs at least until the block ends."""
     with (
@@ -65,7 +72,7 @@ def open_state(
         ) as pool,
         decoder,
     ):
-        yield ServerState(pool, decoder, allow_changes, max_upload)
+        yield ServerState(pool, decoder, allow_changes, max_upload, trash)
 
 
 def _state(request: Request) -> ServerState:

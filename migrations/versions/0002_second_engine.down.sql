@@ -11,6 +11,11 @@ DROP FUNCTION imgdb._finish_restore;
 DROP FUNCTION imgdb._fill;
 DROP FUNCTION imgdb._drawn_hashes;
 DROP FUNCTION imgdb._searchable_images;
+DROP FUNCTION imgdb._basket;
+DROP FUNCTION imgdb._undecide;
+DROP FUNCTION imgdb._decide;
+DROP TRIGGER image_forget_decisions ON imgdb.image;
+DROP FUNCTION imgdb._forget_decisions;
 DROP FUNCTION imgdb._same_pictures;
 DROP FUNCTION imgdb._split_by_colours;
 DROP FUNCTION imgdb._may_be_copy;
@@ -171,6 +176,7 @@ DROP FUNCTION imgdb.colour_difference;
 DROP FUNCTION imgdb._is_flat;
 
 -- By hand
+DROP TABLE imgdb.decision;
 DROP TABLE imgdb.match;
 DROP TABLE imgdb.watch_probe;
 DROP TABLE imgdb.watch_list;

@@ -108,6 +108,7 @@ def test_what_one_picture_may_cost():
     assert {name: time for name, time in defaults("timeout").items() if name != "calibrate"} == {
         "ingest": PICTURE_SECONDS,
         "rehash": PICTURE_SECONDS,
+        "serve": PICTURE_SECONDS,
     }
     assert f"`--timeout` ({PICTURE_SECONDS:g} seconds)" in page("ingest.md")
     assert default(Options, "max_pixels") == MAX_PIXELS

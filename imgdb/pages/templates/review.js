@@ -1,0 +1,135 @@
+/* Each decision is sent at once, and the server says what is next: nothing is kept here. */
+(() => {
+  const place = document.getElementById("pair");
+  const filters = document.getElementById("filters");
+  const trouble = document.getElementById("trouble");
+  const help = document.getElementById("help");
+  const lens = document.getElementById("lens");
+  let busy = false;
+  let asked = 0;
+
+  const pair = () => place.querySelector(".pair");
+  const query = () => {
+    const given = new URLSearchParams(new FormData(filters));
+    for (const [name, value] of [...given]) if (!value) given.delete(name);
+    const hash = new URLSearchParams(location.search).get("hash");
+    if (hash) given.set("hash", hash);
+    return given.toString();
+  };
+
+  const ask = async (address, options) => {
+    const answer = await fetch(address, options);
+    if (answer.ok) return answer;
+    const said = await answer.json().catch(() => ({}));
+    throw new Error(said.detail || said.title || `the server answers ${answer.status}`);
+  };
+  const told = (error) => {
+    trouble.textContent = `${error.message || error}`;
+    trouble.hidden = false;
+  };
+
+  const load = async () => {
+    const number = (asked += 1);
+    place.setAttribute("aria-busy", "true");
+    const text = await (await ask(`/review/pair?${query()}`)).text();
+    if (number !== asked) return; // the slider has moved on
+    place.innerHTML = text;
+    place.setAttribute("aria-busy", "false");
+    trouble.hidden = true;
+    document.getElementById("pair-name").focus({ preventScroll: true });
+    const shown = pair();
+    if (!shown) return;
+    for (const address of JSON.parse(shown.dataset.coming)) new Image().src = address;
+    compare(shown);
+  };
+
+  /* Read from both files, so it comes when it comes. */
+  const compare = async (shown) => {
+    const { left, right } = shown.dataset;
+    const found = await fetch(`/api/metadata?image_id=${left}&beside_id=${right}`);
+    if (!found.ok) return;
+    const { image, beside } = await found.json();
+    for (const [word, kinds] of [["left", image], ["right", beside]]) {
+      const badge = shown.querySelector(`[data-metadata="${word}"]`);
+      badge.textContent = `has ${kinds.join(", ")}`;
+      badge.hidden = !kinds.length;
+    }
+  };
+
+  /* One thing at a time: a key that is held down decides nothing that was not seen. */
+  const doing = async (work) => {
+    if (busy) return;
+    busy = true;
+    try {
+      await work();
+      await load();
+    } catch (error) {
+      told(error);
+    } finally {
+      busy = false;
+    }
+  };
+  const post = (decisions) => doing(() => ask("/api/decisions", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(decisions),
+  }));
+  const remove = (address) => doing(() => ask(address, { method: "DELETE" }));
+
+  const decide = (verdict) => {
+    const shown = pair();
+    if (!shown || !shown.querySelector(".verdicts")) return;
+    const left = Number(shown.dataset.left);
+    const right = Number(shown.dataset.right);
+    if (verdict === "right") post([{ image_id: left, beside_id: right, verdict: "remove" }]);
+    else {
+      const word = { left: "remove", both: "keep" }[verdict] || verdict;
+      post([{ image_id: right, beside_id: left, verdict: word }]);
+    }
+  };
+  const accept = () => {
+    const shown = pair();
+    const proposal = shown && shown.querySelector(".verdicts") ? JSON.parse(shown.dataset.proposal) : [];
+    const beside_id = Number(shown && shown.dataset.left);
+    if (proposal.length) post(proposal.map((image_id) => ({ image_id, beside_id, verdict: "remove" })));
+  };
+  const undo = () => remove("/api/decisions/last");
+  const show = () => place.querySelector("[data-lens]")?.click();
+
+  place.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.verdict) decide(button.dataset.verdict);
+    else if ("accept" in button.dataset) accept();
+    else if ("undo" in button.dataset) undo();
+    else if ("askAgain" in button.dataset) remove("/api/decisions/skipped");
+    else if ("help" in button.dataset) help.showModal();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || lens.open || help.open) return;
+    if (event.target.matches("input, select, textarea")) return;
+    const key = event.key.toLowerCase();
+    const verdict = { arrowleft: "left", arrowright: "right", b: "both", d: "different", s: "skip" }[key];
+    if (verdict) decide(verdict);
+    else if (key === "a") accept();
+    else if (key === "u") undo();
+    else if (key === "z") show();
+    else if (key === "?") help.showModal();
+    else return;
+    event.preventDefault();
+  });
+
+  const changed = () => {
+    history.replaceState(null, "", `?${query()}`);
+    load().catch(told);
+  };
+  filters.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
+  filters.addEventListener("change", changed);
+  filters.elements.max_distance.addEventListener("input", (event) => {
+    document.getElementById("limit-value").textContent = event.target.value;
+  });
+  document.getElementById("search-again").addEventListener("click", () => {
+    doing(() => ask("/api/groups/search-again", { method: "POST" }));
+  });
+  load().catch(told);
+})();

@@ -1,0 +1,387 @@
+"""Review: groups of images that look alike, one image beside another, until all is decided.
+
+The server keeps the groups that a search found; what was decided is in the database alone. So a
+reload, a kill and another browser go on where the last decision was made.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from imgdb.database.collections import list_collections
+from imgdb.database.spaces import default_distance
+from imgdb.duplicates import review
+from imgdb.duplicates.apply import Done, MoveToTrash, apply, restore
+from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow, duplicates, group_object
+from imgdb.duplicates.marks import mark_images
+from imgdb.duplicates.metadata import more_metadata
+from imgdb.duplicates.plan import read_plan, write_plan
+from imgdb.duplicates.review import Decision, Open, Verdict
+from imgdb.duplicates.trash import Trash
+from imgdb.errors import UnknownName, UsageError
+from imgdb.hashes.values import USUAL_RULE
+from imgdb.pages.answers import SHOWN
+from imgdb.pages.render import render_part
+from imgdb.paths import absolute, path_text
+from imgdb.serve.api import MAY_CHANGE
+from imgdb.serve.pages import LARGE, LinkedThumbnail, linked, served_page
+from imgdb.serve.state import ServerState, TheState
+
+router = APIRouter()
+
+# Searches whose groups are kept: a slider makes a few.
+_KEPT = 8
+
+
+class Filters(BaseModel):
+    """Which groups are looked at, by the names of the options of `imgdb duplicates`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    hash: str = USUAL_RULE
+    max_distance: int | None = Field(None, ge=0, le=128)
+    tier: str = "near"
+    keep: str = "most-pixels"
+    collection: str | None = None
+    # Only groups with an image in this folder or below.
+    folder: str | None = None
+
+    def choice(self) -> DuplicateChoice:
+        """Return the search that finds the groups."""
+        return DuplicateChoice(
+            space=self.hash,
+            max_distance=self.max_distance,
+            tier=self.tier,
+            keep=self.keep,
+            collection=self.collection or None,
+        )
+
+    def takes(self, group: Group) -> bool:
+        """Tell whether a group that was found is wanted."""
+        if not self.folder:
+            return True
+        below = path_text(absolute(self.folder)).rstrip("/") + "/"
+        return any(member.path.startswith(below) for member in group.members)
+
+
+class Page(Filters):
+    """One page of groups; `after` is what the page before calls next."""
+
+    after: int | None = None
+    limit: int = Field(50, ge=1, le=500)
+
+
+TheFilters = Annotated[Filters, Query()]
+
+
+@dataclass(slots=True)
+class Groups:
+    """The groups of the last searches, each of one kind, those with the most bytes first."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _found: dict[DuplicateChoice, list[Group]] = field(default_factory=dict)
+
+    def find(self, conn: psycopg.Connection[Any], filters: Filters) -> list[Group]:
+        """Return the groups, from the last search of this kind if there was one."""
+        choice = filters.choice()
+        with self._lock:
+            found = self._found.get(choice)
+            if found is None:
+                found = [part for group in duplicates(conn, choice) for part in group.parts()]
+                # What is alone of its kind is nothing to decide.
+                found = [part for part in found if len(part.members) > 1]
+                while len(self._found) >= _KEPT:
+                    del self._found[next(iter(self._found))]
+                self._found[choice] = found
+        return [group for group in found if filters.takes(group)]
+
+    def forget(self) -> None:
+        """Have the next request search again: files went, or came back."""
+        with self._lock:
+            self._found.clear()
+
+
+def _groups(request: Request) -> Groups:
+    found: Groups = request.app.state.groups
+    return found
+
+
+TheGroups = Annotated[Groups, Depends(_groups)]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a review is: groups with nothing left to decide, and what would be removed."""
+
+    groups: int
+    done: int
+    removed_images: int
+    removed_bytes: int
+
+
+# -- pages -----------------------------------------------------------------------------------------
+
+
+@router.get("/review", include_in_schema=False)
+def review_page(state: TheState, filters: TheFilters) -> HTMLResponse:
+    """Show the page, which asks for the first pair by itself."""
+    with state.connection() as conn:
+        collections = [collection.name for collection in list_collections(conn)]
+        distance = filters.max_distance
+        if distance is None:
+            distance = default_distance(conn, filters.hash, filters.collection)
+    return served_page(
+        "review.html",
+        parts=("pictures", "lens", "review"),
+        here="/review",
+        filters=filters,
+        max_distance=distance,
+        collections=collections,
+        allow_changes=state.allow_changes,
+        hashes=(filters.hash, *(name for name in SHOWN if name != filters.hash)),
+    )
+
+
+@router.get("/review/pair", include_in_schema=False)
+def pair(state: TheState, found: TheGroups, filters: TheFilters) -> HTMLResponse:
+    """Show the next image that is to be decided about, beside what stays."""
+    with state.connection() as conn:
+        groups = found.find(conn, filters)
+        decided = review.decisions(conn)
+        left = [one for group in groups if (one := review.still_open(group, decided)) is not None]
+        skipped = sum(one.verdict == Verdict.skip for one in decided.values())
+        progress = _progress(conn, len(groups), len(groups) - len(left))
+    shown = render_part(
+        "pair.html",
+        open=left[0] if left else None,
+        number=groups.index(left[0].group) + 1 if left else 0,
+        proposal=_proposal(left[0]) if left else [],
+        coming=[_shown(one).address for one in _coming(left)],
+        progress=progress,
+        skipped=skipped,
+        shown=_shown,
+        allow_changes=state.allow_changes,
+        hashes=(filters.hash, *(name for name in SHOWN if name != filters.hash)),
+    )
+    return HTMLResponse(shown)
+
+
+@router.get("/basket", include_in_schema=False)
+def basket_page(state: TheState) -> HTMLResponse:
+    """Show what was decided to be removed, by what is kept for it."""
+    with state.connection() as conn:
+        groups = review.basket(conn)
+    return served_page(
+        "basket.html",
+        parts=("pictures", "basket"),
+        here="/basket",
+        groups=groups,
+        images=sum(len(group.removable) for group in groups),
+        reclaimable_bytes=sum(group.reclaimable_bytes for group in groups),
+        trash=None if state.trash is None else path_text(state.trash),
+        allow_changes=state.allow_changes,
+    )
+
+
+def _proposal(left: Open) -> list[int]:
+    """Return the images that go if the proposal is accepted as it stands."""
+    if left.left is not left.group.keeper:
+        return []
+    return [member.image_id for member in left.candidates if member.removable]
+
+
+def _coming(left: Sequence[Open]) -> list[GroupRow]:
+    """Return the images that will be looked at next, for a browser to fetch before."""
+    if not left:
+        return []
+    following = [one for other in left[1:2] for one in (other.left, other.candidates[0])]
+    return [*left[0].candidates[1:3], *following]
+
+
+def _shown(member: GroupRow) -> LinkedThumbnail:
+    return linked(member.image_id, member.width, member.height, side=LARGE)
+
+
+PATHS = "SELECT image_id, path FROM imgdb.image WHERE image_id = ANY (%s)"
+REMOVED = (
+    "SELECT count(*), coalesce(sum(i.byte_size), 0)::bigint FROM imgdb.decision AS d"
+    " JOIN imgdb.image AS i ON i.image_id = d.image_id"
+    " WHERE d.verdict = 'remove' AND i.missing_since IS NULL"
+)
+
+
+def _progress(conn: psycopg.Connection[Any], groups: int, done: int) -> Standing:
+    row = conn.execute(REMOVED).fetchone()
+    assert row is not None
+    return Standing(groups, done, *row)
+
+
+# -- decisions -------------------------------------------------------------------------------------
+
+
+class NewDecision(BaseModel):
+    """A verdict about an image beside another one, which stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image_id: int
+    beside_id: int
+    verdict: Verdict
+
+
+@router.get("/api/groups")
+def groups(
+    state: TheState,
+    found: TheGroups,
+    filters: Annotated[Page, Query()],
+) -> Response:
+    """List groups of images that look alike, the most bytes first, as `imgdb duplicates` does."""
+    with state.connection() as conn:
+        listed = found.find(conn, filters)
+        decided = review.decisions(conn)
+    start = 0
+    if filters.after is not None:
+        start = next(
+            (place + 1 for place, one in enumerate(listed) if one.keeper.image_id == filters.after),
+            len(listed),
+        )
+    page = listed[start : start + filters.limit]
+    return json_answer(
+        {
+            "groups": [
+                group_object(group)
+                | {
+                    "decisions": [
+                        decided[member.image_id]
+                        for member in group.members
+                        if member.image_id in decided
+                    ]
+                }
+                for group in page
+            ],
+            "total": len(listed),
+            "next": page[-1].keeper.image_id if start + filters.limit < len(listed) else None,
+        }
+    )
+
+
+@router.post("/api/groups/search-again", status_code=204, dependencies=MAY_CHANGE)
+def search_again(found: TheGroups) -> None:
+    """Forget the groups that were found: the next request searches again."""
+    found.forget()
+
+
+@router.get("/api/decisions")
+def list_decisions(state: TheState) -> Response:
+    """List what was decided, in its order."""
+    with state.connection() as conn:
+        return json_answer([*review.decisions(conn).values()])
+
+
+@router.post("/api/decisions", status_code=204, dependencies=MAY_CHANGE)
+def add_decisions(state: TheState, new: Annotated[list[NewDecision], Body(min_length=1)]) -> None:
+    """Note decisions, all of them or none."""
+    with state.connection() as conn:
+        review.decide(conn, [Decision(one.image_id, one.beside_id, one.verdict) for one in new])
+
+
+@router.delete("/api/decisions/last", dependencies=MAY_CHANGE)
+def undo(state: TheState) -> Response:
+    """Take the last decision back, and return it; null if there is none."""
+    with state.connection() as conn:
+        return json_answer(review.undecide(conn))
+
+
+@router.delete("/api/decisions/skipped", dependencies=MAY_CHANGE)
+def ask_skipped_again(state: TheState) -> Response:
+    """Forget what was skipped, so that it is asked again; return how many images that were."""
+    with state.connection() as conn:
+        return json_answer(review.ask_again(conn))
+
+
+@router.delete("/api/decisions/{image_id}", dependencies=MAY_CHANGE)
+def undo_one(state: TheState, image_id: int) -> Response:
+    """Take back what was decided about an image, and return it; null if that was nothing."""
+    with state.connection() as conn:
+        return json_answer(review.undecide(conn, image_id))
+
+
+@router.post("/api/marks", dependencies=MAY_CHANGE)
+def mark_pairs(
+    state: TheState, image_ids: Annotated[list[int], Body(embed=True, min_length=2)]
+) -> Response:
+    """Remember for good that each of several images is different from each other one."""
+    with state.connection() as conn:
+        return json_answer({"pairs": mark_images(conn, image_ids)})
+
+
+@router.get("/api/metadata")
+def compare_more(state: TheState, image_id: int, beside_id: int) -> Response:
+    """Say which kinds of metadata each of two files has that the other one lacks."""
+    with state.connection() as conn:
+        paths = dict(conn.execute(PATHS, ([image_id, beside_id],)).fetchall())
+    unknown = {image_id, beside_id} - paths.keys()
+    if unknown:
+        raise UnknownName(f"there is no image {min(unknown)}")
+    own, others = more_metadata(paths[image_id], paths[beside_id])
+    return json_answer({"image": own, "beside": others})
+
+
+# -- the basket ------------------------------------------------------------------------------------
+
+
+@router.get("/api/plan", response_class=PlainTextResponse)
+def plan(state: TheState) -> str:
+    """Return what was decided as a plan, as `imgdb apply` reads it."""
+    with state.connection() as conn, tempfile.TemporaryDirectory() as folder:
+        return _write(conn, folder).read_text("utf-8")
+
+
+@router.post("/api/plan/apply", dependencies=MAY_CHANGE)
+def apply_plan(state: TheState, found: TheGroups) -> Response:
+    """Prove every file again and move what goes to the trash; say what became of each."""
+    with state.connection() as conn, tempfile.TemporaryDirectory() as folder:
+        action = MoveToTrash(Trash(_trash(state)), with_companions=True)
+        try:
+            done = [*apply(conn, read_plan(_write(conn, folder)), action)]
+        finally:
+            found.forget()
+    return json_answer({"done": done})
+
+
+@router.post("/api/plan/restore", dependencies=MAY_CHANGE)
+def restore_trash(state: TheState, found: TheGroups) -> Response:
+    """Put everything in the trash back to where it was; say what became of each file."""
+    with state.connection() as conn:
+        try:
+            done: list[Done] = [*restore(conn, _trash(state))]
+        finally:
+            found.forget()
+    return json_answer({"done": done})
+
+
+def _write(conn: psycopg.Connection[Any], folder: str) -> Path:
+    file = Path(folder, "plan.txt")
+    write_plan(file, review.basket(conn))
+    return file
+
+
+def json_answer(value: object) -> Response:
+    return JSONResponse(jsonable_encoder(value, custom_encoder={bytes: bytes.hex}))
+
+
+def _trash(state: ServerState) -> Path:
+    if state.trash is None:
+        raise UsageError("imgdb serve --trash FOLDER says where the files are moved to")
+    return state.trash
