@@ -32,7 +32,7 @@ RAISED_BY_IMGDB: dict[str, type[ImgdbError]] = {
     "IM012": UsageError,  # bad argument
     "IM013": NotOwner,  # belongs to another role
     "IM020": SchemaMismatch,  # a schema that imgdb must not be installed in
-    "IM025": UsageError,  # a decision about an image that is to be removed already
+    "IM021": UsageError,  # a decision about an image that is to be removed already
 }
 
 # Constraint name to what it means for a person.

@@ -67,7 +67,7 @@ BEGIN
         WHERE d.image_id IN (of_image_id, beside) AND d.verdict = 'remove'
     ) THEN
         RAISE EXCEPTION 'one of the two images is to be removed already' USING
-            ERRCODE = 'IM025',
+            ERRCODE = 'IM021',
             HINT = 'Take that decision back first.';
     END IF;
     IF the_verdict = 'different' THEN
@@ -84,7 +84,7 @@ $$;
 
 COMMENT ON FUNCTION imgdb._decide(bigint, bigint, text) IS
 'Notes what a person decided about an image beside another one, in the place of what was decided '
-'before; error IM025 where one of the two is to be removed already.';
+'before; error IM021 where one of the two is to be removed already.';
 
 CREATE FUNCTION imgdb._undecide(of_image_id bigint)
 RETURNS TABLE (image_id bigint, beside_id bigint, verdict text)
