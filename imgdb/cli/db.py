@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from imgdb.cli.completion.names import revision_names
+from imgdb.cli.completion.names import revision_names, roles
 from imgdb.cli.confirm import confirm
 from imgdb.cli.help import Command, CommandGroup
 from imgdb.cli.options import Dsn, FormatOption, offers_formats
@@ -132,7 +132,10 @@ def upgrade_command(
         _say_moved(before.revision, after)
 
 
-RoleArgument = Annotated[str, typer.Argument(metavar="ROLE", help="A role of the database.")]
+RoleArgument = Annotated[
+    str,
+    typer.Argument(metavar="ROLE", help="A role of the database.", autocompletion=roles),
+]
 
 
 @db_app.command("grant", cls=Command)

@@ -17,6 +17,7 @@ from imgdb.hashes.values import ALGORITHMS, USUAL_RULE
 SECONDS = 1.0
 
 COLLECTIONS = "SELECT name FROM imgdb.collection ORDER BY name LIMIT 1000"
+ROLES = "SELECT rolname FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_' ORDER BY 1 LIMIT 1000"
 SPACES = "SELECT name FROM imgdb.space ORDER BY space_id"
 
 
@@ -28,6 +29,11 @@ def collections(ctx: typer.Context) -> list[str]:
 def space_names(ctx: typer.Context) -> list[str]:
     """List the spaces; those of the four hashes and of regions are always there."""
     return _ask(ctx, SPACES) or [*ALGORITHMS, "region"]
+
+
+def roles(ctx: typer.Context) -> list[str]:
+    """List the roles of the server, less those that PostgreSQL brings."""
+    return _ask(ctx, ROLES)
 
 
 def hashes(incomplete: str) -> list[str]:
