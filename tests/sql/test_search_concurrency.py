@@ -3,9 +3,11 @@
 import contextlib
 import os
 import random
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import brute_force
 import psycopg
@@ -350,3 +352,32 @@ def test_a_prepared_transaction_is_found_when_it_commits(space):
     space.conn.execute("COMMIT PREPARED 'imgdb'")
     space.tidy()
     assert space.within(5, 0) == {5: 0}
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "search.md"
+
+
+def test_the_recipe_of_the_page_inserts_only_what_is_unlike_all(space):
+    """Search, then insert if nothing is near: by many at once, without an error."""
+    found = re.search(r"### SERIALIZABLE\n.*?```sql\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+    recipe = (
+        found[1]
+        .replace("(sku, photo_phash)\nSELECT 'CAT-2', -2011249304965596475", "(hash)\nSELECT {0}")
+        .replace("-2011249304965596475", "{0}")
+        .replace("shop.product AS p ON p.photo_phash", "hashes AS p ON p.hash")
+        .replace("INTO shop.product", "INTO hashes")
+        .replace("'product_photo'", f"'{space.name}'")
+    )
+    assert recipe.count("{0}") == 2
+    draw = random.Random(11)
+    # Each comes with 15 others within 2 bits of it.
+    firsts = [draw.randrange(2**62) for _ in range(20)]
+    near = [first ^ 1 << a ^ 1 << b for first in firsts for a in range(4) for b in range(4)]
+    draw.shuffle(near)
+    crew = Crew(space)
+    for start in range(8):
+        crew.add(lambda conn, start=start: [conn.execute(recipe.format(h)) for h in near[start::8]])
+    crew.wait()
+    kept = [one for (one,) in space.conn.execute("SELECT hash FROM hashes")]
+    assert len(kept) == len(firsts)
+    assert all(min((h ^ one).bit_count() for one in kept) <= 4 for h in near)
