@@ -49,6 +49,10 @@ CALLS = {
     "imgdb space check": (("space", "check", "phash", "--samples", "1"), ROWS),
     "imgdb space compact": (("space", "compact", "phash", "--no-full"), ROWS),
     "imgdb space explain": (("space", "explain", "{}/shelf/lake.png"), ROWS),
+    "imgdb space search": (
+        ("space", "search", "phash", "--hex", "0123456789abcdef", "--nearest", "1"),
+        ROWS,
+    ),
     "imgdb space stats": (("space", "stats"), ROWS),
     "imgdb db status": (("db", "status"), FACTS),
 }

@@ -162,6 +162,6 @@ def forget(home):
     with Server(home) as server, psycopg.connect(server.conninfo()) as conn:
         conn.execute(
             "TRUNCATE imgdb.image, imgdb.image_pdq, imgdb.image_region, imgdb.ingest_failure,"
-            " imgdb.not_duplicate"
+            " imgdb.not_duplicate, imgdb.decision"
         )
     return {}

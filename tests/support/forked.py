@@ -24,6 +24,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, NoReturn, Self
@@ -330,8 +331,11 @@ def load_all() -> None:
     """Import what commands import, and programs of their own."""
     import imgdb
 
+    served = find_spec("fastapi") is not None  # the extra `serve`
     for module in pkgutil.walk_packages(imgdb.__path__, "imgdb."):
-        if module.name.rpartition(".")[2] != "__main__":
+        if module.name.rpartition(".")[2] == "__main__":
+            continue
+        if served or not module.name.startswith("imgdb.serve."):
             import_module(module.name)
     for name in ("alembic.command", "rich.progress", "rich.table"):
         import_module(name)
