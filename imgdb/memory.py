@@ -16,7 +16,7 @@ def usable_memory(limits: tuple[Path, ...] = LIMITS) -> int:
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for file in limits:
         try:
-            found.append(int(file.read_text("ascii")))
+            found.append(int(file.read_text("utf-8")))
         except (OSError, ValueError):  # not there, or "max"
             continue
     return min(found)
