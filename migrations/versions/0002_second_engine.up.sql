@@ -8411,8 +8411,8 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._basket() IS
-'What was decided to be removed, as groups: first what is kept (decision_id is NULL), then what goes '
-'for it. Files that are gone are left out.';
+'What was decided to be removed, as groups: first what is kept (decision_id is NULL), then what '
+'goes for it. Files that are gone are left out.';
 
 CREATE OR REPLACE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint
