@@ -31,7 +31,8 @@ def fingerprint(number: int, regions: list[Region] | None, **changed: object) ->
 
 
 def put(conn: psycopg.Connection, images: dict[str, Fingerprint], collection="default", **how):
-    return Store(conn, collection).store(Batch(images=images), **how)
+    stored, _ = Store(conn, collection).store(Batch(images=images), **how)
+    return stored
 
 
 def asked_for(shown: Shown, sha256: bytes = b"") -> RegionQuery:
