@@ -7,9 +7,11 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from imgdb.ingest import walk
+from imgdb.ingest import prune, walk
 from imgdb.ingest.options import Options
 from imgdb.ingest.store import KnownFile, Store
 from imgdb.ingest.walk import File
@@ -48,9 +50,12 @@ class Moves:
         if unasked := sizes - self._by_size.keys():
             found: defaultdict[int, list[KnownFile]] = defaultdict(list)
             needs = (self._options.region_recipe, self._options.pdq)
+            unmounted = cache(prune.unmounted_around)
             for known in self._store.of_sizes(self._newest, list(unasked), *needs):
                 if _is_lost(known, entries):
-                    found[known.byte_size].append(known)
+                    path = path_from_text(known.path)
+                    doubtful = walk.is_gone(path) and unmounted(prune.real_folder(path)) is not None
+                    found[known.byte_size].append(replace(known, unmounted=doubtful))
             self._by_size |= {size: found[size] for size in unasked}
         return {size: self._by_size[size] for size in sizes}
 
@@ -63,8 +68,15 @@ def take(lost: list[KnownFile], sha256: bytes, spelling: str, *, whole: bool) ->
     """
     name = os.path.basename(spelling)
     matching = [one for one in lost if one.sha256 == sha256 and (one.complete or not whole)]
-    # Of several files of the same bytes, the one that has stayed, or has kept its name.
-    matching.sort(key=lambda one: (one.path != spelling, os.path.basename(one.path) != name))
+    # Of several files of the same bytes, the one that has stayed, then one that surely is gone (the
+    # others may be on a disk that comes back), then one that has kept its name.
+    matching.sort(
+        key=lambda one: (
+            one.path != spelling,
+            one.unmounted,
+            os.path.basename(one.path) != name,
+        )
+    )
     for known in matching:
         if known.path == spelling or _has_left(known, path_from_text(spelling)):
             lost.remove(known)

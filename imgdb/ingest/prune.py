@@ -65,8 +65,8 @@ def prune(store: Store, folder: str, exclusion: Exclusion, stopping: Stopping) -
         ]
         gone = [known for known in page if is_surely_gone(paths[known])]
         # Asked when all of them are known to be gone, not before: a disk may vanish at any time.
-        unmounted = cache(_unmounted)
-        doubtful = {known: unmounted(_real_folder(paths[known])) for known in gone}
+        unmounted = cache(unmounted_around)
+        doubtful = {known: unmounted(real_folder(paths[known])) for known in gone}
         pruned.unmounted |= {folder for folder in doubtful.values() if folder is not None}
         sure = [known for known in gone if doubtful[known] is None]
         if marked := dict.fromkeys([*left_out, *sure]):
@@ -76,12 +76,12 @@ def prune(store: Store, folder: str, exclusion: Exclusion, stopping: Stopping) -
     return pruned
 
 
-def _real_folder(path: str) -> str:
+def real_folder(path: str) -> str:
     """Return the folder that holds, or held, what a path leads to."""
     return os.path.dirname(os.path.realpath(path))
 
 
-def _unmounted(folder: str) -> str | None:
+def unmounted_around(folder: str) -> str | None:
     """Return the lowest folder that is left, from here upwards, if its disk may not be there."""
     while walk.is_gone(folder):
         folder = os.path.dirname(folder)

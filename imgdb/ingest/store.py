@@ -101,7 +101,7 @@ class KnownMembers:
 class KnownFile:
     """A file as an image has it; `complete` if the image has all that is needed.
 
-    `path` is its spelling.
+    `path` is its spelling. `unmounted` if it is gone with the disk it was on, for all that is seen.
     """
 
     image_id: int
@@ -110,6 +110,7 @@ class KnownFile:
     modified_at: datetime
     sha256: bytes
     complete: bool
+    unmounted: bool = False
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 from collections import defaultdict
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -143,9 +144,10 @@ class Week:
         plan = self.root.parent / f"plan-{self.count}"
         tier = self.draw.choice(("near", "near", "same-bytes"))
         self.command("duplicates", "--tier", tier, "--plan", plan, may_die=False)
-        self.check_proposal(plan, tier)
+        unseen = self.check_proposal(plan, tier)
         options = ["--with-companions"] if self.draw.random() < 0.5 else []
         self.command("apply", plan, "--trash", self.trash, *options)
+        assert {path: path.read_bytes() for path in unseen} == unseen
 
     def restore(self):
         if self.draw.random() < 0.5 and self.trash.exists():
@@ -246,23 +248,33 @@ class Week:
             assert content in here, f"the best file of scene {number} is not in the library"
 
     def check_proposal(self, plan, tier):
-        """Check that each file that may go is outside of the trash, and for one of its scene."""
+        """Check that each file that may go is outside of the trash, and for one of its scene.
+
+        A plan speaks of the bytes that ingest saw. Return the files that have changed places or
+        bytes since then, with what is in them now: they must stay.
+        """
         read = read_plan(plan)
         assert read.refused == []
-        seen = defaultdict(int)
+        pictures = {sha256(content).digest(): content for content in self.scene_of}
+        seen, unseen = defaultdict(int), {}
         for group in read.groups:
             (keeper,) = group.keep
-            kept = self._planned(keeper)
-            if kept is None:  # moved and not ingested again: nothing goes for it
-                continue
+            kept = pictures[keeper.sha256]
             for entry in group.remove:
-                content = self._planned(entry)
-                assert content is None or self.scene_of[content] == self.scene_of[kept]
-                assert content is None or tier != "same-bytes" or content == kept
+                content = pictures[entry.sha256]
+                assert self.scene_of[content] == self.scene_of[kept]
+                assert tier != "same-bytes" or content == kept
                 assert content != self.best[self.scene_of[kept]] or content == kept
-            for entry in (*group.remove, keeper):
-                seen[Path(path_from_text(entry.path)).resolve()] += 1
+            present = [entry for entry in (*group.remove, keeper) if self._planned(entry)]
+            for entry in present:
+                path = Path(path_from_text(entry.path))
+                if (content := self._planned(entry)) != pictures[entry.sha256]:
+                    unseen[path] = content
+            if keeper in present:  # if not, it was moved and not ingested again: nothing goes
+                for entry in (*group.remove, keeper):
+                    seen[Path(path_from_text(entry.path)).resolve()] += 1
         assert set(seen.values()) <= {1}, "one file under two names"
+        return unseen
 
     def _planned(self, entry):
         """Return the bytes of a file in a plan; it is no link, and outside of the trash."""

@@ -219,6 +219,26 @@ def test_as_many_moves_as_files_are_gone(undecoded, ingest, database, tmp_path):
     assert len(found) == 4 and str(first) not in found
 
 
+def test_what_may_be_on_a_disk_that_is_away_moves_last(undecoded, ingest, database, tmp_path):
+    """Of two lost files of the same bytes the row of that one moves which surely is gone."""
+    away, (first,) = tmp_path / "away", paint(tmp_path / "photos" / "disk", 1)
+    here = tmp_path / "photos" / "here.png"
+    shutil.copy2(first, here)
+    ingest(here.parent)
+    before = rows(database)
+    first.parent.rename(away)
+    first.parent.mkdir()
+    # It even gets the name of the file that cannot be seen.
+    renamed = here.rename(here.with_name(first.name))
+    assert counts(undecoded(here.parent, "--prune", code=3)) == (0, 0, 1, 0, 0)
+    after = {str(renamed): before[str(here)], str(first): before[str(first)]}
+    assert rows(database) == after
+    first.parent.rmdir()
+    away.rename(first.parent)
+    assert counts(undecoded(here.parent, "--prune")) == (0, 0, 0, 2, 0)
+    assert rows(database) == after
+
+
 def test_what_lacks_something_is_moved_and_read(ingest, database, tmp_path):
     first, second = paint(tmp_path, 2)
     ingest(tmp_path)
