@@ -1592,13 +1592,19 @@ DECLARE
     v_hashes bigint[];
     -- Asked once, and of an empty table where nobody watches anything.
     v_watching boolean := EXISTS (SELECT FROM imgdb.watch_list);
+    v_is_old boolean := false;
 BEGIN
     -- An older snapshot does not show what is watched since: such a transaction is told to run
-    -- again, because who watches a hash writes these rows.
+    -- again, because who watches a hash writes these rows. It waits for none of them: who has
+    -- written one may wait for this table, to change its triggers.
     IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
-        PERFORM FROM imgdb.tracked_column AS t
-        WHERE t.track_key = ANY (tg_argv[0:]::uuid[])
-        FOR SHARE;
+        SELECT count(*) < tg_nargs
+        INTO v_is_old
+        FROM (
+            SELECT FROM imgdb.tracked_column AS t
+            WHERE t.track_key = ANY (tg_argv[0:]::uuid[])
+            FOR SHARE SKIP LOCKED
+        ) AS held;
     END IF;
     SELECT
         array_agg(t.column_name ORDER BY t.track_key) FILTER (WHERE t.track_key IS NOT NULL)
@@ -1628,9 +1634,10 @@ BEGIN
             WHERE
                 o.attrelid = t.table_id AND o.attname = t.column_name AND o.attnum = t.column_number
         ));
-    IF v_tracked.known < v_tracked.wanted AND current_setting('transaction_isolation') NOT LIKE 'read %'
-    THEN
-        RAISE EXCEPTION 'columns of % were tracked after this transaction began', tg_relid::regclass USING
+    IF v_is_old OR v_tracked.known < v_tracked.wanted
+    AND current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        RAISE EXCEPTION 'what is tracked of % changed after this transaction began',
+            tg_relid::regclass USING
             ERRCODE = '40001',
             HINT = 'Run the transaction again.';
     ELSIF v_tracked.known = 0 THEN
@@ -2038,9 +2045,14 @@ BEGIN
     PERFORM imgdb._check_claim(for_space_id);
     INSERT INTO imgdb.tracked_column (table_id, table_number, column_name, column_number, space_id)
     VALUES (relation, relation, hash_column, hash_number, for_space_id)
-    -- After a restore or a rename that is meant: what it is called and numbered now.
-    ON CONFLICT ON CONSTRAINT tracked_column_pkey
-    DO UPDATE SET table_number = excluded.table_number, column_number = excluded.column_number;
+    ON CONFLICT ON CONSTRAINT tracked_column_pkey DO NOTHING;
+    -- After a restore or a rename that is meant: what it is called and numbered now. A row that says
+    -- so already is not locked, since that would turn writers away.
+    UPDATE imgdb.tracked_column AS t
+    SET table_number = relation, column_number = hash_number
+    WHERE
+        t.table_id = relation AND t.column_name = hash_column AND t.space_id = for_space_id
+        AND (t.table_number <> relation OR t.column_number <> hash_number);
 END
 $$;
 

@@ -79,13 +79,19 @@ DECLARE
     v_hashes bigint[];
     -- Asked once, and of an empty table where nobody watches anything.
     v_watching boolean := EXISTS (SELECT FROM imgdb.watch_list);
+    v_is_old boolean := false;
 BEGIN
     -- An older snapshot does not show what is watched since: such a transaction is told to run
-    -- again, because who watches a hash writes these rows.
+    -- again, because who watches a hash writes these rows. It waits for none of them: who has
+    -- written one may wait for this table, to change its triggers.
     IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
-        PERFORM FROM imgdb.tracked_column AS t
-        WHERE t.track_key = ANY (tg_argv[0:]::uuid[])
-        FOR SHARE;
+        SELECT count(*) < tg_nargs
+        INTO v_is_old
+        FROM (
+            SELECT FROM imgdb.tracked_column AS t
+            WHERE t.track_key = ANY (tg_argv[0:]::uuid[])
+            FOR SHARE SKIP LOCKED
+        ) AS held;
     END IF;
     SELECT
         array_agg(t.column_name ORDER BY t.track_key) FILTER (WHERE t.track_key IS NOT NULL)
@@ -115,9 +121,10 @@ BEGIN
             WHERE
                 o.attrelid = t.table_id AND o.attname = t.column_name AND o.attnum = t.column_number
         ));
-    IF v_tracked.known < v_tracked.wanted AND current_setting('transaction_isolation') NOT LIKE 'read %'
-    THEN
-        RAISE EXCEPTION 'columns of % were tracked after this transaction began', tg_relid::regclass USING
+    IF v_is_old OR v_tracked.known < v_tracked.wanted
+    AND current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+        RAISE EXCEPTION 'what is tracked of % changed after this transaction began',
+            tg_relid::regclass USING
             ERRCODE = '40001',
             HINT = 'Run the transaction again.';
     ELSIF v_tracked.known = 0 THEN

@@ -9,9 +9,14 @@ BEGIN
     PERFORM imgdb._check_claim(for_space_id);
     INSERT INTO imgdb.tracked_column (table_id, table_number, column_name, column_number, space_id)
     VALUES (relation, relation, hash_column, hash_number, for_space_id)
-    -- After a restore or a rename that is meant: what it is called and numbered now.
-    ON CONFLICT ON CONSTRAINT tracked_column_pkey
-    DO UPDATE SET table_number = excluded.table_number, column_number = excluded.column_number;
+    ON CONFLICT ON CONSTRAINT tracked_column_pkey DO NOTHING;
+    -- After a restore or a rename that is meant: what it is called and numbered now. A row that says
+    -- so already is not locked, since that would turn writers away.
+    UPDATE imgdb.tracked_column AS t
+    SET table_number = relation, column_number = hash_number
+    WHERE
+        t.table_id = relation AND t.column_name = hash_column AND t.space_id = for_space_id
+        AND (t.table_number <> relation OR t.column_number <> hash_number);
 END
 $$;
 
