@@ -194,13 +194,15 @@ def test_many_rows_are_found_by_index(database):
         for statistics in ("", "ANALYZE"):
             conn.execute(statistics)
             with conn.transaction():
+                # Older servers count what a session did just before, too.
+                (before,) = conn.execute(SCANS.format("imgdb.image_pdq")).fetchone()
                 for distance in (0, 3, 31, 47):
                     found = search(conn, "within_pdq", tuple(query), distance)
                     assert found == [(77, 0)]
-                assert conn.execute(SCANS.format("imgdb.image_pdq")).fetchone() == (0,)
+                assert conn.execute(SCANS.format("imgdb.image_pdq")).fetchone() == (before,)
                 scanned = search(conn, "scan_pdq", tuple(query), 31)
                 assert scanned == [(77, 0)]
-                assert conn.execute(SCANS.format("imgdb.image_pdq")).fetchone() == (1,)
+                assert conn.execute(SCANS.format("imgdb.image_pdq")).fetchone() == (before + 1,)
             statement = OWN_TABLE.replace(
                 re.search(r"imgdb.pdq_from_hex\(.*?\) AS q", OWN_TABLE)[0],
                 f"'{{{','.join(map(str, query))}}}'::bigint[] AS q",
