@@ -47,17 +47,9 @@ def _compared(member: GroupRow, keeper: GroupRow, read: dict[str, Outcome]) -> G
     own, kept = read.get(member.path), read.get(keeper.path)
     if not (member.removable and isinstance(own, Metadata) and isinstance(kept, Metadata)):
         return member
-    return replace(member, more_metadata=_more(own, kept))
+    return replace(member, more_metadata=more_metadata(own, kept))
 
 
-def more_metadata(path_a: str, path_b: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the kinds of metadata that each of two files has and the other one lacks."""
-    read = read_stored([path_a, path_b], ReadMetadata(), jobs=1, timeout=PICTURE_SECONDS)
-    a, b = read[path_a], read[path_b]
-    if not (isinstance(a, Metadata) and isinstance(b, Metadata)):
-        return (), ()
-    return _more(a, b), _more(b, a)
-
-
-def _more(own: Metadata, other: Metadata) -> tuple[str, ...]:
+def more_metadata(own: Metadata, other: Metadata) -> tuple[str, ...]:
+    """Return the kinds of metadata that one file has and another one lacks."""
     return tuple(kind for kind in own.kinds if kind not in other.kinds)

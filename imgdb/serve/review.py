@@ -29,7 +29,7 @@ from imgdb.duplicates.metadata import more_metadata
 from imgdb.duplicates.plan import read_plan, write_plan
 from imgdb.duplicates.review import Decision, Open, Verdict
 from imgdb.duplicates.trash import Trash
-from imgdb.errors import UnknownName, UsageError
+from imgdb.errors import PictureError, UnknownName, UsageError
 from imgdb.hashes.values import USUAL_RULE
 from imgdb.pages.answers import SHOWN
 from imgdb.pages.render import render_part
@@ -37,6 +37,7 @@ from imgdb.paths import absolute, path_text
 from imgdb.serve.api import MAY_CHANGE
 from imgdb.serve.pages import LARGE, LinkedThumbnail, linked, served_page
 from imgdb.serve.state import ServerState, TheState
+from imgdb.workers.work import ReadMetadata
 
 router = APIRouter()
 
@@ -334,8 +335,13 @@ def compare_more(state: TheState, image_id: int, beside_id: int) -> Response:
     unknown = {image_id, beside_id} - paths.keys()
     if unknown:
         raise UnknownName(f"there is no image {min(unknown)}")
-    own, others = more_metadata(paths[image_id], paths[beside_id])
-    return json_answer({"image": own, "beside": others})
+    work = ReadMetadata()
+    reading = [state.decoder.do_stored(work, paths[one]) for one in (image_id, beside_id)]
+    try:
+        a, b = (one.result() for one in reading)
+    except PictureError:  # of a file that cannot be read nothing is said
+        return json_answer({"image": (), "beside": ()})
+    return json_answer({"image": more_metadata(a, b), "beside": more_metadata(b, a)})
 
 
 # -- the basket ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from browser import DESKTOP, PHONE
 from library import add, scene, shelf
 from pictures import encode
+from PIL import Image
 from serving import Served
 
 LEFT, RIGHT, ESCAPE = "\ue012", "\ue014", "\ue00c"
@@ -121,6 +122,23 @@ def test_marks_are_for_good(here):
         assert post(served, "/api/marks", {"image_ids": pair}).json == {"pairs": 1}
         post(served, "/api/groups/search-again", {})
         assert served.get("/api/groups").json["total"] == 1
+
+
+def test_a_file_says_what_it_has_more_of(here):
+    dated = Image.open(here.folder / "hill-small.jpg")
+    exif = dated.getexif()
+    exif.get_ifd(0x8769)[0x9003] = "2020:02:02 12:34:56"  # DateTimeOriginal
+    dated.save(here.folder / "hill-small.jpg", exif=exif)
+    pair = here.ids["hill-small.jpg"], here.ids["hill.png"]
+    with here.serve() as served:
+        asked = "/api/metadata?image_id={}&beside_id={}"
+        found = served.get(asked.format(*pair)).json
+        assert found["image"] and found["beside"] == []
+        turned = served.get(asked.format(*reversed(pair))).json
+        assert turned == {"image": [], "beside": found["image"]}
+        (here.folder / "hill.png").unlink()
+        assert served.get(asked.format(*pair)).json == {"image": [], "beside": []}
+        assert served.get(asked.format(10**9, pair[0])).status == 404
 
 
 def test_a_reader_decides_nothing(here):
