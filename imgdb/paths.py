@@ -103,6 +103,15 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return os.path.realpath(given) if ".." in given.split(os.sep) else os.path.abspath(given)
 
 
+def possible_spellings(text: str) -> list[str]:
+    """Return how a path that a person typed may be spelled; nothing is looked up on the disk.
+
+    It may be typed as imgdb spells it, or as a shell takes it: with `~`, `..`, two slashes.
+    """
+    whole = path_text(os.path.normpath(os.path.expanduser(text)))
+    return list({text: None, whole: None}) if "\0" not in text else [whole]
+
+
 def outermost(folders: Iterable[str]) -> list[str]:
     """Return the folders that are not inside another one of them, each once."""
     kept: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,14 @@ from imgdb.errors import UnknownName
 IMAGE = "SELECT * FROM imgdb._image(%s)"
 NEWEST = "SELECT imgdb._newest_image()"
 REMOVE = "SELECT imgdb._remove_image(%s, collection_name => %s)"
+REMOVE_BY_ID = "DELETE FROM imgdb.image WHERE image_id = %s"
+AT_PATH = (
+    "SELECT i.image_id FROM imgdb.collection AS c"
+    " JOIN imgdb.image AS i ON i.collection_id = c.collection_id"
+    " WHERE i.path = ANY (%(paths)s)"
+    " ORDER BY c.name IS DISTINCT FROM %(collection)s, i.missing_since IS NOT NULL, i.image_id"
+    " LIMIT 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,15 @@ def image(conn: psycopg.Connection[Any], image_id: int) -> Image:
     return found
 
 
+def image_at(
+    conn: psycopg.Connection[Any], paths: Sequence[str], *, collection: str | None = None
+) -> Image | None:
+    """Return an image that has one of several paths, best that of a collection; None without."""
+    asked = {"paths": list(paths), "collection": collection}
+    row = conn.execute(AT_PATH, asked).fetchone()
+    return None if row is None else image(conn, row[0])
+
+
 def newest_image(conn: psycopg.Connection[Any]) -> datetime | None:
     """Tell when the image that was added last was stored."""
     found: datetime | None = value(conn, NEWEST)
@@ -62,3 +80,9 @@ def remove_image(conn: psycopg.Connection[Any], path: str, collection: str) -> i
     if found is None:
         raise UnknownName(f"the collection {collection} has no image {path}")
     return int(found)
+
+
+def remove_image_by_id(conn: psycopg.Connection[Any], image_id: int) -> None:
+    """Remove an image; UnknownName if there is none."""
+    if not conn.execute(REMOVE_BY_ID, (image_id,)).rowcount:
+        raise UnknownName(f"there is no image {image_id}")

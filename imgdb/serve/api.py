@@ -14,7 +14,13 @@ from starlette.concurrency import run_in_threadpool
 
 from imgdb import schema
 from imgdb.database.collections import Collection, list_collections
-from imgdb.database.images import Image, image, newest_image, remove_image
+from imgdb.database.images import (
+    Image,
+    image,
+    newest_image,
+    remove_image,
+    remove_image_by_id,
+)
 from imgdb.errors import UsageError
 from imgdb.hashes.fingerprint import Fingerprint
 from imgdb.hashes.values import ALGORITHMS, pdq_to_hex, to_hex
@@ -23,7 +29,13 @@ from imgdb.pictures.thumbnail import Thumbnail
 from imgdb.search.parts import RegionMatch, RegionQuery, sharing_parts
 from imgdb.serve import searching
 from imgdb.serve.problems import PROBLEM, RequestRefused
-from imgdb.serve.searching import SearchAnswer, SearchOptions, search_by_file, search_by_hex
+from imgdb.serve.searching import (
+    SearchAnswer,
+    SearchOptions,
+    search_by_file,
+    search_by_hex,
+    search_by_path,
+)
 from imgdb.serve.state import ServerState, TheState
 from imgdb.serve.uploads import PICTURE_BODY, uploaded
 from imgdb.serve.work import ReadRegions
@@ -77,19 +89,18 @@ async def search_picture(request: Request, state: TheState, options: SearchOptio
 
 
 @router.get("/search")
-def search_hex(
+async def search_stored(
     state: TheState,
     options: SearchOptions,
-    hex: Annotated[
-        str,
-        fastapi.Query(
-            description="16 hex digits; for a rule of two hashes both, joined by + (%2B).",
-            max_length=100,
-        ),
-    ],
+    hex: searching.Hex = None,
+    path: searching.KnownPath = None,
 ) -> SearchAnswer:
-    """Find the images that have nearly a hash."""
-    return search_by_hex(state, hex, options)
+    """Find the images that have nearly a hash, or look like an image of the database."""
+    if (hex is None) == (path is None):
+        raise UsageError("give either hex or path")
+    if path is not None:
+        return (await search_by_path(state, path, options)).answer
+    return await run_in_threadpool(search_by_hex, state, hex or "", options)
 
 
 @router.post("/parts", openapi_extra=PICTURE_BODY)
@@ -204,6 +215,9 @@ async def add_image(
     return stored
 
 
+ImageId = Annotated[int, fastapi.Path(ge=0, lt=1 << 63)]
+
+
 @dataclass(frozen=True, slots=True)
 class Removed:
     """The image that is gone."""
@@ -219,13 +233,18 @@ def forget_image(state: TheState, id: NameOfImage, collection: InCollection = "d
         return Removed(remove_image(conn, id, collection))
 
 
+@router.delete("/images/{image_id}", dependencies=MAY_CHANGE)
+def forget_image_by_id(state: TheState, image_id: ImageId) -> Removed:
+    """Forget an image: its row goes, its file stays."""
+    with state.connection() as conn:
+        remove_image_by_id(conn, image_id)
+    return Removed(image_id)
+
+
 def _check_name(name: str) -> None:
     # Of an absolute path there is a file, which a thumbnail would show.
     if name.startswith("/"):
         raise UsageError("an absolute path is the name of a file: give another name")
-
-
-ImageId = Annotated[int, fastapi.Path(ge=0, lt=1 << 63)]
 
 
 @router.get("/images/{image_id}")

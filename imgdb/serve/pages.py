@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 import fastapi
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 
 from imgdb.database.collections import list_collections
+from imgdb.database.images import Image
 from imgdb.hashes.orientations import AS_IS, by_words
 from imgdb.hashes.values import PDQ_RULES, rule_hashes
 from imgdb.pages.answers import SHOWN
@@ -22,12 +23,15 @@ from imgdb.search.images import Match, any_pdq
 from imgdb.serve.searching import (
     MOST,
     RULES,
+    Hex,
+    KnownPath,
     SearchAnswer,
     SearchChoices,
     SearchOptions,
     rule_of,
     search_by_file,
     search_by_hex,
+    search_by_path,
     usual_distance,
 )
 from imgdb.serve.state import ServerState, TheState
@@ -122,19 +126,23 @@ async def find_by_picture(
     async with uploaded(request, state) as file:
         preview = asyncio.wrap_future(state.decoder.do(MakeThumbnails(side=LARGE), file))
         answer, shown = await asyncio.gather(search_by_file(state, file, wide), preview)
-    return _found(answer, options, usual, name, shown)
+    return _found(answer, options, usual, name, _uploaded(shown))
 
 
 @router.get("/find")
-def find_by_hash(
-    state: TheState,
-    options: SearchOptions,
-    hex: Annotated[str, fastapi.Query(max_length=100)],
+async def find_stored(
+    state: TheState, options: SearchOptions, hex: Hex = None, path: KnownPath = None
 ) -> HTMLResponse:
-    """Show what has nearly a hash, as a part of the page."""
-    rule = options.hash or rule_of(hex)
-    usual, wide = _to_the_end(state, options, rule)
-    return _found(search_by_hex(state, hex, wide), options, usual, hex, None)
+    """Show what has nearly a hash, or looks like a stored image, as a part of the page."""
+    if path is None:
+        rule = options.hash or rule_of(hex or "")
+        usual, wide = await run_in_threadpool(_to_the_end, state, options, rule)
+        answer = await run_in_threadpool(search_by_hex, state, hex or "", wide)
+        return _found(answer, options, usual, hex or "", None)
+    usual, wide = await run_in_threadpool(_to_the_end, state, options, options.hash or RULES[0])
+    found = await search_by_path(state, path, wide)
+    shown = None if found.by_hashes else _of_image(found.image)
+    return _found(found.answer, options, usual, found.image.path, shown, stored=found.by_hashes)
 
 
 def _to_the_end(state: ServerState, options: SearchChoices, rule: str) -> tuple[int, SearchChoices]:
@@ -146,7 +154,13 @@ def _to_the_end(state: ServerState, options: SearchChoices, rule: str) -> tuple[
 
 
 def _found(
-    answer: SearchAnswer, options: SearchChoices, usual: int, name: str, shown: Thumbnail | None
+    answer: SearchAnswer,
+    options: SearchChoices,
+    usual: int,
+    name: str,
+    shown: Mapping[str, object] | None,
+    *,
+    stored: bool = False,
 ) -> HTMLResponse:
     side = side_for(len(answer.matches))
     # Who finds the candidates does not matter to who looks at them.
@@ -156,7 +170,7 @@ def _found(
         layout="bare.html",
         answers=[
             {
-                "query": {"name": name, "thumbnail": shown and _uploaded(shown), "images": ()},
+                "query": {"name": name, "thumbnail": shown, "images": ()},
                 "matches": [_card(match, side) for match in answer.matches],
             }
         ],
@@ -167,6 +181,7 @@ def _found(
         total=len(answer.matches),
         more=len(answer.matches) == MOST,
         flat=answer.query.flat and not options.include_flat,
+        stored=stored,
     )
     return HTMLResponse(html)
 
@@ -175,6 +190,12 @@ def _uploaded(shown: Thumbnail) -> dict[str, object]:
     """Return what is known of a picture in a body: not when its file was changed."""
     names = ("address", "small_width", "small_height", "width", "height", "frames", "byte_size")
     return {name: getattr(shown, name) for name in (*names, "format")} | {"modified_at": None}
+
+
+def _of_image(image: Image) -> dict[str, object]:
+    """Return what is known of an image of the database, as of a picture in a body."""
+    thumbnail = linked(image.image_id, image.width, image.height, side=LARGE)
+    return asdict(image) | asdict(thumbnail)
 
 
 def _card(match: Match, side: int) -> dict[str, object]:

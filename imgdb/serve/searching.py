@@ -12,20 +12,25 @@ from fastapi import Depends
 from psycopg import Connection
 from starlette.concurrency import run_in_threadpool
 
+from imgdb.database.images import Image, image_at
 from imgdb.database.spaces import default_distance
-from imgdb.errors import UsageError
+from imgdb.errors import PictureError, UnknownName, UsageError
 from imgdb.hashes.values import (
     ALGORITHMS,
     PDQ_DIGITS,
     PDQ_RULES,
     USUAL_RULE,
+    Hashes,
+    from_hex,
     largest_distance,
     to_hex,
 )
 from imgdb.pages.answers import SHOWN
+from imgdb.paths import possible_spellings
 from imgdb.search.images import Match, Query, query_by_hex, similar
 from imgdb.serve.state import ServerState
 from imgdb.serve.work import ReadQuery
+from imgdb.words import printable
 
 RULES = (USUAL_RULE, *SHOWN, *PDQ_RULES)
 
@@ -34,6 +39,17 @@ MOST = 1000
 
 Collection = Annotated[
     str | None, fastapi.Query(description="Only images of this collection.", max_length=1000)
+]
+Hex = Annotated[
+    str | None,
+    fastapi.Query(
+        description="16 hex digits, 64 of PDQ; for a rule of two hashes both, joined by + (%2B).",
+        max_length=100,
+    ),
+]
+KnownPath = Annotated[
+    str | None,
+    fastapi.Query(description="The path or the name of an image of the database.", max_length=2600),
 ]
 Limit = Annotated[int, fastapi.Query(ge=1, le=MOST, description="At most so many matches.")]
 
@@ -49,6 +65,7 @@ class SearchChoices:
     any_orientation: bool
     include_flat: bool
     parts: bool
+    same_colours: bool
 
 
 def _options(
@@ -83,12 +100,19 @@ def _options(
             description="Also look for it without its borders, and for what shares regions with it."
         ),
     ] = True,
+    same_colours: Annotated[
+        bool,
+        fastapi.Query(
+            description="Leave out images of other colours than the picture, those whose colours "
+            "are not known, and those of which only a part is alike."
+        ),
+    ] = False,
 ) -> SearchChoices:
     rule = spelled_plus(hash)
     if rule is not None and rule not in RULES:
         raise UsageError(f"no such hash: {rule}; choose from {', '.join(RULES)}")
     return SearchChoices(
-        rule, max_distance, limit, collection, any_orientation, include_flat, parts
+        rule, max_distance, limit, collection, any_orientation, include_flat, parts, same_colours
     )
 
 
@@ -141,12 +165,59 @@ def usual_distance(conn: Connection[Any], rule: str, collection: str | None) -> 
 
 async def search_by_file(state: ServerState, file: Path, options: SearchChoices) -> SearchAnswer:
     """Search for a picture; raises PictureError."""
-    rule = options.hash or USUAL_RULE
-    work = ReadQuery(
-        any_orientation=options.any_orientation, pdq=rule in PDQ_RULES, parts=options.parts
-    )
-    query: Query = await asyncio.wrap_future(state.decoder.do(work, file))
-    return await run_in_threadpool(_search, state, query, rule, options)
+    query: Query = await asyncio.wrap_future(state.decoder.do(_reading(options), file))
+    return await run_in_threadpool(_search, state, query, options.hash or USUAL_RULE, options)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundByPath:
+    """An answer to a search for `image`; `by_hashes` where its file could not be read."""
+
+    answer: SearchAnswer
+    image: Image
+    by_hashes: bool
+
+
+async def search_by_path(state: ServerState, path: str, options: SearchChoices) -> FoundByPath:
+    """Search for what an image of the database looks like, by its file if that is there.
+
+    No other path is looked at: UnknownName. Raises PictureError where the file is needed, and not
+    there.
+    """
+    stored = await run_in_threadpool(_image_at, state, path, options.collection)
+    rule, by_hashes = options.hash or USUAL_RULE, False
+    try:
+        reading = state.decoder.do_stored(_reading(options), stored.path)
+        query: Query = await asyncio.wrap_future(reading)
+    except PictureError as error:
+        asks_pixels = options.any_orientation or options.same_colours or rule in PDQ_RULES
+        if error.reason != "missing" or asks_pixels:
+            raise
+        query, by_hashes = _stored_query(stored), True
+    answer = await run_in_threadpool(_search, state, query, rule, options)
+    return FoundByPath(answer, stored, by_hashes)
+
+
+def _reading(options: SearchChoices) -> ReadQuery:
+    pdq = (options.hash or USUAL_RULE) in PDQ_RULES
+    return ReadQuery(any_orientation=options.any_orientation, pdq=pdq, parts=options.parts)
+
+
+def _image_at(state: ServerState, path: str, collection: str | None) -> Image:
+    with state.connection() as conn:
+        found = image_at(conn, possible_spellings(path), collection=collection)
+    if found is None:
+        raise UnknownName(
+            f"no image has the path {printable(path)}: ingest it, or send the picture itself"
+        )
+    return found
+
+
+def _stored_query(stored: Image) -> Query:
+    found = {name: getattr(stored, name) for name in ALGORITHMS}
+    hashes = Hashes(**{name: from_hex(digits) for name, digits in found.items() if digits})
+    sha256 = bytes.fromhex(stored.sha256) if stored.sha256 else None
+    return Query(stored.path, hashes, sha256, stored.flat)
 
 
 def search_by_hex(state: ServerState, hex_digits: str, options: SearchChoices) -> SearchAnswer:
@@ -154,6 +225,8 @@ def search_by_hex(state: ServerState, hex_digits: str, options: SearchChoices) -
     digits = spelled_plus(hex_digits) or ""
     if options.any_orientation:
         raise UsageError("any_orientation takes a picture: a hash alone cannot be turned")
+    if options.same_colours:
+        raise UsageError("same_colours takes a picture: a hash alone has no colours")
     rule = options.hash or rule_of(digits)
     return _search(state, query_by_hex(rule, digits), rule, options)
 
@@ -174,6 +247,7 @@ def _search(state: ServerState, query: Query, rule: str, options: SearchChoices)
             limit=options.limit,
             include_flat=options.include_flat,
             parts=options.parts,
+            same_colours=options.same_colours,
         )
     if query.flat and not options.include_flat:
         found = [match for match in found if match.same_bytes]

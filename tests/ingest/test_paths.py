@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgdb.errors import UsageError
-from imgdb.paths import from_plain_text, path_from_text, path_text, plain_text, shell_word
+from imgdb.paths import (
+    from_plain_text,
+    path_from_text,
+    path_text,
+    plain_text,
+    possible_spellings,
+    shell_word,
+)
 from imgdb.words import printable
 
 
@@ -79,3 +86,18 @@ def test_a_shell_gets_the_path_from_its_word(paths: list[bytes]) -> None:
     script = f"printf '%s\\0' {words}".encode()
     printed = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
     assert printed.split(b"\0")[:-1] == paths
+
+
+@pytest.mark.parametrize(
+    ("typed", "spellings"),
+    [
+        ("/a/b.jpg", ["/a/b.jpg"]),
+        ("/a//x/../b.jpg", ["/a//x/../b.jpg", "/a/b.jpg"]),
+        ("~/b.jpg", ["~/b.jpg", "/home/me/b.jpg"]),
+        ("/caf\\xe9", ["/caf\\xe9", "/caf\\\\xe9"]),
+        ("/a\0b", ["/a\\x00b"]),
+    ],
+)
+def test_what_a_person_types_may_be_spelled_so(typed, spellings, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert possible_spellings(typed) == spellings

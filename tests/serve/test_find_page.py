@@ -80,12 +80,12 @@ def test_dropped_and_pasted_pictures_are_found(page, pictures):
         assert found(page) == ["hill.png"]
 
 
-def test_a_hash_is_typed_by_keyboard_alone(page, pictures):
+def test_a_hash_and_a_path_are_typed_by_keyboard_alone(page, pictures):
     made = fingerprint(pictures / "hill.png")
 
     def typed(text):
         page.run("document.querySelector('#answer').replaceChildren()")
-        page.run("const hex = document.querySelector('#hex'); hex.value = ''; hex.focus()")
+        page.run("const field = document.querySelector('#text'); field.value = ''; field.focus()")
         page.press(text, "\ue007")
 
     typed(to_hex(made.phash))
@@ -93,9 +93,37 @@ def test_a_hash_is_typed_by_keyboard_alone(page, pictures):
     typed(f"{to_hex(made.phash)}+{to_hex(made.dhash)}")
     assert found(page) == ["hill.png"]
     typed("nonsense")
-    page.wait(lambda: "not a hash of 16 hex digits" in page.find("#says").text)
+    page.wait(lambda: "no image has the path nonsense" in page.find("#says").text)
     assert page.count(".match") == 0
-    assert [one for one in page.complaints() if "400" not in one] == []
+    typed(str(pictures / "hill.png"))
+    assert found(page) == ["hill.png"]
+    page.wait(lambda: page.run("return document.querySelector('#query-1 img').naturalWidth"))
+    page.find(".match button.frame").click()  # what is compared is the image of that path
+    assert page.find("#lens").is_displayed()
+    assert [one for one in page.complaints() if "404" not in one] == []
+
+
+def test_every_choice_is_a_control(page, pictures, tmp_path):
+    """What a picture is looked for by: turned, with its parts, in its colours, and flat."""
+    file = tmp_path / "turned.png"
+    Image.open(pictures / "hill.png").transpose(Image.Transpose.ROTATE_90).save(file)
+    assert choose(page, file) == []
+    page.run("document.querySelector('.more summary').focus()")
+    page.press("\ue007", "\ue004", " ")  # opens it, and ticks the first box
+    page.wait(lambda: found(page) == ["hill.png"])
+    Image.open(pictures / "hill.png").transpose(Image.Transpose.FLIP_TOP_BOTTOM).convert("L").save(
+        file
+    )
+    page.wait(lambda: choose(page, file) == ["hill.png"])
+    page.find("[name=same_colours]").click()
+    page.wait(lambda: page.find("#says").text.startswith("Nothing within"))
+    page.find("[name=same_colours]").click()
+    page.requests()
+    page.find("[name=parts]").click()
+    page.find("[name=include_flat]").click()
+    found(page)
+    (*_, last) = [one for one in page.requests() if "/find?" in one]
+    assert "parts=false" in last and "include_flat=true" in last
 
 
 def test_the_slider_hides_without_asking(page, served, filled, tmp_path):
@@ -136,6 +164,7 @@ def test_rule_and_orientation_search_anew(page, pictures, tmp_path):
     Image.open(pictures / "hill.png").transpose(Image.Transpose.ROTATE_180).save(tmp_path / "t.png")
     assert choose(page, tmp_path / "t.png") == []
     assert "Nothing within distance 24" in page.find("#says").text
+    page.find(".more summary").click()
     page.find("[name=any_orientation]").click()
     page.wait(lambda: page.count(".match"))
     assert found(page) == ["hill.png"]
@@ -220,13 +249,16 @@ def test_zoom_and_place_are_those_of_both_pictures(page, pictures):
 def test_all_is_reached_by_keyboard_and_shows_its_focus(page, pictures):
     choose(page, pictures / "lake.png")
     page.run("document.activeElement.blur(); document.body.focus()")
+    page.run("document.querySelector('.more').open = true")
     reached = []
-    for _ in range(16):
+    for _ in range(20):
         page.press("\ue004")
         reached.append(
             page.run("return document.activeElement.id || document.activeElement.name || ''")
         )
-    assert {"theme", "limit", "hash", "any_orientation", "file", "hex"} <= {*reached}
+    assert {"theme", "limit", "hash", "any_orientation", "same_colours", "file", "text"} <= {
+        *reached
+    }
 
 
 AXE = os.environ.get("IMGDB_TEST_AXE", "")

@@ -123,6 +123,53 @@ def test_a_hash_is_looked_for(served, pictures):
     assert served.get(f"/api/search?hex={phash}+{dhash}&max_distance=0").json == both
 
 
+def test_an_image_of_the_database_is_looked_for_by_its_path(served, filled, pictures, tmp_path):
+    file = pictures / "hill.png"
+    asked = f"/api/search?path={quote(str(file))}"
+    by_picture = served.post("/api/search", file.read_bytes()).json
+    assert served.get(asked).json == by_picture
+    # As a shell takes it, too; and turned, which needs the file.
+    crooked = f"{pictures}/./../{pictures.name}//hill.png"
+    assert served.get(f"/api/search?path={quote(crooked)}").json == by_picture
+    turned = served.get(asked + "&any_orientation=true&same_colours=true&hash=phash-pdq")
+    assert names(turned.json["matches"]) == ["hill.png"]
+    # What is no image of the database is not opened, whatever it is.
+    stranger = tmp_path / "stranger.png"
+    stranger.write_bytes(file.read_bytes())
+    for path in (stranger, "/etc/passwd", "a%00b"):
+        refused = served.get(f"/api/search?path={path}")
+        assert (refused.status, "ingest it" in refused.json["detail"]) == (404, True)
+    assert served.get(f"/api/search?path={stranger}&hex={0:016x}").status == 400
+
+
+def test_without_its_file_an_image_is_looked_for_by_its_hashes(served, filled, pictures):
+    body = (pictures / "lake.png").read_bytes()
+    (stored := served.post("/api/images?id=sku-7&collection=named", body).json)
+    found = served.get("/api/search?path=sku-7").json
+    assert found["query"]["phash"] == stored["phash"]
+    assert {"lake.png", "lake-copy.png", "sku-7"} <= {*names(found["matches"])}
+    for needs in ("any_orientation=true", "same_colours=true", "hash=pdq"):
+        refused = served.get(f"/api/search?path=sku-7&{needs}")
+        assert (refused.status, refused.json["reason"]) == (404, "missing")
+    served.post("/api/images?id=sku-7&collection=other", encode(scene(5), "PNG"))
+    other = served.get("/api/search?path=sku-7&collection=other").json
+    assert other["query"]["phash"] == to_hex(fingerprint(encode(scene(5), "PNG")).phash)
+    assert served.ask("DELETE", f"/api/images/{stored['image_id']}").json == {
+        "image_id": stored["image_id"]
+    }
+    assert served.ask("DELETE", f"/api/images/{stored['image_id']}").status == 404
+    served.ask("DELETE", "/api/images?id=sku-7&collection=other")
+    assert served.get("/api/search?path=sku-7").status == 404
+
+
+def test_colours_tell_pictures_apart_where_asked(served, pictures):
+    body = encode(Image.open(pictures / "hill.png").convert("L"), "PNG")
+    assert names(served.post("/api/search", body).json["matches"]) == ["hill.png"]
+    assert served.post("/api/search?same_colours=true", body).json["matches"] == []
+    by_hash = served.get(f"/api/search?hex={0:016x}&same_colours=true")
+    assert (by_hash.status, "same_colours takes a picture" in by_hash.json["detail"]) == (400, True)
+
+
 def test_pdq_is_searched_where_it_is_stored(served, pictures):
     body = (pictures / "hill.png").read_bytes()
     assert served.post("/api/images?id=pdq&collection=pdq&pdq=true", body).status == 201
@@ -188,7 +235,11 @@ def test_nothing_is_changed_unless_allowed(filled):
     with Served(filled) as careful, psycopg.connect(filled) as conn:
         before = conn.execute("SELECT count(*) FROM imgdb.image").fetchone()
         body = encode(scene(31), "PNG")
-        for method, path in (("POST", "/api/images?id=x"), ("DELETE", "/api/images?id=x")):
+        for method, path in (
+            ("POST", "/api/images?id=x"),
+            ("DELETE", "/api/images?id=x"),
+            ("DELETE", "/api/images/1"),
+        ):
             refused = careful.ask(method, path, body)
             assert (refused.status, "--allow-changes" in refused.json["detail"]) == (403, True)
         assert careful.post("/api/search", body).status == 200

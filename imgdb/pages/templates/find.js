@@ -1,10 +1,12 @@
-/* A picture or a hash -> the matches; the slider then only hides, in answers.js. */
+/* A picture, a path or a hash -> the matches; the slider then only hides, in answers.js. */
 (() => {
   const how = document.getElementById("how");
   if (!how) return;
   const part = (id) => document.getElementById(id);
-  const [ask, drop, file, hex, says, answer, slider] = ["ask", "drop", "file", "hex", "says", "answer", "limit"].map(part);
-  let asked = null; // { body, name } or { hex }
+  const [ask, drop, file, typed, says, answer, slider] = ["ask", "drop", "file", "text", "says", "answer", "limit"].map(part);
+  // Of one hash, of PDQ, or of a rule of two; all else is a path or a name.
+  const HASH = /^(?:[0-9a-f]{16}\+)?(?:[0-9a-f]{16}|[0-9a-f]{64})$/i;
+  let asked = null; // { body, name }, { hex } or { path }
   let running = null;
   let chosen = null; // the distance that somebody chose; else the usual one of the rule
 
@@ -15,10 +17,12 @@
 
   const options = () => {
     const given = new URLSearchParams();
-    for (const [name, value] of new FormData(how)) if (value !== "") given.set(name, value === "on" ? "true" : value);
-    if (asked.hex) {
+    for (const [name, value] of new FormData(how)) if (value !== "") given.set(name, value);
+    for (const box of how.querySelectorAll("[type=checkbox]")) given.set(box.name, String(box.checked));
+    if (asked.path) given.set("path", asked.path);
+    else if (asked.hex) {
       given.set("hex", asked.hex);
-      given.delete("any_orientation"); // a hash alone cannot be turned
+      for (const name of ["any_orientation", "same_colours"]) given.delete(name); // those of a picture
       if (!asked.hex.includes("+") && given.get("hash").includes("+")) given.delete("hash");
     } else given.set("name", asked.name.slice(0, 200));
     return given;
@@ -31,7 +35,7 @@
     answer.setAttribute("aria-busy", "true");
     say("Searching …");
     try {
-      const request = asked.hex ? { signal: mine.signal } : { method: "POST", body: asked.body, headers: { "Content-Type": "application/octet-stream" }, signal: mine.signal };
+      const request = !asked.body ? { signal: mine.signal } : { method: "POST", body: asked.body, headers: { "Content-Type": "application/octet-stream" }, signal: mine.signal };
       const response = await fetch(`/find?${options()}`, request);
       const text = await response.text();
       if (mine !== running) return;
@@ -65,6 +69,7 @@
     part("total").textContent = Number(total).toLocaleString("en");
     slider.dispatchEvent(new Event("input", { bubbles: true }));
     const notes = [];
+    if ("stored" in found.dataset) notes.push("Its file is not there: this is by its stored hashes.");
     if ("flat" in found.dataset) notes.push("This picture is flat (a solid colour, a blank page): only the same bytes are shown.");
     if ("more" in found.dataset) notes.push("There are more: these are the nearest.");
     if (total === "0") notes.push(`Nothing within distance ${farthest}.`);
@@ -75,7 +80,7 @@
     if (!picture) return;
     asked = { body: picture, name: picture.name || "pasted picture" };
     chosen = null;
-    hex.value = "";
+    typed.value = "";
     find();
   };
 
@@ -85,8 +90,9 @@
   });
   ask.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (!hex.value.trim()) return hex.focus();
-    asked = { hex: hex.value.trim() };
+    const text = typed.value.trim();
+    if (!text) return typed.focus();
+    asked = HASH.test(text) ? { hex: text } : { path: text };
     chosen = null;
     find();
   });
