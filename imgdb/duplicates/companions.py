@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -31,12 +32,8 @@ _NUMBERED = re.compile(r"(.+?)(\(\d+\))(\.[^.]*)")
 
 def is_named_after(name: str, picture: str) -> bool:
     """Tell whether a file belongs to a picture of this whole name: IMG_1.JPG.xmp to IMG_1.JPG."""
-    name, picture = name.casefold(), picture.casefold()
-    numbered = _NUMBERED.fullmatch(picture)
-    forms: list[tuple[str, str | None]] = [(picture, None)]
-    if numbered is not None:
-        forms.append((numbered[1] + numbered[3], numbered[2]))
-    for whole, number in forms:
+    name = name.casefold()
+    for whole, number in _forms(picture):
         rest = _REST.fullmatch(name, len(whole)) if name.startswith(whole) else None
         if (
             rest is not None
@@ -46,6 +43,13 @@ def is_named_after(name: str, picture: str) -> bool:
         ):
             return True
     return False
+
+
+def _forms(picture: str) -> list[tuple[str, str | None]]:
+    """Return how names after a picture begin, folded, and the number that then follows."""
+    whole = picture.casefold()
+    numbered = _NUMBERED.fullmatch(whole)
+    return [(whole, None), *([(numbered[1] + numbered[3], numbered[2])] if numbered else [])]
 
 
 def shares_stem(name: str, picture: str) -> bool:
@@ -72,7 +76,7 @@ def find_companions(groups: Sequence[Group]) -> list[Group]:
     A companion of several pictures goes with the last of them. Of what is not on this machine
     nothing is said.
     """
-    listed = cache(_listed)
+    listed = cache(NamesIn)
     removable = [member for group in groups for member in group.removable]
     last = {_stem_path(member): member.image_id for member in removable}
     going = {member.path for member in removable}
@@ -81,16 +85,17 @@ def find_companions(groups: Sequence[Group]) -> list[Group]:
     for member in removable:
         folder, name = os.path.split(path_from_text(member.path))
         names = listed(folder)
-        spelled = {one: path_text(f"{folder}{os.sep}{one}") for one in names}
-        own = [one for one in names if is_named_after(one, name)]
-        by_stem = [one for one in names if shares_stem(one, name) and one not in own]
-        if any(spelled[one] not in going for one in others_of_stem(name, names)):
+        own = names.named_after(name)
+        of_stem = names.of_stem(name)
+        by_stem = [one for one in of_stem if shares_stem(one, name) and one not in own]
+        spelled = {one: path_text(f"{folder}{os.sep}{one}") for one in {*of_stem, *own}}
+        if any(spelled[one] not in going for one in others_of_stem(name, of_stem)):
             shared, by_stem = by_stem, []
         else:
             shared = []
             if last[_stem_path(member)] != member.image_id:
                 by_stem = []
-        along = (spelled[one] for one in sorted(own + by_stem))
+        along = (spelled[one] for one in sorted({*own, *by_stem}))
         stay = (spelled[one] for one in shared)
         found[member.image_id] = (
             tuple(path for path in along if path not in shown),
@@ -106,6 +111,33 @@ def _with(group: Group, found: Mapping[int, tuple[tuple[str, ...], tuple[str, ..
             yield replace(member, companions=along, shared_companions=stay)
 
     return replace(group, members=list(members()))
+
+
+class NamesIn:
+    """The names of the files in a folder by their stems, and by what they may be named after.
+
+    Folders of 10,000 pictures are usual: none of them is compared with all others.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._of_stem: defaultdict[str, list[str]] = defaultdict(list)
+        self._after: defaultdict[str, list[str]] = defaultdict(list)
+        for name in _listed(folder):
+            self._of_stem[_stem(name)].append(name)
+            if is_possible(name):
+                folded = name.casefold()
+                for place, sign in enumerate(folded):
+                    if sign in ".(":  # what follows the name of the picture begins so
+                        self._after[folded[:place]].append(name)
+
+    def of_stem(self, picture: str) -> list[str]:
+        """Return the names of the stem of a picture, by name."""
+        return self._of_stem.get(_stem(picture), [])
+
+    def named_after(self, picture: str) -> set[str]:
+        """Return the names of which `is_named_after` holds."""
+        begun = {name for whole, _ in _forms(picture) for name in self._after.get(whole, ())}
+        return {name for name in begun if is_named_after(name, picture)}
 
 
 def _listed(folder: str) -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from imgdb.duplicates import restoring, trash
 from imgdb.duplicates.apply import FileOutcome, MoveToTrash, apply, restore
-from imgdb.duplicates.companions import is_named_after, others_of_stem, shares_stem
+from imgdb.duplicates.companions import NamesIn, is_named_after, others_of_stem, shares_stem
 from imgdb.duplicates.folders import Refused
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
 from imgdb.duplicates.plan import read_plan, write_plan
@@ -46,6 +46,17 @@ def test_names_that_say_whose_they_are():
     assert not shares_stem("IMG_1.PNG", "IMG_1.JPG") and not shares_stem("IMG_1.CR2", "IMG_1.JPG")
     names = ["IMG_1.JPG", "img_1.cr2", "IMG_1.MOV", "IMG_1.docx", "IMG_2.CR2", "IMG_1"]
     assert others_of_stem("IMG_1.JPG", names) == ["img_1.cr2", "IMG_1.docx", "IMG_1"]
+
+
+def test_a_folder_is_looked_up_and_not_searched(tmp_path):
+    """Names are found by their beginnings: as if each had been compared with each picture."""
+    names = {*itertools.chain(*NAMED.values()), *OF_OTHERS, "a.b(1)(2).JPG.xmp", "ﬁ.JPG.xmp"}
+    for name in names:
+        (tmp_path / name).touch()
+    there = NamesIn(str(tmp_path))
+    for picture in (*NAMED, *names, "FI.jpg", "a.b(1)(2).JPG"):
+        expected = {name for name in names if is_named_after(name, picture)}
+        assert there.named_after(picture) == expected, picture
 
 
 class Library:
