@@ -20,6 +20,11 @@ COLOURS = {
     "pgvector HNSW, ef_search 200": ("#4527a0", "#9fa8da"),
     "FAISS IndexBinaryFlat": ("#1565c0", "#64b5f6"),
     "FAISS IndexBinaryMultiHash": ("#0097a7", "#4dd0e1"),
+    "numpy scan": ("#5d4037", "#bcaaa4"),
+    "DuckDB scan": ("#9e9d24", "#dce775"),
+    "chDB scan": ("#f9a825", "#fff176"),
+    "sqlite-vec": ("#37474f", "#cfd8dc"),
+    "USearch HNSW": ("#ad1457", "#f48fb1"),
     "scikit-learn BallTree": ("#ef6c00", "#ffb74d"),
     "Annoy": ("#558b2f", "#aed581"),
 }

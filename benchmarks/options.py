@@ -10,7 +10,7 @@ from benchmarks.progress import say
 from benchmarks.results import DEFAULT
 
 # In the order in which they use a database: load comes late, for it fills the machine's caches.
-PARTS = ("within", "nearest", "within_any", "pairs", "load", "hnsw", "append")
+PARTS = ("within", "nearest", "within_any", "pairs", "clients", "load", "hnsw", "append")
 SIZES = (10_000, 100_000, 1_000_000)
 HNSW_SIZES = (200_000,)
 
@@ -35,6 +35,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     add("--queries", type=int, default=400, help="for each radius, at most")
     add("--rounds", type=int, default=5, help="in which peers take turns")
     add("--budget", type=float, default=2.0, help="seconds for each peer and radius")
+    add("--client-seconds", type=float, default=10.0, help="for each number of clients")
     add("--pairs-limit", type=float, default=240.0, help="seconds for one call of pairs")
     add("--seed", type=int, default=1)
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import circumstances, loading, searches, sets
+from benchmarks import circumstances, clients, loading, searches, sets
 from benchmarks.dataset import UNIFORM, Dataset
 from benchmarks.options import arguments
 from benchmarks.progress import say
@@ -45,7 +45,9 @@ def wanted_parts(data: Dataset, options: argparse.Namespace) -> list[str]:
         offered = {"within"} if data.size == largest else set()
     else:
         offered = (
-            {"within", "nearest", "within_any", "load"} if data.size in options.sizes else set()
+            {"within", "nearest", "within_any", "load", "clients"}
+            if data.size in options.sizes
+            else set()
         )
         if data.size in options.sizes and (data.photo or options.photo_hashes is None):
             offered.add("pairs")
@@ -92,6 +94,8 @@ def measure_part(
         return searches.hnsw(store, effort)
     if part == "within_any":
         return sets.within_any(store, rounds=3, seed=options.seed)
+    if part == "clients":
+        return clients.clients(store, seconds=options.client_seconds, seed=options.seed)
     if part == "pairs":
         return sets.pairs(store, limit=options.pairs_limit, seed=options.seed)
     return loading.load(server, "bench_load", store.hashes, store, effort)

@@ -9,11 +9,11 @@ import numpy as np
 
 from benchmarks import dataset, servers
 from benchmarks.contest import Contestant, hold
-from benchmarks.peers import LARGEST, LIBRARIES, Annoy, FaissFlat, Peer
+from benchmarks.peers import LARGEST, LIBRARIES, OF_THE_NEAREST, FaissFlat, Peer
 from benchmarks.progress import say
 from benchmarks.store import Store
 
-RADII = (0, 4, 8, 10, 12)
+RADII = (0, 4, 8, 10, 12, 15)
 HNSW_RADII = (4, 8, 10)
 EF_SEARCHES = (40, 200)
 NEAREST = 10
@@ -45,6 +45,11 @@ def opened(makers: Sequence[Any], argument: Any) -> Iterator[list[Any]]:
         yield peers
 
 
+def fitting(libraries: Sequence[Any], size: int) -> list[Any]:
+    """Leave out those that take minutes with so many hashes."""
+    return [one for one in libraries if size <= LARGEST.get(one.name, size)]
+
+
 def by_radius(
     peers: Sequence[Peer], hashes: dataset.Hashes, radii: Sequence[int], effort: Effort
 ) -> list[dict[str, Any]]:
@@ -57,6 +62,7 @@ def by_radius(
                 {"peer": peer.name, "radius": radius},
                 lambda question, peer=peer, radius=radius: peer.within(question, radius),
                 [peer.question(query) for query in asked],
+                peer.cpu,
             )
             for peer in peers
         ]
@@ -94,7 +100,7 @@ def described(measure: dict[str, Any]) -> str:
 def within(store: Store, effort: Effort, *, few: bool = False) -> dict[str, Any]:
     """Search by radius: imgdb against scans, pgvector's too, and libraries in this process."""
     size = len(store.hashes)
-    libraries = [one for one in LIBRARIES if size <= LARGEST.get(one.name, size)]
+    libraries = fitting(LIBRARIES, size)
     in_server = [servers.imgdb, servers.sequential_scan, servers.lone_scan, servers.vector_exact]
     if few:
         in_server = in_server[:2]
@@ -127,7 +133,7 @@ def hnsw(store: Store, effort: Effort) -> dict[str, Any]:
 
 def nearest(store: Store, effort: Effort) -> dict[str, Any]:
     """Search for the ten nearest."""
-    libraries = [FaissFlat] + [Annoy] * (len(store.hashes) <= LARGEST[Annoy.name])
+    libraries = fitting(OF_THE_NEAREST, len(store.hashes))
     makers = [servers.imgdb, servers.sequential_scan]
     with opened(makers, store) as asked, opened(libraries, store.hashes) as loaded:
         return {"measures": nearest_of([*asked, *loaded], store.hashes, effort)}
@@ -147,6 +153,7 @@ def nearest_of(
             {"peer": peer.name, "count": NEAREST},
             lambda question, peer=peer: peer.nearest(question, NEAREST),
             [peer.question(query) for query in asked],
+            peer.cpu,
         )
         for peer in peers
     ]

@@ -1,6 +1,8 @@
 """What is asked of PostgreSQL over a connection: imgdb, the sequential scan, pgvector."""
 
+import math
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -33,6 +35,12 @@ HNSW_WITHIN = (
 )
 
 
+def backend_seconds(conn: psycopg.Connection[Any]) -> float:
+    """Return the processor's time of a connection's server process so far, in seconds."""
+    text = Path(f"/proc/{conn.info.backend_pid}/schedstat").read_text("ascii")
+    return int(text.split()[0]) / 1e9
+
+
 class SqlPeer:
     """A prepared statement on a connection of its own; the rows are fetched within the time."""
 
@@ -40,6 +48,7 @@ class SqlPeer:
         self.name, self.build = name, {}
         self._within, self._nearest = within, nearest
         self._conn = store.connect(**settings)
+        self._parallel = "max_parallel_workers_per_gather" not in settings and self.workers() > 0
         self._cursor = self._conn.cursor(binary=True)
 
     def question(self, query: int) -> Any:
@@ -65,6 +74,10 @@ class SqlPeer:
                 return int(plan["Workers Planned"])
             plan = plan.get("Plans", [None])[0]
         return 0
+
+    def cpu(self) -> float:
+        """Return the seconds that processors have spent on the connection's process."""
+        return math.nan if self._parallel else backend_seconds(self._conn)
 
     def close(self) -> None:
         self._conn.close()

@@ -11,6 +11,7 @@ from benchmarks import dataset, servers
 from benchmarks.peers import FaissFlat, packed
 from benchmarks.progress import say
 from benchmarks.store import Store
+from imgdb.search.many import within_many
 
 MANY = 1000
 MANY_RADII = (4, 8)
@@ -30,7 +31,7 @@ NEIGHBOURS = (
 
 
 def within_any(store: Store, *, rounds: int, seed: int) -> dict[str, Any]:
-    """Ask 1,000 queries in one call; one by one from the client, and in one statement."""
+    """Ask 1,000 queries in one call; in a loop, in one statement, and by `within_many`."""
     measures = []
     with store.connect() as conn, conn.cursor(binary=True) as cursor:
 
@@ -47,7 +48,11 @@ def within_any(store: Store, *, rounds: int, seed: int) -> dict[str, Any]:
         def once(asked: list[int], radius: int) -> list[tuple[int, int]]:
             return cursor.execute(ANY, (asked, radius), prepare=True).fetchall()
 
-        ways = {"loop_ms": loop, "lateral_ms": lateral, "any_ms": once}
+        def many(asked: list[int], radius: int) -> list[tuple[int, int]]:
+            found = within_many(conn, "bench", asked, radius)
+            return [(near.query_hash, near.hash) for near in found]
+
+        ways = {"loop_ms": loop, "lateral_ms": lateral, "any_ms": once, "many_ms": many}
         for radius in MANY_RADII:
             asked = dataset.queries(store.hashes, MANY, radius, seed)
             taken: dict[str, list[float]] = {name: [] for name in ways}
@@ -60,7 +65,7 @@ def within_any(store: Store, *, rounds: int, seed: int) -> dict[str, Any]:
                         taken[name].append(time.perf_counter() - started)
                     right = right or set(found)
                     if set(found) != right:
-                        raise AssertionError("within_any and within differ")
+                        raise AssertionError(f"{name} and a loop of within differ")
             each = {n: round(statistics.median(t) * 1000 / MANY, 4) for n, t in taken.items()}
             measures.append({"radius": radius, "queries": MANY, **each})
             said = ", ".join(f"{name} {took:.3f}" for name, took in each.items())

@@ -86,8 +86,11 @@ def copy_hashes(conn: psycopg.Connection[Any], statement: str, hashes: Hashes) -
 
 
 def sizes(conn: psycopg.Connection[Any]) -> dict[str, int]:
-    """Return the bytes of the buckets: table (with its maps) and index."""
+    """Return the bytes of buckets and fresh hashes: tables (with their maps) and indexes."""
     row = conn.execute(
-        "SELECT pg_table_size('imgdb.prefix_bucket'), pg_indexes_size('imgdb.prefix_bucket')"
+        "SELECT pg_table_size(bucket) + pg_table_size(fresh),"
+        " pg_indexes_size(bucket) + pg_indexes_size(fresh)"
+        " FROM (VALUES ('imgdb.prefix_bucket'::regclass, 'imgdb.fresh_hashes'::regclass))"
+        " AS t (bucket, fresh)"
     ).fetchone()
     return {"table": row[0], "index": row[1]}

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
-from benchmarks import charts, ingest_tables, render, search, targets
+from benchmarks import charts, clients, ingest_tables, render, search, targets
+from benchmarks.options import PARTS
 from benchmarks.results import CHANGED, OtherEnvironment, Results, measure
 
-LIBRARIES = ("faiss", "sklearn", "annoy")
+LIBRARIES = ("faiss", "sklearn", "annoy", "apsw", "chdb", "duckdb", "sqlite_vec", "usearch")
 
 
 def test_page_and_charts_are_what_the_stored_results_render_to():
@@ -73,14 +74,14 @@ def test_runs_merge_only_at_the_same_commit(tmp_path):
     reason="needs pip install -e .[bench]",
 )
 @pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute")
-def test_a_small_run_measures_every_part(tmp_path, place):
+def test_a_small_run_measures_every_part(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(clients, "CLIENTS", (1, 4))
     file = tmp_path / "small.json"
     sizes = ["--sizes", "2000", "--hnsw-sizes", "2000", "--images", "2000"]
-    effort = ["--queries", "20", "--rounds", "2", "--budget", "0.01"]
+    effort = ["--queries", "20", "--rounds", "2", "--budget", "0.01", "--client-seconds", "1"]
     told = ["--not-durable", "--home", str(place), "--result", str(file)]
     search.run(search.arguments([*sizes, *effort, *told]))
     found = json.loads(file.read_text())
-    parts = {group["part"] for group in found["groups"]}
-    assert parts == {"within", "nearest", "within_any", "pairs", "load", "hnsw", "append"}
+    assert {group["part"] for group in found["groups"]} == set(PARTS)
     assert targets.least_recall(Results.read(file)) == 1
     assert list(place.iterdir()) == []
