@@ -133,7 +133,7 @@ def radius_table(group: Group) -> str:
 
 def latency(one: dict[str, Any]) -> str:
     said = f"{milliseconds(one['p50_ms'])} / {milliseconds(one['p95_ms'])}"
-    return said + f" ({milliseconds(one['cpu_p50_ms'])})" * ("cpu_p50_ms" in one)
+    return f"{said} ({milliseconds(one['cpu_p50_ms'])})" if "cpu_p50_ms" in one else said
 
 
 def bold(peer: str) -> str:
