@@ -89,6 +89,7 @@ SELECT
     s.space_id,
     s.name,
     s.description,
+    s.band_masks,
     s.default_max_distance,
     s.owner_name,
     s.claimed_by
@@ -101,6 +102,7 @@ COMMENT ON VIEW imgdb.own_space IS
 COMMENT ON COLUMN imgdb.own_space.space_id IS 'Identity.';
 COMMENT ON COLUMN imgdb.own_space.name IS 'What the functions call it by.';
 COMMENT ON COLUMN imgdb.own_space.description IS 'What the hashes are and where they come from.';
+COMMENT ON COLUMN imgdb.own_space.band_masks IS 'One mask per band.';
 COMMENT ON COLUMN imgdb.own_space.default_max_distance IS 'As in imgdb.space.';
 COMMENT ON COLUMN imgdb.own_space.owner_name IS
 'The current user, or a role that it is a member of.';

@@ -167,6 +167,7 @@ DECLARE
     v_name text := imgdb._hold_table(relation);
     v_number smallint := imgdb._check_column(relation, hash_column);
     v_space_id smallint;
+    v_count bigint;
 BEGIN
     IF EXISTS (
         SELECT FROM imgdb.tracked_column AS t
@@ -177,7 +178,8 @@ BEGIN
             HINT = 'imgdb.tracked_column says into which space; imgdb.untrack ends that.';
     END IF;
     IF NOT EXISTS (SELECT FROM imgdb.space AS s WHERE s.name = space_name) THEN
-        PERFORM imgdb.create_space(space_name, '');
+        EXECUTE format('SELECT count(t.%I) FROM %s AS t', hash_column, v_name) INTO v_count;
+        PERFORM imgdb._make_space(space_name, '', imgdb._masks_for(v_count));
     END IF;
     v_space_id := imgdb._claim_space(space_name);
     -- Before the table: who writes it may hold this.
@@ -192,4 +194,5 @@ $$;
 
 COMMENT ON FUNCTION imgdb.track(regclass, name, text) IS
 'Indexes the hashes of a bigint column, those there now and all that come, in a space, which is '
-'made if there is none of that name. Writers to the table wait until the transaction ends.';
+'made, with bands that suit how many there are, if there is none of that name. Writers to the '
+'table wait until the transaction ends.';

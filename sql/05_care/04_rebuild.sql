@@ -1,34 +1,3 @@
--- Three bands of 21 and 22 bits need fewer candidates than four of 16 where a bucket of these would
--- hold hundreds of hashes (docs/benchmarks.md). Bit i is in band i % 3.
-CREATE FUNCTION imgdb._masks_for(of_count bigint)
-RETURNS bigint[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN CASE
-        WHEN of_count >= 30000000 THEN (
-            SELECT array_agg(b.mask ORDER BY b.band)
-            FROM (
-                SELECT
-                    i % 3 AS band,
-                    bit_or(1::bigint << i) AS mask
-                FROM generate_series(0, 63) AS i
-                GROUP BY i % 3
-            ) AS b
-        )
-        ELSE ARRAY[
-            imgdb.from_hex('aa005500aa005500'),
-            imgdb.from_hex('00aa005500aa0055'),
-            imgdb.from_hex('5500aa005500aa00'),
-            imgdb.from_hex('005500aa005500aa')
-        ]
-    END;
-END
-$$;
-
-COMMENT ON FUNCTION imgdb._masks_for(bigint) IS 'The band masks that suit so many hashes.';
-
 CREATE FUNCTION imgdb._make_shadow(of_space_id smallint, wanted_masks bigint[])
 RETURNS smallint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -10,12 +10,13 @@ DECLARE
     v_watch text[] := ARRAY['watch', 'unwatch', 'acknowledge', '_hold_writers'];
     -- What the owner of a space calls, and what these call with his rights.
     v_keep text[] := ARRAY[
-        'create_space', 'drop_space', 'set_default_max_distance', 'track', 'untrack', 'catch_up',
-        'rebuild', 'drop_stale', 'check_space', 'missing_hashes', '_claim_space', '_release_space',
-        '_forget_dropped', '_hold_table', '_column_query', '_source_query', '_sync_triggers',
-        '_append_hashes', '_note_tracked', '_forget_tracked', '_lock_claimed', '_add_band',
-        '_count_added', '_index_source', '_make_shadow', '_use_shadow', '_begin_rebuild',
-        '_fill_shadow', '_end_rebuild', '_remove_hashes', '_put_back', '_drop_if_stale'
+        'create_space', '_make_space', 'drop_space', 'set_default_max_distance', 'track', 'untrack',
+        'catch_up', 'rebuild', 'drop_stale', 'check_space', 'missing_hashes', '_claim_space',
+        '_release_space', '_forget_dropped', '_hold_table', '_column_query', '_source_query',
+        '_sync_triggers', '_append_hashes', '_note_tracked', '_forget_tracked', '_lock_claimed',
+        '_add_band', '_count_added', '_index_source', '_make_shadow', '_use_shadow',
+        '_begin_rebuild', '_fill_shadow', '_end_rebuild', '_remove_hashes', '_put_back',
+        '_drop_if_stale'
     ];
     v_compact text[] := ARRAY[
         'compact', '_begin_care', '_end_care', '_merge', '_flush_all', '_count_anew', '_merge_next',
@@ -82,7 +83,7 @@ BEGIN
                 v_engine || ARRAY['alembic_version', 'watch_list', 'watch_probe', 'match']
             );
     ELSIF access = 'keep' THEN
-        RETURN NEXT 'INSERT (name, description), DELETE, '
+        RETURN NEXT 'INSERT (name, description, band_masks), DELETE, '
         'UPDATE (description, default_max_distance, claimed_by) ON imgdb.own_space';
     END IF;
     IF access IN ('write', 'keep') THEN

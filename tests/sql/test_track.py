@@ -323,6 +323,26 @@ def test_a_disabled_trigger_is_put_back_by_rebuild(table):
     assert table.execute(missing).fetchall() == []
 
 
+def test_bands_suit_how_many_hashes_there_are(conn):
+    defined = conn.execute("SELECT pg_get_functiondef('imgdb._masks_for'::regproc)").fetchone()[0]
+    assert ">= 30000000 " in defined
+    conn.execute(defined.replace("30000000", "3").encode())
+    bands = "SELECT cardinality(band_masks) FROM imgdb.space WHERE name = %s"
+    for rows in (2, 3):
+        name = f"s{rows}"
+        conn.execute(
+            f"CREATE TABLE {name} AS SELECT i::bigint AS h FROM generate_series(1, {rows}) i"
+        )
+        conn.execute("SELECT imgdb.track(%s, 'h', %s)", [name, name])
+    assert [conn.execute(bands, [f"s{rows}"]).fetchone()[0] for rows in (2, 3)] == [4, 3]
+    conn.execute("INSERT INTO s2 SELECT generate_series(10, 20)")
+    rebuild_here(conn, "s2")  # fresh hashes count nothing yet
+    assert conn.execute(bands, ["s2"]).fetchone() == (4,)
+    rebuild_here(conn, "s2")
+    assert conn.execute(bands, ["s2"]).fetchone() == (3,)
+    assert conn.execute("SELECT * FROM imgdb.missing_hashes('s2')").fetchall() == []
+
+
 def test_masks_that_change_take_effect_for_later_writes(table):
     table.execute("INSERT INTO t VALUES (1, 1), (2, -1)")
     masks = [-(2**63), *(0xFFF << 12 * band for band in range(5)), 0x7 << 60]
