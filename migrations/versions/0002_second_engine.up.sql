@@ -713,6 +713,7 @@ SELECT
     s.space_id,
     s.name,
     s.description,
+    s.band_masks,
     s.default_max_distance,
     s.owner_name,
     s.claimed_by
@@ -728,6 +729,8 @@ COMMENT ON COLUMN imgdb.own_space.space_id IS 'Identity.';
 COMMENT ON COLUMN imgdb.own_space.name IS 'What the functions call it by.';
 
 COMMENT ON COLUMN imgdb.own_space.description IS 'What the hashes are and where they come from.';
+
+COMMENT ON COLUMN imgdb.own_space.band_masks IS 'One mask per band.';
 
 COMMENT ON COLUMN imgdb.own_space.default_max_distance IS 'As in imgdb.space.';
 
@@ -1036,7 +1039,36 @@ $$;
 COMMENT ON FUNCTION imgdb._check_claim(smallint) IS
 'Error IM013 unless this transaction claimed the space, which only its owner can.';
 
-CREATE OR REPLACE FUNCTION imgdb.create_space(space_name text, space_description text)
+CREATE FUNCTION imgdb._masks_for(of_count bigint)
+RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN of_count >= 30000000 THEN (
+            SELECT array_agg(b.mask ORDER BY b.band)
+            FROM (
+                SELECT
+                    i % 3 AS band,
+                    bit_or(1::bigint << i) AS mask
+                FROM generate_series(0, 63) AS i
+                GROUP BY i % 3
+            ) AS b
+        )
+        ELSE ARRAY[
+            imgdb.from_hex('aa005500aa005500'),
+            imgdb.from_hex('00aa005500aa0055'),
+            imgdb.from_hex('5500aa005500aa00'),
+            imgdb.from_hex('005500aa005500aa')
+        ]
+    END;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._masks_for(bigint) IS 'The band masks that suit so many hashes.';
+
+CREATE FUNCTION imgdb._make_space(space_name text, space_description text, new_masks bigint[])
 RETURNS smallint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -1050,8 +1082,8 @@ BEGIN
             HINT = 'Give the space a name.';
     END IF;
     BEGIN
-        INSERT INTO imgdb.own_space (name, description)
-        VALUES (space_name, coalesce(space_description, ''))
+        INSERT INTO imgdb.own_space (name, description, band_masks)
+        VALUES (space_name, coalesce(space_description, ''), new_masks)
         RETURNING space_id INTO v_space_id;
     EXCEPTION
         WHEN unique_violation THEN
@@ -1060,6 +1092,20 @@ BEGIN
                 HINT = 'Use it, or choose another name.';
     END;
     RETURN v_space_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._make_space(text, text, bigint[]) IS
+'Makes a space of such bands that belongs to the current user, and returns its space_id; error '
+'IM008 if the name is taken.';
+
+CREATE OR REPLACE FUNCTION imgdb.create_space(space_name text, space_description text)
+RETURNS smallint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN imgdb._make_space(space_name, space_description, imgdb._masks_for(0));
 END
 $$;
 
@@ -1226,20 +1272,28 @@ DECLARE
     v_asked record;
     v_found bigint[];
 BEGIN
-    SELECT sorted_hashes AS hashes, array_agg(DISTINCT h.hash & of_mask) AS prefixes
+    SELECT
+        array_agg(h.hash & of_mask ORDER BY h.hash & of_mask, h.hash) AS prefixes,
+        array_agg(h.hash ORDER BY h.hash & of_mask, h.hash) AS hashes
     INTO v_asked
     FROM unnest(sorted_hashes) AS h (hash);
-    SELECT array_agg(DISTINCT entry.hash)
+    SELECT array_agg(DISTINCT asked.hash)
     INTO v_found
     FROM (
-        SELECT b.prefix, unnest(b.hashes) AS hash
+        SELECT
+            b.hashes,
+            unnest(v_asked.hashes[
+                -- Behind the last entry of a smaller prefix.
+                CASE
+                    WHEN b.prefix = -9223372036854775808 THEN 1
+                    ELSE width_bucket(b.prefix - 1, v_asked.prefixes) + 1
+                END:
+                width_bucket(b.prefix, v_asked.prefixes)
+            ]) AS hash
         FROM imgdb.prefix_bucket AS b
         WHERE b.space_id = of_space_id AND b.prefix = ANY ((SELECT v_asked.prefixes)::bigint[])
-    ) AS entry
-    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
-    WHERE
-        entry.hash & of_mask = entry.prefix
-        AND v_asked.hashes[width_bucket(entry.hash, v_asked.hashes)] = entry.hash;
+    ) AS asked
+    WHERE asked.hash = ANY (asked.hashes);
     RETURN v_found;
 END
 $$;
@@ -1254,71 +1308,56 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
-    v_part bigint := nextval('imgdb._part_sequence');
-    v_asked record;
-    v_last record;
     v_entry record;
+    v_last record;
+    v_new_prefixes bigint[];
+    v_new_hashes bigint[];
 BEGIN
-    SELECT array_agg(DISTINCT h.hash & band.mask) AS prefixes
-    INTO v_asked
-    FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask);
-    -- The last row of each prefix, and how full it is.
+    SELECT
+        array_agg(e.prefix ORDER BY e.prefix, e.hash) AS prefixes,
+        array_agg(e.hash ORDER BY e.prefix, e.hash) AS hashes
+    INTO v_entry
+    FROM (
+        -- The prefix may be 0 in several bands.
+        SELECT DISTINCT h.hash & band.mask AS prefix, h.hash
+        FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask)
+    ) AS e;
+    -- The last row of each prefix, if it has room for all that comes.
     SELECT
         array_agg(l.prefix ORDER BY l.prefix) AS prefixes,
-        array_agg(l.part ORDER BY l.prefix) AS parts,
-        array_agg(l.filled ORDER BY l.prefix) AS filled
+        array_agg(l.part ORDER BY l.prefix) AS parts
     INTO v_last
     FROM (
         SELECT DISTINCT ON (b.prefix) b.prefix, b.part, cardinality(b.hashes) AS filled
         FROM imgdb.prefix_bucket AS b
-        WHERE b.space_id = for_space_id AND b.prefix = ANY ((SELECT v_asked.prefixes)::bigint[])
+        WHERE b.space_id = for_space_id AND b.prefix = ANY ((SELECT v_entry.prefixes)::bigint[])
         ORDER BY b.prefix, b.part DESC
-    ) AS l;
-    -- Entries that have room there, and those that make new rows.
-    SELECT
-        array_agg(e.prefix ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS prefixes,
-        array_agg(e.hash ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS hashes,
-        array_agg(e.part ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS parts,
-        array_agg(e.prefix ORDER BY e.prefix, e.hash) FILTER (WHERE NOT e.has_room) AS new_prefixes,
-        array_agg(e.hash ORDER BY e.prefix, e.hash) FILTER (WHERE NOT e.has_room) AS new_hashes
-    INTO v_entry
-    FROM (
-        SELECT
-            n.prefix,
-            n.hash,
-            v_last.parts[n.place] AS part,
-            coalesce(
-                v_last.prefixes[n.place] = n.prefix AND v_last.filled[n.place] + n.count <= 200, false
-            ) AS has_room
-        FROM (
-            SELECT
-                d.prefix,
-                d.hash,
-                count(*) OVER (PARTITION BY d.prefix) AS count,
-                coalesce(width_bucket(d.prefix, v_last.prefixes), 0) AS place
-            FROM (
-                SELECT DISTINCT h.hash & band.mask AS prefix, h.hash
-                FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask)
-            ) AS d
-        ) AS n
-    ) AS e;
-    IF v_entry.prefixes IS NOT NULL THEN
-        UPDATE imgdb.prefix_bucket AS b
-        SET hashes = b.hashes || v_entry.hashes[
-            -- Behind the last entry of a smaller prefix.
-            CASE
-                WHEN b.prefix = -9223372036854775808 THEN 1
-                ELSE width_bucket(b.prefix - 1, v_entry.prefixes) + 1
-            END:
-            width_bucket(b.prefix, v_entry.prefixes)
-        ]
-        WHERE
-            b.space_id = for_space_id
-            AND b.prefix = ANY ((SELECT v_entry.prefixes)::bigint[])
-            AND b.part = v_entry.parts[width_bucket(b.prefix, v_entry.prefixes)];
-    END IF;
-    IF v_entry.new_prefixes IS NOT NULL THEN
-        PERFORM imgdb._add_rows(for_space_id, v_entry.new_prefixes, v_entry.new_hashes);
+    ) AS l
+    WHERE
+        l.filled + width_bucket(l.prefix, v_entry.prefixes) <= 200 + CASE
+            WHEN l.prefix = -9223372036854775808 THEN 0
+            ELSE width_bucket(l.prefix - 1, v_entry.prefixes)
+        END;
+    -- New ones in front: what stays at the end of a row is not written to the WAL again.
+    UPDATE imgdb.prefix_bucket AS b
+    SET hashes = v_entry.hashes[
+        -- Behind the last entry of a smaller prefix.
+        CASE
+            WHEN b.prefix = -9223372036854775808 THEN 1
+            ELSE width_bucket(b.prefix - 1, v_entry.prefixes) + 1
+        END:
+        width_bucket(b.prefix, v_entry.prefixes)
+    ] || b.hashes
+    WHERE
+        b.space_id = for_space_id
+        AND b.prefix = ANY ((SELECT v_last.prefixes)::bigint[])
+        AND b.part = v_last.parts[width_bucket(b.prefix, v_last.prefixes)];
+    SELECT array_agg(e.prefix), array_agg(e.hash)
+    INTO v_new_prefixes, v_new_hashes
+    FROM unnest(v_entry.prefixes, v_entry.hashes) AS e (prefix, hash)
+    WHERE v_last.prefixes[width_bucket(e.prefix, v_last.prefixes)] IS DISTINCT FROM e.prefix;
+    IF v_new_prefixes IS NOT NULL THEN
+        PERFORM imgdb._add_rows(for_space_id, v_new_prefixes, v_new_hashes);
     END IF;
     PERFORM imgdb._count_in(for_space_id, cardinality(new_hashes));
 END
@@ -2201,6 +2240,7 @@ DECLARE
     v_name text := imgdb._hold_table(relation);
     v_number smallint := imgdb._check_column(relation, hash_column);
     v_space_id smallint;
+    v_count bigint;
 BEGIN
     IF EXISTS (
         SELECT FROM imgdb.tracked_column AS t
@@ -2211,7 +2251,8 @@ BEGIN
             HINT = 'imgdb.tracked_column says into which space; imgdb.untrack ends that.';
     END IF;
     IF NOT EXISTS (SELECT FROM imgdb.space AS s WHERE s.name = space_name) THEN
-        PERFORM imgdb.create_space(space_name, '');
+        EXECUTE format('SELECT count(t.%I) FROM %s AS t', hash_column, v_name) INTO v_count;
+        PERFORM imgdb._make_space(space_name, '', imgdb._masks_for(v_count));
     END IF;
     v_space_id := imgdb._claim_space(space_name);
     -- Before the table: who writes it may hold this.
@@ -2226,7 +2267,8 @@ $$;
 
 COMMENT ON FUNCTION imgdb.track(regclass, name, text) IS
 'Indexes the hashes of a bigint column, those there now and all that come, in a space, which is '
-'made if there is none of that name. Writers to the table wait until the transaction ends.';
+'made, with bands that suit how many there are, if there is none of that name. Writers to the '
+'table wait until the transaction ends.';
 
 CREATE FUNCTION imgdb._forget_tracked(relation regclass, hash_column name, of_space_id smallint)
 RETURNS text
@@ -3840,35 +3882,6 @@ COMMENT ON PROCEDURE imgdb.compact (text, integer) IS
 'Puts fresh hashes into the buckets of a space, or of all, merges the rows of each prefix and '
 'drops doubles. Commits after every batch_size hashes: CALL it outside of a transaction. VACUUM '
 'gives the space back.';
-
-CREATE FUNCTION imgdb._masks_for(of_count bigint)
-RETURNS bigint[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN CASE
-        WHEN of_count >= 30000000 THEN (
-            SELECT array_agg(b.mask ORDER BY b.band)
-            FROM (
-                SELECT
-                    i % 3 AS band,
-                    bit_or(1::bigint << i) AS mask
-                FROM generate_series(0, 63) AS i
-                GROUP BY i % 3
-            ) AS b
-        )
-        ELSE ARRAY[
-            imgdb.from_hex('aa005500aa005500'),
-            imgdb.from_hex('00aa005500aa0055'),
-            imgdb.from_hex('5500aa005500aa00'),
-            imgdb.from_hex('005500aa005500aa')
-        ]
-    END;
-END
-$$;
-
-COMMENT ON FUNCTION imgdb._masks_for(bigint) IS 'The band masks that suit so many hashes.';
 
 CREATE FUNCTION imgdb._make_shadow(of_space_id smallint, wanted_masks bigint[])
 RETURNS smallint
@@ -8636,12 +8649,13 @@ DECLARE
     v_watch text[] := ARRAY['watch', 'unwatch', 'acknowledge', '_hold_writers'];
     -- What the owner of a space calls, and what these call with his rights.
     v_keep text[] := ARRAY[
-        'create_space', 'drop_space', 'set_default_max_distance', 'track', 'untrack', 'catch_up',
-        'rebuild', 'drop_stale', 'check_space', 'missing_hashes', '_claim_space', '_release_space',
-        '_forget_dropped', '_hold_table', '_column_query', '_source_query', '_sync_triggers',
-        '_append_hashes', '_note_tracked', '_forget_tracked', '_lock_claimed', '_add_band',
-        '_count_added', '_index_source', '_make_shadow', '_use_shadow', '_begin_rebuild',
-        '_fill_shadow', '_end_rebuild', '_remove_hashes', '_put_back', '_drop_if_stale'
+        'create_space', '_make_space', 'drop_space', 'set_default_max_distance', 'track', 'untrack',
+        'catch_up', 'rebuild', 'drop_stale', 'check_space', 'missing_hashes', '_claim_space',
+        '_release_space', '_forget_dropped', '_hold_table', '_column_query', '_source_query',
+        '_sync_triggers', '_append_hashes', '_note_tracked', '_forget_tracked', '_lock_claimed',
+        '_add_band', '_count_added', '_index_source', '_make_shadow', '_use_shadow',
+        '_begin_rebuild', '_fill_shadow', '_end_rebuild', '_remove_hashes', '_put_back',
+        '_drop_if_stale'
     ];
     v_compact text[] := ARRAY[
         'compact', '_begin_care', '_end_care', '_merge', '_flush_all', '_count_anew', '_merge_next',
@@ -8708,7 +8722,7 @@ BEGIN
                 v_engine || ARRAY['alembic_version', 'watch_list', 'watch_probe', 'match']
             );
     ELSIF access = 'keep' THEN
-        RETURN NEXT 'INSERT (name, description), DELETE, '
+        RETURN NEXT 'INSERT (name, description, band_masks), DELETE, '
         'UPDATE (description, default_max_distance, claimed_by) ON imgdb.own_space';
     END IF;
     IF access IN ('write', 'keep') THEN

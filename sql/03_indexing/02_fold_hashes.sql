@@ -1,5 +1,6 @@
--- An array in which width_bucket finds a value by halving: a join on hashes might be done by
--- hashing, where they collide (imgdb._add_rows says why).
+-- Each bucket is compared with what is asked of its prefix, a slice of arrays in which width_bucket
+-- finds its ends by halving: a join might be done by hashing, where hashes and prefixes collide
+-- (imgdb._add_rows says why).
 CREATE FUNCTION imgdb._indexed_among(of_space_id smallint, of_mask bigint, sorted_hashes bigint[])
 RETURNS bigint[]
 LANGUAGE plpgsql STABLE
@@ -10,20 +11,28 @@ DECLARE
     v_asked record;
     v_found bigint[];
 BEGIN
-    SELECT sorted_hashes AS hashes, array_agg(DISTINCT h.hash & of_mask) AS prefixes
+    SELECT
+        array_agg(h.hash & of_mask ORDER BY h.hash & of_mask, h.hash) AS prefixes,
+        array_agg(h.hash ORDER BY h.hash & of_mask, h.hash) AS hashes
     INTO v_asked
     FROM unnest(sorted_hashes) AS h (hash);
-    SELECT array_agg(DISTINCT entry.hash)
+    SELECT array_agg(DISTINCT asked.hash)
     INTO v_found
     FROM (
-        SELECT b.prefix, unnest(b.hashes) AS hash
+        SELECT
+            b.hashes,
+            unnest(v_asked.hashes[
+                -- Behind the last entry of a smaller prefix.
+                CASE
+                    WHEN b.prefix = -9223372036854775808 THEN 1
+                    ELSE width_bucket(b.prefix - 1, v_asked.prefixes) + 1
+                END:
+                width_bucket(b.prefix, v_asked.prefixes)
+            ]) AS hash
         FROM imgdb.prefix_bucket AS b
         WHERE b.space_id = of_space_id AND b.prefix = ANY ((SELECT v_asked.prefixes)::bigint[])
-    ) AS entry
-    -- The bucket of prefix 0 serves all bands: what it holds for the others is left out.
-    WHERE
-        entry.hash & of_mask = entry.prefix
-        AND v_asked.hashes[width_bucket(entry.hash, v_asked.hashes)] = entry.hash;
+    ) AS asked
+    WHERE asked.hash = ANY (asked.hashes);
     RETURN v_found;
 END
 $$;
@@ -70,71 +79,56 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = for_space_id);
-    v_part bigint := nextval('imgdb._part_sequence');
-    v_asked record;
-    v_last record;
     v_entry record;
+    v_last record;
+    v_new_prefixes bigint[];
+    v_new_hashes bigint[];
 BEGIN
-    SELECT array_agg(DISTINCT h.hash & band.mask) AS prefixes
-    INTO v_asked
-    FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask);
-    -- The last row of each prefix, and how full it is.
+    SELECT
+        array_agg(e.prefix ORDER BY e.prefix, e.hash) AS prefixes,
+        array_agg(e.hash ORDER BY e.prefix, e.hash) AS hashes
+    INTO v_entry
+    FROM (
+        -- The prefix may be 0 in several bands.
+        SELECT DISTINCT h.hash & band.mask AS prefix, h.hash
+        FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask)
+    ) AS e;
+    -- The last row of each prefix, if it has room for all that comes.
     SELECT
         array_agg(l.prefix ORDER BY l.prefix) AS prefixes,
-        array_agg(l.part ORDER BY l.prefix) AS parts,
-        array_agg(l.filled ORDER BY l.prefix) AS filled
+        array_agg(l.part ORDER BY l.prefix) AS parts
     INTO v_last
     FROM (
         SELECT DISTINCT ON (b.prefix) b.prefix, b.part, cardinality(b.hashes) AS filled
         FROM imgdb.prefix_bucket AS b
-        WHERE b.space_id = for_space_id AND b.prefix = ANY ((SELECT v_asked.prefixes)::bigint[])
+        WHERE b.space_id = for_space_id AND b.prefix = ANY ((SELECT v_entry.prefixes)::bigint[])
         ORDER BY b.prefix, b.part DESC
-    ) AS l;
-    -- Entries that have room there, and those that make new rows.
-    SELECT
-        array_agg(e.prefix ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS prefixes,
-        array_agg(e.hash ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS hashes,
-        array_agg(e.part ORDER BY e.prefix, e.hash) FILTER (WHERE e.has_room) AS parts,
-        array_agg(e.prefix ORDER BY e.prefix, e.hash) FILTER (WHERE NOT e.has_room) AS new_prefixes,
-        array_agg(e.hash ORDER BY e.prefix, e.hash) FILTER (WHERE NOT e.has_room) AS new_hashes
-    INTO v_entry
-    FROM (
-        SELECT
-            n.prefix,
-            n.hash,
-            v_last.parts[n.place] AS part,
-            coalesce(
-                v_last.prefixes[n.place] = n.prefix AND v_last.filled[n.place] + n.count <= 200, false
-            ) AS has_room
-        FROM (
-            SELECT
-                d.prefix,
-                d.hash,
-                count(*) OVER (PARTITION BY d.prefix) AS count,
-                coalesce(width_bucket(d.prefix, v_last.prefixes), 0) AS place
-            FROM (
-                SELECT DISTINCT h.hash & band.mask AS prefix, h.hash
-                FROM unnest(new_hashes) AS h (hash), unnest(v_masks) AS band (mask)
-            ) AS d
-        ) AS n
-    ) AS e;
-    IF v_entry.prefixes IS NOT NULL THEN
-        UPDATE imgdb.prefix_bucket AS b
-        SET hashes = b.hashes || v_entry.hashes[
-            -- Behind the last entry of a smaller prefix.
-            CASE
-                WHEN b.prefix = -9223372036854775808 THEN 1
-                ELSE width_bucket(b.prefix - 1, v_entry.prefixes) + 1
-            END:
-            width_bucket(b.prefix, v_entry.prefixes)
-        ]
-        WHERE
-            b.space_id = for_space_id
-            AND b.prefix = ANY ((SELECT v_entry.prefixes)::bigint[])
-            AND b.part = v_entry.parts[width_bucket(b.prefix, v_entry.prefixes)];
-    END IF;
-    IF v_entry.new_prefixes IS NOT NULL THEN
-        PERFORM imgdb._add_rows(for_space_id, v_entry.new_prefixes, v_entry.new_hashes);
+    ) AS l
+    WHERE
+        l.filled + width_bucket(l.prefix, v_entry.prefixes) <= 200 + CASE
+            WHEN l.prefix = -9223372036854775808 THEN 0
+            ELSE width_bucket(l.prefix - 1, v_entry.prefixes)
+        END;
+    -- New ones in front: what stays at the end of a row is not written to the WAL again.
+    UPDATE imgdb.prefix_bucket AS b
+    SET hashes = v_entry.hashes[
+        -- Behind the last entry of a smaller prefix.
+        CASE
+            WHEN b.prefix = -9223372036854775808 THEN 1
+            ELSE width_bucket(b.prefix - 1, v_entry.prefixes) + 1
+        END:
+        width_bucket(b.prefix, v_entry.prefixes)
+    ] || b.hashes
+    WHERE
+        b.space_id = for_space_id
+        AND b.prefix = ANY ((SELECT v_last.prefixes)::bigint[])
+        AND b.part = v_last.parts[width_bucket(b.prefix, v_last.prefixes)];
+    SELECT array_agg(e.prefix), array_agg(e.hash)
+    INTO v_new_prefixes, v_new_hashes
+    FROM unnest(v_entry.prefixes, v_entry.hashes) AS e (prefix, hash)
+    WHERE v_last.prefixes[width_bucket(e.prefix, v_last.prefixes)] IS DISTINCT FROM e.prefix;
+    IF v_new_prefixes IS NOT NULL THEN
+        PERFORM imgdb._add_rows(for_space_id, v_new_prefixes, v_new_hashes);
     END IF;
     PERFORM imgdb._count_in(for_space_id, cardinality(new_hashes));
 END

@@ -176,6 +176,25 @@ def test_no_row_outgrows_its_page(space, hashes, what):
         space.compact()
 
 
+def test_flushes_fill_the_last_row_of_a_prefix(space):
+    """All hashes have one prefix in the fourth band."""
+    mask = space.value("SELECT band_masks[4] FROM imgdb.space WHERE name = %s", space.name)
+    bits = [bit for bit in range(64) if not mask >> bit & 1][:8]
+    hashes = [
+        sum((number >> place & 1) << bit for place, bit in enumerate(bits)) for number in range(201)
+    ]
+    filled = []
+    for first, end in ((0, 150), (150, 200), (100, 201)):
+        space.insert(hashes[first:end])
+        space.flush()
+        filled.append(
+            sorted(len(row) for prefix, row in space.buckets() if row[0] & mask == prefix)
+        )
+        assert space.missing() == 0
+    assert filled == [[150], [200], [1, 200]]
+    assert rows_needed(space) == len(space.buckets())
+
+
 def test_equal_prefixes(space):
     """20,000 hashes that differ in two bands only: the buckets of the others are long."""
     mask = 0xAA005500AA005500
