@@ -205,12 +205,13 @@ def _grouped(rows: psycopg.Cursor[GroupRow]) -> Iterator[Group]:
         yield Group(group_id, first.tier, first.diameter, first.reclaimable_bytes, members)
 
 
-_OF_GROUP = ("group_id", "tier", "diameter", "images", "reclaimable_bytes")
+# What is said of a group, not of each of its images.
+OF_GROUP = ("group_id", "tier", "diameter", "images", "reclaimable_bytes")
 
 
 def group_object(group: Group) -> dict[str, Any]:
     """Return a group as commands and the server give it in JSON: with its members."""
-    names = [field.name for field in fields(group.keeper) if field.name not in _OF_GROUP]
-    return {name: getattr(group.keeper, name) for name in _OF_GROUP} | {
+    names = [field.name for field in fields(group.keeper) if field.name not in OF_GROUP]
+    return {name: getattr(group.keeper, name) for name in OF_GROUP} | {
         "members": [{name: getattr(member, name) for name in names} for member in group.members]
     }

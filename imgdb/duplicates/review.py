@@ -29,6 +29,12 @@ DECIDE = "SELECT imgdb._decide(%s, beside => %s, the_verdict => %s)"
 UNDECIDE = "SELECT * FROM imgdb._undecide(%s)"
 DECISIONS = "SELECT image_id, beside_id, verdict FROM imgdb.decision ORDER BY decision_id"
 FORGET_SKIPPED = "DELETE FROM imgdb.decision WHERE verdict = 'skip'"
+RAW_BESIDE = (
+    "SELECT EXISTS (SELECT FROM imgdb.collection AS c"
+    " JOIN imgdb.image AS i ON i.collection_id = c.collection_id"
+    " WHERE i.path >= %(first)s AND i.path < %(end)s AND i.path <> %(path)s"
+    " AND i.format = 'RAW' AND i.missing_since IS NULL)"
+)
 BASKET = "SELECT * FROM imgdb._basket()"
 
 
@@ -66,10 +72,19 @@ def decide(conn: psycopg.Connection[Any], decisions: Iterable[Decision]) -> None
         raise UsageError(str(translate(error))) from error
 
 
-def undecide(conn: psycopg.Connection[Any], image_id: int | None = None) -> Decision | None:
-    """Take back what was decided about an image (None: the last one); None if there is nothing."""
+def undecide(conn: psycopg.Connection[Any], image_id: int | None = None) -> list[Decision]:
+    """Take back, and return, what was decided about an image, or by the last call of `decide`."""
     with conn.cursor(row_factory=class_row(Decision)) as cursor:
-        return cursor.execute(UNDECIDE, (image_id,)).fetchone()
+        return cursor.execute(UNDECIDE, (image_id,)).fetchall()
+
+
+def raw_beside(conn: psycopg.Connection[Any], path: str) -> bool:
+    """Tell whether the database knows a raw in the folder of a picture, of the same stem."""
+    folder, slash, name = path.rpartition("/")
+    stem = f"{folder}{slash}{name.rpartition('.')[0] or name}"
+    asked = {"path": path, "first": f"{stem}.", "end": f"{stem}/"}  # after . comes /
+    row = conn.execute(RAW_BESIDE, asked).fetchone()
+    return bool(row and row[0])
 
 
 def decisions(conn: psycopg.Connection[Any]) -> Decisions:

@@ -9,21 +9,28 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_type_hints
 
 import psycopg
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from imgdb.database.collections import list_collections
 from imgdb.database.spaces import default_distance
 from imgdb.duplicates import review
 from imgdb.duplicates.apply import Done, MoveToTrash, apply, restore
-from imgdb.duplicates.groups import DuplicateChoice, Group, GroupRow, duplicates, group_object
+from imgdb.duplicates.groups import (
+    OF_GROUP,
+    DuplicateChoice,
+    Group,
+    GroupRow,
+    duplicates,
+    group_object,
+)
 from imgdb.duplicates.marks import mark_images
 from imgdb.duplicates.metadata import more_metadata
 from imgdb.duplicates.plan import read_plan, write_plan
@@ -57,6 +64,8 @@ class Filters(BaseModel):
     collection: str | None = None
     # Only groups with an image in this folder or below.
     folder: str | None = None
+    # Only groups with an image whose colours are those of the keeper, or are not.
+    colours: Literal["all", "same", "unlike"] = "all"
 
     def choice(self) -> DuplicateChoice:
         """Return the search that finds the groups."""
@@ -70,6 +79,10 @@ class Filters(BaseModel):
 
     def takes(self, group: Group) -> bool:
         """Tell whether a group that was found is wanted."""
+        if self.colours != "all":
+            unlike = self.colours == "unlike"
+            if not any(bool(one.colours_matter) == unlike for one in group.members[1:]):
+                return False
         if not self.folder:
             return True
         below = path_text(absolute(self.folder)).rstrip("/") + "/"
@@ -99,9 +112,10 @@ class Groups:
         with self._lock:
             found = self._found.get(choice)
             if found is None:
-                found = [part for group in duplicates(conn, choice) for part in group.parts()]
+                parts = [part for group in duplicates(conn, choice) for part in group.parts()]
                 # What is alone of its kind is nothing to decide.
-                found = [part for part in found if len(part.members) > 1]
+                found = [_of_its_own(part) for part in parts if len(part.members) > 1]
+                found.sort(key=lambda part: -part.reclaimable_bytes)
                 while len(self._found) >= _KEPT:
                     del self._found[next(iter(self._found))]
                 self._found[choice] = found
@@ -111,6 +125,14 @@ class Groups:
         """Have the next request search again: files went, or came back."""
         with self._lock:
             self._found.clear()
+
+
+def _of_its_own(part: Group) -> Group:
+    freed = sum(one.freed_bytes or 0 for one in part.members)
+    members = [
+        replace(one, reclaimable_bytes=freed, images=len(part.members)) for one in part.members
+    ]
+    return replace(part, reclaimable_bytes=freed, members=members)
 
 
 def _groups(request: Request) -> Groups:
@@ -163,6 +185,8 @@ def pair(state: TheState, found: TheGroups, filters: TheFilters) -> HTMLResponse
         left = [one for group in groups if (one := review.still_open(group, decided)) is not None]
         skipped = sum(one.verdict == Verdict.skip for one in decided.values())
         progress = _progress(conn, len(groups), len(groups) - len(left))
+        sides = (left[0].left, left[0].candidates[0]) if left else ()
+        raws = [one.image_id for one in sides if review.raw_beside(conn, one.path)]
     shown = render_part(
         "pair.html",
         open=left[0] if left else None,
@@ -171,6 +195,7 @@ def pair(state: TheState, found: TheGroups, filters: TheFilters) -> HTMLResponse
         coming=[_shown(one).address for one in _coming(left)],
         progress=progress,
         skipped=skipped,
+        raws=raws,
         shown=_shown,
         allow_changes=state.allow_changes,
         hashes=(filters.hash, *(name for name in SHOWN if name != filters.hash)),
@@ -241,7 +266,35 @@ class NewDecision(BaseModel):
     verdict: Verdict
 
 
-@router.get("/api/groups")
+_OF_IMAGE: dict[str, Any] = {
+    name: (kind, ...)
+    for name, kind in {**get_type_hints(GroupRow), "sha256": str | None}.items()
+    if name not in OF_GROUP
+}
+ImageOfGroup: Any = create_model("ImageOfGroup", **_OF_IMAGE)
+
+
+class GroupOfImages(BaseModel):
+    """Images that look alike, the one to keep first, and what was decided about them."""
+
+    group_id: int
+    tier: str
+    diameter: int | None
+    images: int
+    reclaimable_bytes: int
+    members: list[ImageOfGroup]
+    decisions: list[Decision]
+
+
+class PageOfGroups(BaseModel):
+    """Groups, how many there are in all, and what the next page is asked for after."""
+
+    groups: list[GroupOfImages]
+    total: int
+    next: int | None
+
+
+@router.get("/api/groups", responses={200: {"model": PageOfGroups}})
 def groups(
     state: TheState,
     found: TheGroups,
@@ -258,23 +311,22 @@ def groups(
             len(listed),
         )
     page = listed[start : start + filters.limit]
-    return json_answer(
-        {
-            "groups": [
-                group_object(group)
-                | {
-                    "decisions": [
-                        decided[member.image_id]
-                        for member in group.members
-                        if member.image_id in decided
-                    ]
-                }
-                for group in page
-            ],
-            "total": len(listed),
-            "next": page[-1].keeper.image_id if start + filters.limit < len(listed) else None,
-        }
-    )
+    answer = {
+        "groups": [
+            group_object(group)
+            | {
+                "decisions": [
+                    decided[member.image_id]
+                    for member in group.members
+                    if member.image_id in decided
+                ]
+            }
+            for group in page
+        ],
+        "total": len(listed),
+        "next": page[-1].keeper.image_id if start + filters.limit < len(listed) else None,
+    }
+    return JSONResponse(jsonable_encoder(answer, custom_encoder={bytes: bytes.hex}))
 
 
 @router.post("/api/groups/search-again", status_code=204, dependencies=MAY_CHANGE)
@@ -284,10 +336,10 @@ def search_again(found: TheGroups) -> None:
 
 
 @router.get("/api/decisions")
-def list_decisions(state: TheState) -> Response:
+def list_decisions(state: TheState) -> list[Decision]:
     """List what was decided, in its order."""
     with state.connection() as conn:
-        return json_answer([*review.decisions(conn).values()])
+        return [*review.decisions(conn).values()]
 
 
 @router.post("/api/decisions", status_code=204, dependencies=MAY_CHANGE)
@@ -298,37 +350,52 @@ def add_decisions(state: TheState, new: Annotated[list[NewDecision], Body(min_le
 
 
 @router.delete("/api/decisions/last", dependencies=MAY_CHANGE)
-def undo(state: TheState) -> Response:
-    """Take the last decision back, and return it; null if there is none."""
+def undo(state: TheState) -> list[Decision]:
+    """Take back, and return, the last decision, with what was decided together with it."""
     with state.connection() as conn:
-        return json_answer(review.undecide(conn))
+        return review.undecide(conn)
 
 
 @router.delete("/api/decisions/skipped", dependencies=MAY_CHANGE)
-def ask_skipped_again(state: TheState) -> Response:
+def ask_skipped_again(state: TheState) -> int:
     """Forget what was skipped, so that it is asked again; return how many images that were."""
     with state.connection() as conn:
-        return json_answer(review.ask_again(conn))
+        return review.ask_again(conn)
 
 
 @router.delete("/api/decisions/{image_id}", dependencies=MAY_CHANGE)
-def undo_one(state: TheState, image_id: int) -> Response:
-    """Take back what was decided about an image, and return it; null if that was nothing."""
+def undo_one(state: TheState, image_id: int) -> list[Decision]:
+    """Take back, and return, what was decided about an image, if anything was."""
     with state.connection() as conn:
-        return json_answer(review.undecide(conn, image_id))
+        return review.undecide(conn, image_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """How many pairs are remembered as different."""
+
+    pairs: int
 
 
 @router.post("/api/marks", dependencies=MAY_CHANGE)
 def mark_pairs(
     state: TheState, image_ids: Annotated[list[int], Body(embed=True, min_length=2)]
-) -> Response:
+) -> Marked:
     """Remember for good that each of several images is different from each other one."""
     with state.connection() as conn:
-        return json_answer({"pairs": mark_images(conn, image_ids)})
+        return Marked(mark_images(conn, image_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class MoreMetadata:
+    """The kinds of metadata that an image has and the other one lacks, and the other way round."""
+
+    image: Sequence[str] = ()
+    beside: Sequence[str] = ()
 
 
 @router.get("/api/metadata")
-def compare_more(state: TheState, image_id: int, beside_id: int) -> Response:
+def compare_more(state: TheState, image_id: int, beside_id: int) -> MoreMetadata:
     """Say which kinds of metadata each of two files has that the other one lacks."""
     with state.connection() as conn:
         paths = dict(conn.execute(PATHS, ([image_id, beside_id],)).fetchall())
@@ -340,8 +407,8 @@ def compare_more(state: TheState, image_id: int, beside_id: int) -> Response:
     try:
         a, b = (one.result() for one in reading)
     except PictureError:  # of a file that cannot be read nothing is said
-        return json_answer({"image": (), "beside": ()})
-    return json_answer({"image": more_metadata(a, b), "beside": more_metadata(b, a)})
+        return MoreMetadata()
+    return MoreMetadata(more_metadata(a, b), more_metadata(b, a))
 
 
 # -- the basket ------------------------------------------------------------------------------------
@@ -354,37 +421,38 @@ def plan(state: TheState) -> str:
         return _write(conn, folder).read_text("utf-8")
 
 
+@dataclass(frozen=True, slots=True)
+class CarriedOut:
+    """What became of each file."""
+
+    done: list[Done]
+
+
 @router.post("/api/plan/apply", dependencies=MAY_CHANGE)
-def apply_plan(state: TheState, found: TheGroups) -> Response:
+def apply_plan(state: TheState, found: TheGroups) -> CarriedOut:
     """Prove every file again and move what goes to the trash; say what became of each."""
     with state.connection() as conn, tempfile.TemporaryDirectory() as folder:
         action = MoveToTrash(Trash(_trash(state)), with_companions=True)
         try:
-            done = [*apply(conn, read_plan(_write(conn, folder)), action)]
+            return CarriedOut([*apply(conn, read_plan(_write(conn, folder)), action)])
         finally:
             found.forget()
-    return json_answer({"done": done})
 
 
 @router.post("/api/plan/restore", dependencies=MAY_CHANGE)
-def restore_trash(state: TheState, found: TheGroups) -> Response:
+def restore_trash(state: TheState, found: TheGroups) -> CarriedOut:
     """Put everything in the trash back to where it was; say what became of each file."""
     with state.connection() as conn:
         try:
-            done: list[Done] = [*restore(conn, _trash(state))]
+            return CarriedOut([*restore(conn, _trash(state))])
         finally:
             found.forget()
-    return json_answer({"done": done})
 
 
 def _write(conn: psycopg.Connection[Any], folder: str) -> Path:
     file = Path(folder, "plan.txt")
     write_plan(file, review.basket(conn))
     return file
-
-
-def json_answer(value: object) -> Response:
-    return JSONResponse(jsonable_encoder(value, custom_encoder={bytes: bytes.hex}))
 
 
 def _trash(state: ServerState) -> Path:

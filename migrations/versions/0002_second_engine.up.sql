@@ -8328,39 +8328,42 @@ COMMENT ON FUNCTION imgdb._decide(bigint, bigint, text) IS
 
 CREATE FUNCTION imgdb._undecide(of_image_id bigint)
 RETURNS TABLE (image_id bigint, beside_id bigint, verdict text)
-LANGUAGE plpgsql VOLATILE ROWS 1
+LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
-DECLARE
-    v_gone imgdb.decision;
 BEGIN
     LOCK TABLE imgdb.decision IN SHARE ROW EXCLUSIVE MODE;
-    DELETE FROM imgdb.decision AS d
-    WHERE
-        CASE
-            WHEN of_image_id IS NOT NULL THEN d.image_id = of_image_id
-            ELSE d.decision_id = (SELECT max(l.decision_id) FROM imgdb.decision AS l)
-        END
-    RETURNING d.* INTO v_gone;
-    IF v_gone.decision_id IS NULL THEN
-        RETURN;
-    END IF;
-    -- A mark that was there before is not the decision's: its moment is another one.
-    IF v_gone.verdict = 'different' THEN
-        DELETE FROM imgdb.not_duplicate AS n
+    RETURN QUERY
+    WITH gone AS (
+        DELETE FROM imgdb.decision AS d
         WHERE
-            n.image_id_a = least(v_gone.image_id, v_gone.beside_id)
-            AND n.image_id_b = greatest(v_gone.image_id, v_gone.beside_id)
-            AND n.marked_at = v_gone.decided_at;
-    END IF;
-    RETURN QUERY SELECT v_gone.image_id, v_gone.beside_id, v_gone.verdict;
+            CASE
+                WHEN of_image_id IS NOT NULL THEN d.image_id = of_image_id
+                -- What was decided together, has one moment.
+                ELSE d.decided_at = (
+                    SELECT l.decided_at FROM imgdb.decision AS l ORDER BY l.decision_id DESC LIMIT 1
+                )
+            END
+        RETURNING d.decision_id, d.image_id, d.beside_id, d.verdict, d.decided_at
+    ),
+    -- A mark that was there before is not the decision's: its moment is another one.
+    unmarked AS (
+        DELETE FROM imgdb.not_duplicate AS n
+        USING gone AS g
+        WHERE
+            g.verdict = 'different'
+            AND n.image_id_a = least(g.image_id, g.beside_id)
+            AND n.image_id_b = greatest(g.image_id, g.beside_id)
+            AND n.marked_at = g.decided_at
+    )
+    SELECT g.image_id, g.beside_id, g.verdict FROM gone AS g ORDER BY g.decision_id;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._undecide(bigint) IS
-'Takes back what was decided about an image, NULL standing for the last one, with the mark that it '
-'made; returns it, or no row.';
+'Takes back what was decided about an image, NULL standing for what was decided last and together, '
+'with the marks that this made; returns it.';
 
 CREATE FUNCTION imgdb._basket()
 RETURNS TABLE (

@@ -14,6 +14,7 @@ from imgdb.duplicates.review import (
     basket,
     decide,
     decisions,
+    raw_beside,
     still_open,
     undecide,
 )
@@ -117,12 +118,49 @@ def test_the_last_decision_is_taken_back_first(here):
     here.decide("lake-copy.png", "lake.png", "remove")
     here.decide("lake-soft.png", "lake.png", "different")
     assert here.conn.execute("SELECT count(*) FROM imgdb.not_duplicate").fetchone() == (1,)
-    taken = undecide(here.conn)
+    (taken,) = undecide(here.conn)
     assert (taken.image_id, taken.verdict) == (here.ids["lake-soft.png"], Verdict.different)
     assert here.conn.execute("SELECT count(*) FROM imgdb.not_duplicate").fetchone() == (0,)
-    assert undecide(here.conn).image_id == here.ids["lake-copy.png"]
-    assert undecide(here.conn) is None
+    assert [one.image_id for one in undecide(here.conn)] == [here.ids["lake-copy.png"]]
+    assert undecide(here.conn) == []
     assert here.basket() == {}
+
+
+def test_what_was_decided_together_is_taken_back_together(here):
+    here.decide("lake-copy.png", "lake.png", "remove")
+    lake, together = here.ids["lake.png"], [here.ids["lake-small.jpg"], here.ids["lake-soft.png"]]
+    decide(here.conn, [Decision(one, lake, Verdict.different) for one in together])
+    marks = "SELECT count(*) FROM imgdb.not_duplicate"
+    assert here.conn.execute(marks).fetchone() == (2,)
+    assert [one.image_id for one in undecide(here.conn)] == together
+    assert here.conn.execute(marks).fetchone() == (0,)
+    assert [*decisions(here.conn)] == [here.ids["lake-copy.png"]]
+
+
+def test_a_raw_beside_a_picture_is_known_by_its_stem(here):
+    add = (
+        "INSERT INTO imgdb.image (collection_id, path, format, sha256, byte_size, modified_at,"
+        " width, height, frames, recipe, missing_since) SELECT collection_id, %s, %s, sha256(%s),"
+        " 1, now(), 1, 1, 1, 'exact-1', %s FROM imgdb.collection"
+    )
+    for path, kind, gone in [
+        ("/a/one.CR2", "RAW", None),
+        ("/a/two.JPG", "JPEG", None),
+        ("/a/three.CR2", "RAW", "2020-01-01"),
+        ("/a/four/x.CR2", "RAW", None),
+        ("/a/onee.CR2", "RAW", None),
+    ]:
+        here.conn.execute(add, (path, kind, path.encode(), gone))
+    for path, expected in [
+        ("/a/one.JPG", True),
+        ("/a/one.CR2", False),
+        ("/a/two.CR2", False),
+        ("/a/three.JPG", False),
+        ("/a/four.JPG", False),
+        ("/b/one.JPG", False),
+        ("/a/on.JPG", False),
+    ]:
+        assert raw_beside(here.conn, path) is expected, path
 
 
 def test_taking_back_leaves_a_mark_that_was_there_before(here):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -73,8 +74,45 @@ def test_decisions_outlive_the_server(here):
     with here.serve() as served:
         (kept,) = served.get("/api/decisions").json
         assert (kept["image_id"], kept["verdict"]) == (copy, "remove")
-        assert served.ask("DELETE", "/api/decisions/last").json["image_id"] == copy
-        assert served.ask("DELETE", "/api/decisions/last").json is None
+        (undone,) = served.ask("DELETE", "/api/decisions/last").json
+        assert undone["image_id"] == copy
+        assert served.ask("DELETE", "/api/decisions/last").json == []
+
+
+def test_groups_are_chosen_by_colour_and_folder(here):
+    grey = here.folder / "grey" / "hill-grey.jpg"
+    grey.parent.mkdir()
+    grey.write_bytes(encode(scene(2, (200, 150)).convert("L"), "JPEG"))
+    add(here.dsn, grey)
+    with here.serve() as served:
+
+        def chosen(options):
+            groups = served.get(f"/api/groups?{options}").json["groups"]
+            return sorted(
+                len([one for one in group["members"] if one["path"].endswith(".jpg")])
+                for group in groups
+            )
+
+        assert chosen("colours=all") == [1, 2]  # the lakes, the hills
+        assert chosen("colours=unlike") == [2]
+        assert chosen("colours=same") == [1, 2]
+        assert chosen(f"folder={grey.parent}") == [2]
+        assert chosen(f"folder={grey.parent}x") == []
+        assert served.get("/api/groups?colours=red").status == 400
+
+
+def test_most_bytes_come_first_of_what_is_shown_as_one_group(here):
+    """Pages of several frames are kept beside a picture of one: they are groups of their own."""
+    pages = [scene(1), scene(3)]
+    for name in ("a.tif", "b.tif"):
+        pages[0].save(here.folder / name, save_all=True, append_images=pages[1:])
+        add(here.dsn, here.folder / name)
+    with here.serve() as served:
+        groups = served.get("/api/groups").json["groups"]
+    freed = [sum(one["freed_bytes"] or 0 for one in group["members"]) for group in groups]
+    assert [group["reclaimable_bytes"] for group in groups] == freed == sorted(freed, reverse=True)
+    assert [group["images"] for group in groups] == [len(group["members"]) for group in groups]
+    assert len(freed) == 3 and min(freed) > 0
 
 
 def test_what_makes_no_sense_is_a_problem(here):
@@ -169,6 +207,15 @@ def opened(browser, served, page, **look):
     browser.open_address(f"{served.origin}{page}", **look)
 
 
+@contextmanager
+def looking(here, browser, page):
+    """Show a page until the block ends, and leave it before its server stops."""
+    with here.serve() as served:
+        opened(browser, served, page)
+        yield served
+        browser.driver.get("about:blank")
+
+
 def names(browser):
     """Return what stands left and right."""
     browser.wait(lambda: browser.count("#pair[aria-busy='false']"))
@@ -178,8 +225,7 @@ def names(browser):
 
 
 def test_all_is_decided_by_keys(here, browser):
-    with here.serve() as served:
-        opened(browser, served, "/review?keep=shortest-path")
+    with looking(here, browser, "/review?keep=shortest-path"):
         left, right = names(browser)
         assert {left, right} < set(here.ids)
         browser.press(LEFT)
@@ -201,6 +247,51 @@ def test_all_is_decided_by_keys(here, browser):
             browser.wait(lambda shown=shown: names(browser) != shown)
         assert browser.find("#pair-name").text == "All is decided"
         assert {verdict for _, verdict in here.decided()[1:]} == {"keep"}
+
+
+def test_a_group_is_left_for_later_and_one_key_is_undone_as_a_whole(here, browser):
+    with looking(here, browser, "/review?keep=shortest-path"):
+        left, right = names(browser)
+        browser.press("n")
+        browser.wait(lambda: names(browser)[0] != left)
+        skipped = {name for name, _ in here.decided()}
+        assert {verdict for _, verdict in here.decided()} == {"skip"}
+        assert right in skipped and left not in skipped and len(skipped) > 1
+        browser.press("u")
+        browser.wait(lambda: here.decided() == [])
+        browser.wait(lambda: names(browser) == (left, right))
+        browser.press("a")
+        browser.wait(lambda: names(browser)[0] != left)
+        assert {name for name, verdict in here.decided() if verdict == "remove"} == skipped
+        browser.press("u")
+        browser.wait(lambda: here.decided() == [])
+
+
+def test_badges_say_what_an_image_has_more_of(here, browser):
+    with psycopg.connect(here.dsn) as conn:
+        conn.execute(
+            "UPDATE imgdb.image SET modified_at = modified_at - interval '1 year'"
+            " WHERE path LIKE '%/hill-small.jpg'"
+        )
+        conn.execute(
+            "INSERT INTO imgdb.image (collection_id, path, format, sha256, byte_size, modified_at,"
+            " width, height, frames, recipe) SELECT collection_id, %s, 'RAW', sha256('x'), 1,"
+            " now(), 1, 1, 1, 'exact-1' FROM imgdb.collection",
+            (str(here.folder / "hill-small.CR2"),),
+        )
+    grey = here.folder / "hill-grey.png"
+    scene(2, (100, 75)).convert("L").save(grey)
+    add(here.dsn, grey)
+    with looking(here, browser, f"/review?folder={here.folder}&colours=unlike"):
+        seen = {}
+        while shown := names(browser):
+            for side, name in zip(browser.find_all(".side"), shown, strict=True):
+                seen[name] = {one.text for one in side.find_elements("css selector", ".badges li")}
+            browser.press("s")
+            browser.wait(lambda shown=shown: names(browser) != shown)
+        assert {"more pixels", "more bytes"} <= seen["hill.png"]
+        assert {"older", "raw beside it"} <= seen["hill-small.jpg"]
+        assert "grey copy" in seen["hill-grey.png"]
 
 
 def test_a_proposal_is_accepted_and_goes_to_the_trash(here, browser):
@@ -235,8 +326,7 @@ def test_nothing_is_wider_than_the_screen(here, browser, size, scheme):
 
 
 def test_the_slider_regroups(here, browser):
-    with here.serve() as served:
-        opened(browser, served, "/review")
+    with looking(here, browser, "/review"):
         names(browser)
         browser.run(
             "const slider = document.getElementById('limit'); slider.value = 0;"

@@ -40,7 +40,7 @@
     const shown = pair();
     if (!shown) return;
     for (const address of JSON.parse(shown.dataset.coming)) new Image().src = address;
-    compare(shown);
+    compare(shown).catch(() => {}); // it only adds to what is shown
   };
 
   /* Read from both files, so it comes when it comes. */
@@ -93,6 +93,12 @@
     const beside_id = Number(shown && shown.dataset.left);
     if (proposal.length) post(proposal.map((image_id) => ({ image_id, beside_id, verdict: "remove" })));
   };
+  const next = () => {
+    const shown = pair();
+    if (!shown || !shown.querySelector(".verdicts")) return;
+    const beside_id = Number(shown.dataset.left);
+    post(JSON.parse(shown.dataset.candidates).map((image_id) => ({ image_id, beside_id, verdict: "skip" })));
+  };
   const undo = () => remove("/api/decisions/last");
   const show = () => place.querySelector("[data-lens]")?.click();
 
@@ -101,6 +107,7 @@
     if (!button) return;
     if (button.dataset.verdict) decide(button.dataset.verdict);
     else if ("accept" in button.dataset) accept();
+    else if ("next" in button.dataset) next();
     else if ("undo" in button.dataset) undo();
     else if ("askAgain" in button.dataset) remove("/api/decisions/skipped");
     else if ("help" in button.dataset) help.showModal();
@@ -112,6 +119,7 @@
     const verdict = { arrowleft: "left", arrowright: "right", b: "both", d: "different", s: "skip" }[key];
     if (verdict) decide(verdict);
     else if (key === "a") accept();
+    else if (key === "n") next();
     else if (key === "u") undo();
     else if (key === "z") show();
     else if (key === "?") help.showModal();
