@@ -106,25 +106,32 @@ class Groups:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _found: dict[DuplicateChoice, list[Group]] = field(default_factory=dict)
 
-    def find(self, conn: psycopg.Connection[Any], filters: Filters) -> list[Group]:
+    def find(self, state: ServerState, filters: Filters) -> list[Group]:
         """Return the groups, from the last search of this kind if there was one."""
         choice = filters.choice()
-        with self._lock:
-            found = self._found.get(choice)
-            if found is None:
-                parts = [part for group in duplicates(conn, choice) for part in group.parts()]
-                # What is alone of its kind is nothing to decide.
-                found = [_of_its_own(part) for part in parts if len(part.members) > 1]
-                found.sort(key=lambda part: -part.reclaimable_bytes)
-                while len(self._found) >= _KEPT:
-                    del self._found[next(iter(self._found))]
-                self._found[choice] = found
+        found = self._found.get(choice)
+        if found is None:
+            # Searches take seconds: one at a time, and who waits for it holds no connection.
+            with self._lock:
+                found = self._found.get(choice)
+                if found is None:
+                    found = self._found[choice] = _search(state, choice)
+                    while len(self._found) > _KEPT:
+                        del self._found[next(iter(self._found))]
         return [group for group in found if filters.takes(group)]
 
     def forget(self) -> None:
         """Have the next request search again: files went, or came back."""
         with self._lock:
             self._found.clear()
+
+
+def _search(state: ServerState, choice: DuplicateChoice) -> list[Group]:
+    with state.connection() as conn:
+        parts = [part for group in duplicates(conn, choice) for part in group.parts()]
+    # What is alone of its kind is nothing to decide.
+    found = [_of_its_own(part) for part in parts if len(part.members) > 1]
+    return sorted(found, key=lambda part: -part.reclaimable_bytes)
 
 
 def _of_its_own(part: Group) -> Group:
@@ -179,8 +186,8 @@ def review_page(state: TheState, filters: TheFilters) -> HTMLResponse:
 @router.get("/review/pair", include_in_schema=False)
 def pair(state: TheState, found: TheGroups, filters: TheFilters) -> HTMLResponse:
     """Show the next image that is to be decided about, beside what stays."""
+    groups = found.find(state, filters)
     with state.connection() as conn:
-        groups = found.find(conn, filters)
         decided = review.decisions(conn)
         left = [one for group in groups if (one := review.still_open(group, decided)) is not None]
         skipped = sum(one.verdict == Verdict.skip for one in decided.values())
@@ -301,8 +308,8 @@ def groups(
     filters: Annotated[Page, Query()],
 ) -> Response:
     """List groups of images that look alike, the most bytes first, as `imgdb duplicates` does."""
+    listed = found.find(state, filters)
     with state.connection() as conn:
-        listed = found.find(conn, filters)
         decided = review.decisions(conn)
     start = 0
     if filters.after is not None:

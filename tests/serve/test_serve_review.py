@@ -1,8 +1,11 @@
 """Review in the browser and by HTTP: what is decided stays, and nothing goes that was not seen."""
 
+import http.client
 import json
 import shutil
 from contextlib import contextmanager
+from queue import SimpleQueue
+from threading import Thread
 
 import psycopg
 import pytest
@@ -113,6 +116,48 @@ def test_most_bytes_come_first_of_what_is_shown_as_one_group(here):
     assert [group["reclaimable_bytes"] for group in groups] == freed == sorted(freed, reverse=True)
     assert [group["images"] for group in groups] == [len(group["members"]) for group in groups]
     assert len(freed) == 3 and min(freed) > 0
+
+
+def test_a_kill_at_any_moment_loses_no_decision(database):
+    """What was answered is kept, and a request whose answer is lost is kept whole or not at all."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('default')")
+        ids = [
+            row[0]
+            for row in conn.execute(
+                "INSERT INTO imgdb.image (collection_id, path, recipe) SELECT collection_id,"
+                " 'image-' || n, 'exact-1' FROM imgdb.collection, generate_series(1, 400) AS n"
+                " RETURNING image_id"
+            )
+        ]
+    groups = [ids[start : start + 4] for start in range(0, len(ids), 4)]
+    waiting, answered = iter(groups), []
+
+    def decide(served, told):
+        for first, *others in waiting:
+            body = [{"image_id": one, "beside_id": first, "verdict": "remove"} for one in others]
+            try:
+                assert post(served, "/api/decisions", body).status == 204
+            except (OSError, http.client.HTTPException):
+                break
+            answered.append(others)
+            told.put(len(answered))
+        told.put(None)
+
+    for moment in (1, 7):
+        with Served(database, "--allow-changes") as served:
+            told = SimpleQueue()
+            person = Thread(target=decide, args=(served, told))
+            person.start()
+            assert all(told.get(timeout=60) for _ in range(moment))
+            served.command.process.kill()
+            person.join()
+    with psycopg.connect(database) as conn:
+        decided = {row[0] for row in conn.execute("SELECT image_id FROM imgdb.decision")}
+    assert len(answered) < len(groups)  # each kill came before the end
+    assert all(decided.issuperset(others) for others in answered)
+    assert all(len(decided.intersection(others)) in (0, 3) for _, *others in groups)
+    assert len(decided) <= 3 * (len(answered) + 2)
 
 
 def test_what_makes_no_sense_is_a_problem(here):
@@ -292,6 +337,53 @@ def test_badges_say_what_an_image_has_more_of(here, browser):
         assert {"more pixels", "more bytes"} <= seen["hill.png"]
         assert {"older", "raw beside it"} <= seen["hill-small.jpg"]
         assert "grey copy" in seen["hill-grey.png"]
+
+
+def test_the_page_says_that_the_server_is_gone_and_goes_on(here, browser, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("k" * 40)
+    with here.serve("--token-file", token) as served:
+        browser.ask_only(served.origin)
+        browser.open_address(f"{served.origin}/?token={'k' * 40}")
+        browser.open_address(f"{served.origin}/review")
+        left, right = names(browser)
+        served.command.process.kill()
+        served.command.process.wait()
+        browser.press(LEFT)
+        browser.wait(lambda: "does not answer" in browser.find("#trouble").text)
+        assert names(browser) == (left, right)
+    with here.serve("--token-file", token, "--port", str(served.port)) as served:
+        browser.press(LEFT)
+        browser.wait(lambda: here.decided() == [(right, "remove")])
+        browser.wait(lambda: names(browser) != (left, right))
+        assert not browser.find("#trouble").is_displayed()
+        # It was decided, and only the answer was lost: the page says so, and goes on.
+        left, right = names(browser)
+        body = {"image_id": here.ids[right], "beside_id": here.ids[left], "verdict": "remove"}
+        served.token = "k" * 40
+        assert post(served, "/api/decisions", [body]).status == 204
+        browser.press(LEFT)
+        browser.wait(lambda: names(browser) != (left, right))
+        assert "to be removed already" in browser.find("#trouble").text
+        assert [one for one in browser.complaints() if "Failed to load resource" not in one] == []
+
+
+def test_a_slider_that_is_dragged_searches_for_where_it_ends(here, browser):
+    with here.serve() as served:
+        opened(browser, served, "/review")
+        names(browser)
+        browser.requests()
+        browser.run(
+            "const slider = document.getElementById('limit');"
+            "for (const value of [1, 2, 3, 4, 5, 6]) {"
+            "  slider.value = value;"
+            "  slider.dispatchEvent(new Event('change', { bubbles: true }));"
+            "}"
+        )
+        names(browser)
+        asked = [one for one in browser.requests() if "/review/pair" in one]
+        assert ["max_distance=1&" in asked[0], "max_distance=6&" in asked[-1]] == [True, True]
+        assert len(asked) == 2
 
 
 def test_a_proposal_is_accepted_and_goes_to_the_trash(here, browser):

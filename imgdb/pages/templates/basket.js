@@ -6,10 +6,7 @@
 
   const ask = async (address, method) => {
     for (const button of buttons) button.disabled = true;
-    const answer = await fetch(address, { method });
-    const said = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(said.detail || said.title || `the server answers ${answer.status}`);
-    return said;
+    return (await askServer(address, { method })).json();
   };
   const tell = (words, refused) => {
     document.getElementById("done-name").textContent = words;

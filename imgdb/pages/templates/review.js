@@ -6,7 +6,8 @@
   const help = document.getElementById("help");
   const lens = document.getElementById("lens");
   let busy = false;
-  let asked = 0;
+  let loading = null;
+  let again = false;
 
   const pair = () => place.querySelector(".pair");
   const query = () => {
@@ -17,25 +18,30 @@
     return given.toString();
   };
 
-  const ask = async (address, options) => {
-    const answer = await fetch(address, options);
-    if (answer.ok) return answer;
-    const said = await answer.json().catch(() => ({}));
-    throw new Error(said.detail || said.title || `the server answers ${answer.status}`);
-  };
   const told = (error) => {
     trouble.textContent = `${error.message || error}`;
     trouble.hidden = false;
   };
 
-  const load = async () => {
-    const number = (asked += 1);
-    place.setAttribute("aria-busy", "true");
-    const text = await (await ask(`/review/pair?${query()}`)).text();
-    if (number !== asked) return; // the slider has moved on
+  /* One request at a time: a search takes seconds, and a slider that moves on makes one more, not ten. */
+  const load = () => {
+    again = true;
+    loading ??= (async () => {
+      place.setAttribute("aria-busy", "true");
+      let text = "";
+      while (again) {
+        again = false;
+        text = await (await askServer(`/review/pair?${query()}`)).text();
+      }
+      show(text);
+    })().finally(() => {
+      loading = null;
+      place.setAttribute("aria-busy", "false");
+    });
+    return loading;
+  };
+  const show = (text) => {
     place.innerHTML = text;
-    place.setAttribute("aria-busy", "false");
-    trouble.hidden = true;
     document.getElementById("pair-name").focus({ preventScroll: true });
     const shown = pair();
     if (!shown) return;
@@ -46,8 +52,8 @@
   /* Read from both files, so it comes when it comes. */
   const compare = async (shown) => {
     const { left, right } = shown.dataset;
-    const found = await fetch(`/api/metadata?image_id=${left}&beside_id=${right}`);
-    if (!found.ok) return;
+    const found = await fetch(`/api/metadata?image_id=${left}&beside_id=${right}`).catch(() => null);
+    if (!found?.ok) return;
     const { image, beside } = await found.json();
     for (const [word, kinds] of [["left", image], ["right", beside]]) {
       const badge = shown.querySelector(`[data-metadata="${word}"]`);
@@ -60,21 +66,18 @@
   const doing = async (work) => {
     if (busy) return;
     busy = true;
-    try {
-      await work();
-      await load();
-    } catch (error) {
-      told(error);
-    } finally {
-      busy = false;
-    }
+    trouble.hidden = true;
+    // After a failure, too: it may have been decided, and only the answer was lost.
+    await work().catch(told);
+    await load().catch(told);
+    busy = false;
   };
-  const post = (decisions) => doing(() => ask("/api/decisions", {
+  const post = (decisions) => doing(() => askServer("/api/decisions", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(decisions),
   }));
-  const remove = (address) => doing(() => ask(address, { method: "DELETE" }));
+  const remove = (address) => doing(() => askServer(address, { method: "DELETE" }));
 
   const decide = (verdict) => {
     const shown = pair();
@@ -100,7 +103,7 @@
     post(JSON.parse(shown.dataset.candidates).map((image_id) => ({ image_id, beside_id, verdict: "skip" })));
   };
   const undo = () => remove("/api/decisions/last");
-  const show = () => place.querySelector("[data-lens]")?.click();
+  const enlarge = () => place.querySelector("[data-lens]")?.click();
 
   place.addEventListener("click", (event) => {
     const button = event.target.closest("button");
@@ -121,7 +124,7 @@
     else if (key === "a") accept();
     else if (key === "n") next();
     else if (key === "u") undo();
-    else if (key === "z") show();
+    else if (key === "z") enlarge();
     else if (key === "?") help.showModal();
     else return;
     event.preventDefault();
@@ -129,6 +132,7 @@
 
   const changed = () => {
     history.replaceState(null, "", `?${query()}`);
+    trouble.hidden = true;
     load().catch(told);
   };
   filters.addEventListener("submit", (event) => { event.preventDefault(); changed(); });
@@ -137,7 +141,7 @@
     document.getElementById("limit-value").textContent = event.target.value;
   });
   document.getElementById("search-again").addEventListener("click", () => {
-    doing(() => ask("/api/groups/search-again", { method: "POST" }));
+    doing(() => askServer("/api/groups/search-again", { method: "POST" }));
   });
   load().catch(told);
 })();

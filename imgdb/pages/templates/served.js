@@ -1,3 +1,13 @@
+/* Asks the server; an error says what a person can do. */
+const askServer = async (address, options) => {
+  const answer = await fetch(address, options).catch((error) => {
+    throw error instanceof TypeError ? new Error("imgdb serve does not answer: does it still run?") : error;
+  });
+  if (answer.ok) return answer;
+  const said = await answer.json().catch(() => ({}));
+  throw new Error(said.detail || said.title || `the server answers ${answer.status}`);
+};
+
 /* A picture that the server cannot show says why, in its place. */
 document.addEventListener("error", async (event) => {
   const image = event.target;
