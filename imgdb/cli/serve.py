@@ -58,10 +58,19 @@ def serve_command(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Where the basket moves files to. `imgdb restore` puts them back.",
+            help="Where the basket moves files to; `imgdb restore` puts them back. Default: the "
+            "folder of the embedded server with -trash behind its name.",
             show_default=False,
         ),
     ] = None,
+    search_only: Annotated[
+        bool,
+        typer.Option(
+            "--search-only",
+            help="Give nothing but searches and hashes, by a login that may do no more: "
+            "`imgdb db grant ROLE --search-only`.",
+        ),
+    ] = False,
     max_upload: Annotated[
         int,
         typer.Option(
@@ -97,6 +106,8 @@ def serve_command(
             f"--host {printable(host)} lets other machines in: give a token of yours by "
             "--token-file"
         )
+    if search_only and allow_changes:
+        raise UsageError("--search-only changes nothing: leave out --allow-changes")
     keys = Keys(_token(token_file) if token_file else secrets.token_urlsafe(32))
     decoder = Decoder(
         jobs=workers.jobs,
@@ -107,7 +118,12 @@ def serve_command(
     with (
         listen(host, port) as listener,
         open_state(
-            dsn, decoder, allow_changes=allow_changes, max_upload=max_upload, trash=trash
+            dsn,
+            decoder,
+            allow_changes=allow_changes,
+            max_upload=max_upload,
+            trash=trash,
+            search_only=search_only,
         ) as state,
     ):
         address = _address(listener, host)

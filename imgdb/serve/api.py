@@ -56,7 +56,7 @@ class ProblemDetails:
     reason: str | None = None
 
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "A problem, as RFC 9457 has it",
         "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
@@ -64,7 +64,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     }
 }
 
-router = APIRouter(responses=_PROBLEMS)
+router = APIRouter(responses=PROBLEMS)
 
 
 def _may_change(state: TheState) -> None:

@@ -8,11 +8,12 @@ from starlette.middleware.gzip import GZipMiddleware
 from imgdb import __version__
 from imgdb.serve import api, pages, review
 from imgdb.serve.problems import explain_errors
+from imgdb.serve.search_only import router as search_only_routes
 from imgdb.serve.state import ServerState
 
 
-def application(state: ServerState) -> FastAPI:
-    """Return the application without its guard."""
+def application(state: ServerState, *, search_only: bool = False) -> FastAPI:
+    """Return the application without its guard, or what of it a login has that may only search."""
     app = FastAPI(
         title="imgdb",
         version=__version__,
@@ -26,6 +27,9 @@ def application(state: ServerState) -> FastAPI:
     # A thousand matches are 2 MB of HTML, and a tenth of that when sent. No answer holds a secret.
     app.add_middleware(GZipMiddleware, minimum_size=100_000, compresslevel=1)
     explain_errors(app)
+    if search_only:
+        app.include_router(search_only_routes, prefix="/api")
+        return app
     app.include_router(pages.router)
     app.include_router(api.router, prefix="/api")
     app.state.groups = review.Groups()

@@ -36,14 +36,14 @@ from imgdb.duplicates.metadata import more_metadata
 from imgdb.duplicates.plan import read_plan, write_plan
 from imgdb.duplicates.review import Decision, Open, Verdict
 from imgdb.duplicates.trash import Trash
-from imgdb.errors import PictureError, UnknownName, UsageError
+from imgdb.errors import PictureError, UnknownName
 from imgdb.hashes.values import USUAL_RULE
 from imgdb.pages.answers import SHOWN
 from imgdb.pages.render import render_part
 from imgdb.paths import absolute, path_text
 from imgdb.serve.api import MAY_CHANGE
 from imgdb.serve.pages import LARGE, LinkedThumbnail, linked, served_page
-from imgdb.serve.state import ServerState, TheState
+from imgdb.serve.state import TheState
 from imgdb.workers.work import ReadMetadata
 
 router = APIRouter()
@@ -222,7 +222,7 @@ def basket_page(state: TheState) -> HTMLResponse:
         groups=groups,
         images=sum(len(group.removable) for group in groups),
         reclaimable_bytes=sum(group.reclaimable_bytes for group in groups),
-        trash=None if state.trash is None else path_text(state.trash),
+        trash=path_text(state.trash),
         allow_changes=state.allow_changes,
     )
 
@@ -439,7 +439,7 @@ class CarriedOut:
 def apply_plan(state: TheState, found: TheGroups) -> CarriedOut:
     """Prove every file again and move what goes to the trash; say what became of each."""
     with state.connection() as conn, tempfile.TemporaryDirectory() as folder:
-        action = MoveToTrash(Trash(_trash(state)), with_companions=True)
+        action = MoveToTrash(Trash(state.trash), with_companions=True)
         try:
             return CarriedOut([*apply(conn, read_plan(_write(conn, folder)), action)])
         finally:
@@ -451,7 +451,7 @@ def restore_trash(state: TheState, found: TheGroups) -> CarriedOut:
     """Put everything in the trash back to where it was; say what became of each file."""
     with state.connection() as conn:
         try:
-            return CarriedOut([*restore(conn, _trash(state))])
+            return CarriedOut([*restore(conn, state.trash)])
         finally:
             found.forget()
 
@@ -460,9 +460,3 @@ def _write(conn: psycopg.Connection[Any], folder: str) -> Path:
     file = Path(folder, "plan.txt")
     write_plan(file, review.basket(conn))
     return file
-
-
-def _trash(state: ServerState) -> Path:
-    if state.trash is None:
-        raise UsageError("imgdb serve --trash FOLDER says where the files are moved to")
-    return state.trash

@@ -37,11 +37,12 @@ def _reason(error: OSError) -> str:
 
 
 def serve(state: ServerState, listener: socket.socket, *, keys: Keys, names: set[str]) -> None:
-    """SearchAnswer requests until a signal says to stop."""
+    """Answer requests until a signal says to stop."""
     port = listener.getsockname()[1]
-    app = Guard(application(state), keys=keys, names=LOOPBACK | names, port=port)
+    app = application(state, search_only=state.search_only)
+    guarded = Guard(app, keys=keys, names=LOOPBACK | names, port=port)
     config = uvicorn.Config(
-        app,
+        guarded,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -165,8 +166,13 @@ def usual_distance(conn: Connection[Any], rule: str, collection: str | None) -> 
 
 async def search_by_file(state: ServerState, file: Path, options: SearchChoices) -> SearchAnswer:
     """Search for a picture; raises PictureError."""
-    query: Query = await asyncio.wrap_future(state.decoder.do(_reading(options), file))
+    query = await asyncio.wrap_future(read_picture(state, file, options))
     return await run_in_threadpool(_search, state, query, options.hash or USUAL_RULE, options)
+
+
+def read_picture(state: ServerState, file: Path, options: SearchChoices) -> Future[Query]:
+    """Have a picture read that is looked for; the future may have a PictureError."""
+    return state.decoder.do(_reading(options), file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +257,11 @@ def _search(state: ServerState, query: Query, rule: str, options: SearchChoices)
         )
     if query.flat and not options.include_flat:
         found = [match for match in found if match.same_bytes]
-    return SearchAnswer(_asked(query), rule, wanted, found)
+    return SearchAnswer(asked_hashes(query), rule, wanted, found)
 
 
-def _asked(query: Query) -> AskedHashes:
+def asked_hashes(query: Query) -> AskedHashes:
+    """Say what was looked for."""
     values = (getattr(query.hashes, name) for name in ALGORITHMS)
     hashes = dict(
         zip(ALGORITHMS, (one if one is None else to_hex(one) for one in values), strict=True)

@@ -13,10 +13,13 @@ from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from imgdb.database.connect import open_database
+from imgdb.database.embedded import default_home
 from imgdb.database.sessions import conninfo_of
-from imgdb.errors import ConnectionFailed
+from imgdb.errors import ConnectionFailed, UsageError
+from imgdb.search.find import may_read
 from imgdb.serve.decoder import Decoder
 from imgdb.sqlstate import translate
+from imgdb.words import printable
 
 # Requests that ask the database at once; the others wait for them.
 CONNECTIONS = 8
@@ -27,13 +30,17 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What `app.state.imgdb` is; `max_upload` is in bytes, `trash` takes what is removed."""
+    """What `app.state.imgdb` is; `max_upload` is in bytes, `trash` takes what is removed.
+
+    With `search_only` the login may search, and nothing else.
+    """
 
     pool: ConnectionPool[psycopg.Connection[Any]]
     decoder: Decoder
     allow_changes: bool
     max_upload: int
-    trash: Path | None = None
+    trash: Path
+    search_only: bool = False
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
@@ -57,10 +64,15 @@ def open_state(
     allow_changes: bool,
     max_upload: int,
     trash: Path | None = None,
+    search_only: bool = False,
 ) -> Iterator[ServerState]:
-    """Yield the state of a server; the embedded server runs at least until the block ends."""
+    """Yield the state of a server; the embedded server runs at least until the block ends.
+
+    Without `trash` it is a folder beside that of the embedded server. UsageError where the login
+    may do more than `search_only` says.
+    """
     with (
-        open_database(dsn) as conn,
+        open_database(dsn, schema="ignore" if search_only else "require") as conn,
         ConnectionPool(
             conninfo_of(conn),
             min_size=1,
@@ -72,7 +84,20 @@ def open_state(
         ) as pool,
         decoder,
     ):
-        yield ServerState(pool, decoder, allow_changes, max_upload, trash)
+        if search_only and may_read(conn):
+            raise UsageError(
+                f"--search-only: the login {printable(conn.info.user)} may read images: give "
+                "--dsn of one that may not, as `imgdb db grant ROLE --search-only` makes it"
+            )
+        yield ServerState(
+            pool, decoder, allow_changes, max_upload, trash or default_trash(), search_only
+        )
+
+
+def default_trash() -> Path:
+    """Return where files go that are removed: outside of what goes with the embedded server."""
+    home = default_home()
+    return home.with_name(f"{home.name}-trash")
 
 
 def _state(request: Request) -> ServerState:

@@ -198,6 +198,21 @@ def test_the_basket_goes_to_the_trash_and_comes_back(here):
         assert (here.folder / "lake-copy.png").exists()
 
 
+def test_without_a_trash_files_go_beside_the_folder_of_the_embedded_server(here, tmp_path):
+    home = tmp_path / "own" / "imgdb"
+    with Served(here.dsn, "--allow-changes", env={"IMGDB_HOME": str(home)}) as served:
+        body = {"image_id": here.ids["lake-copy.png"], "beside_id": here.ids["lake.png"]}
+        post(served, "/api/decisions", [body | {"verdict": "remove"}])
+        (done,) = post(served, "/api/plan/apply", {}).json["done"]
+        assert done["outcome"] == "moved"
+        trash = home.with_name("imgdb-trash")
+        assert len([*trash.rglob("lake-copy.png")]) == 1
+        assert trash.stat().st_mode & 0o77 == 0  # nobody else looks in
+        assert str(trash) in served.get("/basket").body.decode()
+        (back,) = post(served, "/api/plan/restore", {}).json["done"]
+        assert (back["outcome"], (here.folder / "lake-copy.png").exists()) == ("restored", True)
+
+
 def test_marks_are_for_good(here):
     pair = [here.ids["hill.png"], here.ids["hill-small.jpg"]]
     with here.serve() as served:

@@ -40,9 +40,13 @@ class Served:
     """
 
     def __init__(
-        self, dsn: str, *options: str | os.PathLike[str], folder: Path | None = None
+        self,
+        dsn: str,
+        *options: str | os.PathLike[str],
+        folder: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        env = {"IMGDB_DSN": dsn, **({"TMPDIR": str(folder)} if folder else {})}
+        env = {"IMGDB_DSN": dsn, **({"TMPDIR": str(folder)} if folder else {}), **(env or {})}
         self.command = Command("serve", "--port", "0", "--jobs", "2", *options, env=env)
         self.address = self._first_line()
         parts = urlsplit(self.address)
