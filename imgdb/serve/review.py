@@ -43,7 +43,7 @@ from imgdb.pages.render import render_part
 from imgdb.paths import absolute, path_text
 from imgdb.serve.api import MAY_CHANGE
 from imgdb.serve.pages import LARGE, LinkedThumbnail, linked, served_page
-from imgdb.serve.state import TheState
+from imgdb.serve.state import ServerState, TheState
 from imgdb.workers.work import ReadMetadata
 
 router = APIRouter()
