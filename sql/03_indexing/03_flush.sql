@@ -183,7 +183,7 @@ BEGIN
         WHERE f.space_id = for_space_id;
         IF v_fresh.rows > 500 OR v_fresh.hashes > 1000 THEN
             -- More than statements bring from one look to the next, and not so much that one waits
-            -- long: each hash takes some 60 us. Of many, which slow all searches, it takes a part.
+            -- long: each hash takes some 45 us. Of many, which slow all searches, it takes a part.
             PERFORM imgdb._flush(
                 for_space_id,
                 greatest(500, v_count * 5 / 4, least(v_fresh.hashes / 4, 20000))::integer,

@@ -79,8 +79,12 @@ COMMENT ON FUNCTION imgdb._count_added(smallint, bigint) IS
 'Notes that a claimed space holds so many hashes more.';
 
 -- Row security would hide rows, so it is an error where it applies. The query reads what is
--- committed when each band begins: an older snapshot would miss rows.
-CREATE FUNCTION imgdb._index_source(for_space_id smallint, source_query text)
+-- committed when each band begins: an older snapshot would miss rows. Where triggers are missing
+-- (as_first_band), a row may come after the first band was read, and go again: a band that held its
+-- hash alone would never lose it, as imgdb.drop_stale looks in the first.
+CREATE FUNCTION imgdb._index_source(
+    for_space_id smallint, source_query text, as_first_band boolean
+)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -140,6 +144,9 @@ BEGIN
             IF v_fresh IS NOT NULL THEN
                 v_missing := imgdb._difference(v_missing, v_fresh);
             END IF;
+            IF as_first_band AND v_mask <> v_masks[1] THEN
+                v_missing := imgdb._indexed_among(for_space_id, v_masks[1], v_missing);
+            END IF;
             IF v_missing IS NOT NULL THEN
                 PERFORM imgdb._add_band(for_space_id, v_mask, v_missing);
                 v_count := v_count + cardinality(v_missing);
@@ -155,8 +162,9 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._index_source(smallint, text) IS
-'Indexes what a query gives and a claimed space lacks, band by band; returns how many hashes.';
+COMMENT ON FUNCTION imgdb._index_source(smallint, text, boolean) IS
+'Indexes what a query gives and a claimed space lacks, band by band, in later ones only what the '
+'first holds if that is wanted; returns how many hashes.';
 
 CREATE FUNCTION imgdb.track(relation regclass, hash_column name, space_name text)
 RETURNS void
@@ -187,7 +195,9 @@ BEGIN
     PERFORM imgdb._note_tracked(relation, hash_column, v_number, v_space_id);
     -- Waits for every writer at work and holds new ones off: from here on none is missed.
     PERFORM imgdb._sync_triggers(relation);
-    PERFORM imgdb._index_source(v_space_id, format('SELECT t.%I FROM %s AS t', hash_column, v_name));
+    PERFORM imgdb._index_source(
+        v_space_id, format('SELECT t.%I FROM %s AS t', hash_column, v_name), false
+    );
     PERFORM imgdb._release_space(v_space_id);
 END
 $$;

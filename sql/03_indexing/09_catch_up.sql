@@ -53,7 +53,8 @@ BEGIN
         );
         v_count := v_count + imgdb._index_source(
             v_tracked.space_id,
-            imgdb._column_query(v_tracked.table_id, v_tracked.column_name, NULL)
+            imgdb._column_query(v_tracked.table_id, v_tracked.column_name, NULL),
+            true
         );
         v_spaces := v_spaces || v_tracked.space_id;
     END LOOP;
@@ -75,7 +76,8 @@ BEGIN
                     v_tracked.table_id,
                     v_tracked.column_name,
                     (pg_current_xact_id()::text::bigint - v_before)::integer
-                )
+                ),
+                true
             );
         END LOOP;
     END IF;

@@ -129,7 +129,7 @@ BEGIN
     PERFORM imgdb._claim_space(s.name) FROM imgdb.space AS s WHERE s.space_id = of_shadow_id;
     PERFORM imgdb._check_shadow(imgdb._space_id(of_space), of_shadow_id);
     PERFORM imgdb._lock_claimed(of_shadow_id);
-    PERFORM imgdb._index_source(of_shadow_id, imgdb._source_query(of_shadow_id));
+    PERFORM imgdb._index_source(of_shadow_id, imgdb._source_query(of_shadow_id), false);
     PERFORM imgdb._release_space(of_shadow_id);
 END
 $$;

@@ -167,6 +167,26 @@ def test_what_is_written_while_it_catches_up_is_not_missed(space):
     assert space.missing() == 0
 
 
+def test_what_comes_while_bands_are_read_is_in_the_first_or_in_none(space):
+    """The source has one hash at the first reading, and another one from then on."""
+    space.conn.execute("CREATE SEQUENCE reading")
+    source = (
+        "SELECT unnest(CASE (SELECT nextval(''public.reading'')) WHEN 1 THEN ARRAY[7, 9]"
+        " ELSE ARRAY[8, 9] END::bigint[])"
+    )
+    space.conn.execute(
+        f"DO $$ BEGIN PERFORM imgdb._claim_space('{space.name}');"
+        f" PERFORM imgdb._index_source({space.space_id}::smallint, '{source}', true);"
+        f" PERFORM imgdb._release_space({space.space_id}::smallint); END $$"
+    )
+    held = {value for _, row in space.buckets() for value in row}
+    assert held == {7, 9}
+    space.look_up()
+    assert [set(space.within(value, 0)) for value in (7, 8, 9)] == [{7}, set(), {9}]
+    assert space.drop_stale() == 2
+    assert space.buckets() == []
+
+
 def test_a_session_that_turned_triggers_off_is_seen_all_the_same(partitioned):
     partitioned.execute("SET LOCAL session_replication_role = replica")
     partitioned.execute("INSERT INTO p1 VALUES (2, 2)")
