@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgdb.cli.completion import names
-from imgdb.cli.options import Dsn, FormatOption, RuleName, collection_option, takes_options
+from imgdb.cli.options import Dsn, FormatOption, collection_option, takes_options
 from imgdb.cli.output import Format, Row, default_format, print_object, print_rows
 from imgdb.cli.pages import OpenPage, check_page, save_page
 from imgdb.cli.pictures import Failures
 from imgdb.cli.pool_options import Timeout, WorkerOptions, hash_names
 from imgdb.errors import ImgdbError
+from imgdb.search.calibration.rules import RULES, has_default
 from imgdb.workers.limits import EDITING_SECONDS
 
 if TYPE_CHECKING:
@@ -56,10 +57,11 @@ def calibrate_command(
         str,
         typer.Option(
             metavar="LIST",
-            help="What to measure, separated by commas: the rule, and hashes alone.",
-            autocompletion=names.rules,
+            help="What to measure, separated by commas: the rule, the rule without borders as "
+            "`imgdb query` asks by it, hashes alone, and rules of PDQ where it is stored.",
+            autocompletion=names.calibrated,
         ),
-    ] = ",".join(RuleName),
+    ] = ",".join(RULES),
     edits: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +108,13 @@ def calibrate_command(
             show_default=False,
         ),
     ] = None,
+    parts: Annotated[
+        bool,
+        typer.Option(
+            "--parts",
+            help="Also search for parts, where regions are stored; this takes minutes.",
+        ),
+    ] = False,
     apply: Annotated[
         bool,
         typer.Option(
@@ -156,6 +165,7 @@ def calibrate_command(
         wrong_per_query=wrong_per_query,
         alike=alike,
         at=at,
+        parts=parts,
     )
     work = module.EditingOptions(
         jobs=workers.jobs,
@@ -167,7 +177,7 @@ def calibrate_command(
     applied: list[Applied] = []
     with open_database(dsn) as conn:
         drawn = module.draw(conn, question)
-        with progress.bar(total=len(drawn)) as bar:
+        with progress.bar(total=len(drawn) * (2 if parts else 1)) as bar:
             found = module.calibrate(
                 conn, question, drawn, work, watching=lambda done: bar.update(done, 0)
             )
@@ -211,12 +221,26 @@ def _show(found: Calibration) -> None:
     print_rows(lines, columns, Format.table)
     typer.echo(f"\nWrong images that one search shows among {found.at:,}")
     print_rows(
-        [(d, *(_few(f.wrong_at(d)) for f in found.hashes)) for d in _told(found)],
+        [
+            (d, *(_few(f.wrong_at(d)) if d < len(f.wrong) else None for f in found.hashes))
+            for d in _told(found)
+        ],
         ("within", *(f.name for f in found.hashes)),
         Format.table,
     )
     typer.echo("\nDefaults: as they are, and as proposed")
     print_rows([_proposal(f) for f in found.hashes], PROPOSED, Format.table)
+    if found.parts:
+        typer.echo("\nEdited copies that are found, in %, by parts and by query, which unites all")
+        print_rows(
+            [
+                (name, *(f"{100 * rate.value:.0f}" for rate in (edit.parts, edit.query)))
+                for edit in (*found.parts.edits, found.parts.total)
+                for name in ("all that count" if edit is found.parts.total else edit.name,)
+            ],
+            ("edit", "parts", "query"),
+            Format.table,
+        )
 
 
 PROPOSED = ("hash", "now", "found", "wrong", "proposed", "found", "wrong", "because")
@@ -233,7 +257,7 @@ def _found(figures: HashFigures, curve: Curve) -> str:
 def _told(found: Calibration) -> list[int]:
     """Return the distances worth a line."""
     of_interest = {d for f in found.hashes for d in (f.default, f.proposal.max_distance)}
-    return sorted({0, 2, 4, 6, 8, 10, 12, 16, 20, 24} | {d for d in of_interest if d <= 32})
+    return sorted({0, 2, 4, 6, 8, 10, 12, 16, 20, 24} | of_interest)
 
 
 def _few(rate: Rate) -> str:
@@ -283,6 +307,12 @@ def _tell(found: Calibration, applied: Sequence[Applied]) -> None:
             f"{best.name} within {distance} finds most among {found.at:,} images: "
             f"{_told_at(best, distance)}"
         )
+    if parts := found.parts:
+        say.append(
+            f"parts find {100 * parts.total.parts.value:.0f} % of the copies, and imgdb query "
+            f"{100 * parts.total.query.value:.0f} % in all; a search for parts shows "
+            f"{_few(parts.wrong)} images that are no copies"
+        )
     if not found.sound and found.hashes:
         say.append(f"{found.pictures} pictures are too few to rely on: take 30 or more, better 100")
     of = "" if found.question.collection is None else f" of {found.question.collection}"
@@ -297,7 +327,7 @@ def _tell(found: Calibration, applied: Sequence[Applied]) -> None:
             f"{figures.name}: default{of} stays {figures.default}: even equal hashes show "
             f"{_few(figures.wrong_at(0))} wrong images a search"
             for figures in found.hashes
-            if figures.proposal.allowed is None
+            if has_default(figures.name) and figures.proposal.allowed is None
         ]
     for line in say:
         typer.echo(f"imgdb: {line}", err=True)

@@ -12,10 +12,13 @@ from imgdb.pictures.edits import BY_NAME
 from imgdb.search.calibration.confidence import Rate
 from imgdb.search.calibration.measure import Applied
 from imgdb.search.calibration.results import ENOUGH_PICTURES, Calibration, HashFigures
-from imgdb.search.calibration.wrong_images import LARGEST, searched
+from imgdb.search.calibration.rules import largest, searched
 
-# The distances that the tables have a column for.
-_TOLD = (0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32)
+# The distances that the tables have a column for, by the largest one that is looked at.
+_TOLD = {
+    32: (0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 32),
+    96: (0, 8, 16, 24, 31, 40, 48, 56, 64, 70, 80, 96),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,9 @@ def page(calibration: Calibration, applied: Sequence[Applied] = ()) -> str:
         limit_y=_wrong_scale(calibration)[0](calibration.question.wrong_per_query),
         box={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         size=(charts.WIDTH, charts.HEIGHT),
-        step=(RIGHT - LEFT) / LARGEST,
-        tables=[(figures, _edit_rows(figures)) for figures in hashes],
-        told=_TOLD,
-        largest=LARGEST,
+        step=(RIGHT - LEFT) / _furthest(hashes),
+        tables=[(f, _TOLD[largest(f.name)], _edit_rows(f)) for f in hashes],
+        largest=_furthest(hashes),
         searched=searched,
         side=f"{SIDE:,}",
         enough=ENOUGH_PICTURES,
@@ -81,17 +83,22 @@ def _verdict(figures: HashFigures) -> str:
     return "raise" if then > now else "lower"
 
 
-def _distance_axis() -> tuple[charts.Scale, list[Tick]]:
-    x = charts.linear(0, LARGEST, LEFT, RIGHT)
-    return x, [Tick(x(distance), str(distance)) for distance in range(0, LARGEST + 1, 4)]
+def _furthest(hashes: Sequence[HashFigures]) -> int:
+    return max(largest(figures.name) for figures in hashes)
+
+
+def _distance_axis(hashes: Sequence[HashFigures]) -> tuple[charts.Scale, list[Tick]]:
+    most = _furthest(hashes)
+    x = charts.linear(0, most, LEFT, RIGHT)
+    return x, [Tick(x(distance), str(distance)) for distance in range(0, most + 1, most // 8)]
 
 
 def _recall_chart(hashes: Sequence[HashFigures]) -> Chart:
-    x, x_ticks = _distance_axis()
+    x, x_ticks = _distance_axis(hashes)
     y = charts.linear(0, 1, BOTTOM, TOP)
     lines = []
     for figures in hashes:
-        rates = [figures.recall.at(distance) for distance in range(LARGEST + 1)]
+        rates = [figures.recall.at(distance) for distance in range(len(figures.wrong))]
         lines.append(_line(figures.name, rates))
     return charts.chart(lines, x=x, y=y, x_ticks=x_ticks, y_ticks=_percents(y))
 
@@ -104,7 +111,7 @@ def _wrong_scale(calibration: Calibration) -> tuple[charts.Scale, tuple[Tick, ..
 
 
 def _wrong_chart(calibration: Calibration) -> Chart:
-    x, x_ticks = _distance_axis()
+    x, x_ticks = _distance_axis(calibration.hashes)
     y, y_ticks = _wrong_scale(calibration)
     lines = [_line(figures.name, figures.wrong) for figures in calibration.hashes]
     return charts.chart(lines, x=x, y=y, x_ticks=x_ticks, y_ticks=y_ticks)
@@ -116,8 +123,8 @@ def _precision_chart(hashes: Sequence[HashFigures]) -> Chart:
     lines = [
         Points(
             figures.name,
-            [figures.recall.found[distance] for distance in range(LARGEST + 1)],
-            [_precision(figures, distance) for distance in range(LARGEST + 1)],
+            figures.recall.found,
+            [_precision(figures, distance) for distance in range(len(figures.wrong))],
         )
         for figures in hashes
     ]
@@ -146,7 +153,7 @@ def _precision(figures: HashFigures, distance: int) -> float:
 
 def _curve(figures: HashFigures) -> dict[str, object]:
     """Return what the script shows for a distance that somebody points at."""
-    distances = range(LARGEST + 1)
+    distances = range(len(figures.wrong))
     return {
         "hash": figures.name,
         "found": [_numbers(figures.recall.at(distance)) for distance in distances],
@@ -166,7 +173,7 @@ def _edit_rows(figures: HashFigures) -> list[_EditRow]:
             name=curve.name,
             words=BY_NAME[curve.name].words,
             counts=BY_NAME[curve.name].counts,
-            found=tuple(_cell(curve.found[distance]) for distance in _TOLD),
+            found=tuple(_cell(curve.found[distance]) for distance in _TOLD[largest(figures.name)]),
             needs=curve.needs(0.95),
         )
         for curve in figures.edits

@@ -79,13 +79,25 @@ class HashTurned(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashCopies(Work):
-    """Make the hashes of copies of a file, each made by one of the `edits` (names)."""
+    """Make the hashes of copies of a file, each made by one of the `edits` (names).
+
+    With `pdq` also their PDQ, with `regions` also their regions.
+    """
 
     edits: tuple[str, ...]
     algorithms: tuple[str, ...]
+    pdq: bool = False
+    regions: bool = False
 
     def do(self, source: Source) -> Outcome:
         # Most workers have nothing to edit.
         from imgdb.hashes.copies import hash_copies
 
-        return hash_copies(source, self.edits, self.algorithms, max_pixels=self.max_pixels)
+        return hash_copies(
+            source,
+            self.edits,
+            self.algorithms,
+            pdq=self.pdq,
+            regions=self.regions,
+            max_pixels=self.max_pixels,
+        )

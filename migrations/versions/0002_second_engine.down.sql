@@ -9,8 +9,10 @@ DROP FUNCTION imgdb._revision;
 DROP TRIGGER tracked_column_finish_restore ON imgdb.tracked_column;
 DROP FUNCTION imgdb._finish_restore;
 DROP FUNCTION imgdb._fill;
+DROP FUNCTION imgdb._wrong_by_parts;
 DROP FUNCTION imgdb._drawn_hashes;
 DROP FUNCTION imgdb._searchable_images;
+DROP FUNCTION imgdb._sampled_images;
 DROP FUNCTION imgdb._basket;
 DROP FUNCTION imgdb._undecide;
 DROP FUNCTION imgdb._decide;
@@ -4101,7 +4103,7 @@ COMMENT ON FUNCTION imgdb._region_matches(
 'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
 'where in the query it lies. NULL as max_distance stands for the default of the space.';
 
-CREATE OR REPLACE FUNCTION imgdb._sampled_images(
+CREATE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint
 )
 RETURNS TABLE (
@@ -4143,6 +4145,10 @@ BEGIN
     ORDER BY first.place;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._sampled_images(text, integer, bigint) IS
+'Images with a file and with structure, drawn by a seed from a collection or from all; error IM011 '
+'for an unknown collection.';
 
 CREATE FUNCTION imgdb._searchable_images(collection_name text)
 RETURNS TABLE (

@@ -3,6 +3,7 @@
 DROP FUNCTION imgdb._false_matches;
 DROP FUNCTION imgdb._copies_of;
 DROP FUNCTION imgdb._searchable_images;
+DROP FUNCTION imgdb._sampled_images;
 DROP FUNCTION imgdb._region_matches;
 DROP FUNCTION imgdb._hubs;
 DROP FUNCTION imgdb._turned_pairs;
@@ -8467,7 +8468,7 @@ COMMENT ON FUNCTION imgdb._basket() IS
 'What was decided to be removed, as groups: first what is kept (decision_id is NULL), then what '
 'goes for it. Files that are gone are left out.';
 
-CREATE OR REPLACE FUNCTION imgdb._sampled_images(
+CREATE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint
 )
 RETURNS TABLE (
@@ -8477,7 +8478,9 @@ RETURNS TABLE (
     ahash bigint,
     dhash bigint,
     phash bigint,
-    whash bigint
+    whash bigint,
+    pdq bigint[],
+    has_regions boolean
 )
 LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
 SET search_path = pg_catalog, pg_temp
@@ -8487,7 +8490,10 @@ DECLARE
     v_collection_id integer := imgdb._collection_id(collection_name);
 BEGIN
     RETURN QUERY
-    SELECT i.image_id, i.path, i.sha256, i.ahash, i.dhash, i.phash, i.whash
+    SELECT
+        i.image_id, i.path, i.sha256, i.ahash, i.dhash, i.phash, i.whash,
+        CASE WHEN p.image_id IS NOT NULL THEN ARRAY[p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4] END,
+        i.region_recipe IS NOT NULL
     FROM (
         SELECT DISTINCT ON (drawn.place) drawn.place, drawn.image_id
         FROM (
@@ -8504,9 +8510,14 @@ BEGIN
         LIMIT sample_size
     ) AS first
     JOIN imgdb.image AS i ON i.image_id = first.image_id
+    LEFT JOIN imgdb.image_pdq AS p ON p.image_id = i.image_id
     ORDER BY first.place;
 END
 $$;
+
+COMMENT ON FUNCTION imgdb._sampled_images(text, integer, bigint) IS
+'Images with a file and with structure, drawn by a seed from a collection or from all; error IM011 '
+'for an unknown collection.';
 
 CREATE FUNCTION imgdb._searchable_images(collection_name text)
 RETURNS TABLE (
@@ -8516,7 +8527,10 @@ RETURNS TABLE (
     dhash bigint,
     phash bigint,
     whash bigint,
-    phash_dhash bigint
+    pdq bigint,
+    phash_dhash bigint,
+    phash_pdq bigint,
+    regions bigint
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
 SET search_path = pg_catalog, pg_temp
@@ -8533,20 +8547,25 @@ BEGIN
         count(i.dhash),
         count(i.phash),
         count(i.whash),
-        count(*) FILTER (WHERE i.phash IS NOT NULL AND i.dhash IS NOT NULL)
+        count(p.image_id),
+        count(*) FILTER (WHERE i.phash IS NOT NULL AND i.dhash IS NOT NULL),
+        count(*) FILTER (WHERE i.phash IS NOT NULL AND p.image_id IS NOT NULL),
+        count(i.region_recipe)
     FROM imgdb.image AS i
+    LEFT JOIN imgdb.image_pdq AS p ON p.image_id = i.image_id
     WHERE (v_collection_id IS NULL OR i.collection_id = v_collection_id) AND NOT i.flat;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._searchable_images(text) IS
 'How many images that are not flat a collection, or all, has: in all, with a file that is there, '
-'with each hash, and with both of phash and dhash; error IM011 for an unknown collection.';
+'with each hash and with those of each rule, and with regions; error IM011 for an unknown '
+'collection.';
 
 CREATE FUNCTION imgdb._drawn_hashes(
     collection_name text, draw_size integer, draw_seed bigint
 )
-RETURNS TABLE (ahash bigint, dhash bigint, phash bigint, whash bigint)
+RETURNS TABLE (ahash bigint, dhash bigint, phash bigint, whash bigint, pdq bigint[])
 LANGUAGE plpgsql STABLE ROWS 10000 COST 1000000
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -8555,12 +8574,15 @@ DECLARE
     v_collection_id integer := imgdb._collection_id(collection_name);
 BEGIN
     RETURN QUERY
-    SELECT i.ahash, i.dhash, i.phash, i.whash
+    SELECT
+        i.ahash, i.dhash, i.phash, i.whash,
+        CASE WHEN p.image_id IS NOT NULL THEN ARRAY[p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4] END
     FROM imgdb.image AS i
+    LEFT JOIN imgdb.image_pdq AS p ON p.image_id = i.image_id
     WHERE
         NOT i.flat
         AND (v_collection_id IS NULL OR i.collection_id = v_collection_id)
-        AND pg_catalog.num_nonnulls(i.ahash, i.dhash, i.phash, i.whash) > 0
+        AND pg_catalog.num_nonnulls(i.ahash, i.dhash, i.phash, i.whash, p.image_id) > 0
     ORDER BY
         pg_catalog.sha256(
             pg_catalog.int8send(draw_seed) || pg_catalog.convert_to(i.path, 'UTF8')
@@ -8573,6 +8595,69 @@ $$;
 COMMENT ON FUNCTION imgdb._drawn_hashes(text, integer, bigint) IS
 'The hashes of images with structure, drawn by a seed from a collection or from all; error IM011 '
 'for an unknown collection.';
+
+CREATE FUNCTION imgdb._wrong_by_parts(
+    collection_name text,
+    draw_size integer,
+    draw_seed bigint,
+    alike_bits integer,
+    wrong_per_query double precision
+)
+RETURNS TABLE (image_id bigint, images bigint)
+LANGUAGE plpgsql STABLE ROWS 500 COST 1000000
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_collection_id integer := imgdb._collection_id(collection_name);
+BEGIN
+    RETURN QUERY
+    WITH drawn AS MATERIALIZED (
+        SELECT i.*
+        FROM imgdb.image AS i
+        WHERE
+            i.region_recipe IS NOT NULL AND NOT i.flat
+            AND (v_collection_id IS NULL OR i.collection_id = v_collection_id)
+        ORDER BY
+            pg_catalog.sha256(
+                pg_catalog.int8send(draw_seed) || pg_catalog.convert_to(i.path, 'UTF8')
+            ),
+            i.image_id
+        LIMIT draw_size
+    )
+    SELECT d.image_id, count(i.image_id)
+    FROM drawn AS d
+    CROSS JOIN LATERAL (
+        SELECT
+            array_agg(s.side ORDER BY r.region, s.place) AS boxes,
+            array_agg(r.region_hash ORDER BY r.region) FILTER (WHERE s.place = 1) AS hashes
+        FROM imgdb.image_region AS r
+        CROSS JOIN LATERAL
+            unnest(ARRAY[r.box_left, r.box_top, r.box_width, r.box_height])
+            WITH ORDINALITY AS s (side, place)
+        WHERE r.image_id = d.image_id
+    ) AS asked
+    LEFT JOIN LATERAL imgdb._region_matches(
+        d.width, d.height, asked.boxes, asked.hashes, d.sha256, NULL, NULL, wrong_per_query,
+        collection_name, NULL
+    ) AS m ON m.image_id <> d.image_id
+    LEFT JOIN imgdb.image AS i
+        ON
+            i.image_id = m.image_id
+            AND NOT coalesce(
+                greatest(
+                    imgdb.distance(i.ahash, d.ahash), imgdb.distance(i.dhash, d.dhash),
+                    imgdb.distance(i.phash, d.phash), imgdb.distance(i.whash, d.whash)
+                ) <= alike_bits,
+                FALSE
+            )
+    GROUP BY d.image_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._wrong_by_parts(text, integer, bigint, integer, double precision) IS
+'How many images share parts with each of some images, drawn by a seed, and are no copies of it: '
+'not within alike_bits in every hash that both have; error IM011 for an unknown collection.';
 
 CREATE FUNCTION imgdb._fill()
 RETURNS void

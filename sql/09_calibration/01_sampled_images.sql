@@ -10,7 +10,9 @@ RETURNS TABLE (
     ahash bigint,
     dhash bigint,
     phash bigint,
-    whash bigint
+    whash bigint,
+    pdq bigint[],
+    has_regions boolean
 )
 LANGUAGE plpgsql STABLE ROWS 100 COST 1000000
 SET search_path = pg_catalog, pg_temp
@@ -20,7 +22,10 @@ DECLARE
     v_collection_id integer := imgdb._collection_id(collection_name);
 BEGIN
     RETURN QUERY
-    SELECT i.image_id, i.path, i.sha256, i.ahash, i.dhash, i.phash, i.whash
+    SELECT
+        i.image_id, i.path, i.sha256, i.ahash, i.dhash, i.phash, i.whash,
+        CASE WHEN p.image_id IS NOT NULL THEN ARRAY[p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4] END,
+        i.region_recipe IS NOT NULL
     FROM (
         SELECT DISTINCT ON (drawn.place) drawn.place, drawn.image_id
         FROM (
@@ -37,6 +42,7 @@ BEGIN
         LIMIT sample_size
     ) AS first
     JOIN imgdb.image AS i ON i.image_id = first.image_id
+    LEFT JOIN imgdb.image_pdq AS p ON p.image_id = i.image_id
     ORDER BY first.place;
 END
 $$;
@@ -53,7 +59,10 @@ RETURNS TABLE (
     dhash bigint,
     phash bigint,
     whash bigint,
-    phash_dhash bigint
+    pdq bigint,
+    phash_dhash bigint,
+    phash_pdq bigint,
+    regions bigint
 )
 LANGUAGE plpgsql STABLE ROWS 1 COST 1000000
 SET search_path = pg_catalog, pg_temp
@@ -70,12 +79,17 @@ BEGIN
         count(i.dhash),
         count(i.phash),
         count(i.whash),
-        count(*) FILTER (WHERE i.phash IS NOT NULL AND i.dhash IS NOT NULL)
+        count(p.image_id),
+        count(*) FILTER (WHERE i.phash IS NOT NULL AND i.dhash IS NOT NULL),
+        count(*) FILTER (WHERE i.phash IS NOT NULL AND p.image_id IS NOT NULL),
+        count(i.region_recipe)
     FROM imgdb.image AS i
+    LEFT JOIN imgdb.image_pdq AS p ON p.image_id = i.image_id
     WHERE (v_collection_id IS NULL OR i.collection_id = v_collection_id) AND NOT i.flat;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._searchable_images(text) IS
 'How many images that are not flat a collection, or all, has: in all, with a file that is there, '
-'with each hash, and with both of phash and dhash; error IM011 for an unknown collection.';
+'with each hash and with those of each rule, and with regions; error IM011 for an unknown '
+'collection.';

@@ -18,7 +18,7 @@ from imgdb.ingest.options import Options
 from imgdb.pictures import archives
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.search import compare, hubs, images
-from imgdb.search.calibration import results, wrong_images
+from imgdb.search.calibration import results, rules
 from imgdb.sqlstate import translate
 from imgdb.workers.limits import PICTURE_SECONDS, WORKER_MEMORY
 
@@ -61,12 +61,14 @@ def test_the_largest_distance_with_prepared_probes(conn):
     [(prepared, most)] = conn.execute(
         "SELECT max(from_distance), max(cardinality(flip_masks)) FROM imgdb.probe"
     ).fetchall()
-    assert prepared >= wrong_images.SEARCHED
+    assert prepared >= rules.searched("phash")
     assert f"bits, {prepared} is the last" in page("search.md")
     assert most <= 8000
     assert set(re.findall(r"levels of at most ([\d,]+) prefixes", SQL)) == {"8,000"}
     assert "Levels of more than 8,000 prefixes are not prepared" in page("search.md")
-    assert f"**{wrong_images.SEARCHED}**, up to which a search is quick" in page("calibrate.md")
+    searched = [rules.searched(rule) for rule in ("phash", "phash+dhash", "pdq")]
+    told = "**{}**, up to which a search is quick in any collection ({} for the sum, {} for `pdq`)"
+    assert told.format(*searched) in page("calibrate.md")
 
 
 def test_how_many_hashes_a_bucket_row_holds(conn):
@@ -133,8 +135,10 @@ def test_the_four_hashes(conn):
     assert [field.name for field in fields(Hashes)] == list(ALGORITHMS)
     four = set(ALGORITHMS)
     assert {one.value for one in options.HashName} == four
-    assert [*results.RULES] == [one.value for one in options.RuleName]
-    assert {*results.RULES} == four | {USUAL_RULE}
+    stored = [rule for rule in results.RULES if rules.has_default(rule)]
+    assert stored == [one.value for one in options.RuleName]
+    assert {*stored} == four | {USUAL_RULE}
+    assert {*results.RULES} == {*stored, rules.TRIMMED, *PDQ_RULES}
     for given in {*defaults("hashes").values(), *defaults("hash_names").values()} - {None}:
         assert set(given.split(",")) in (four, {*results.RULES})
     spaces_of_image = conn.execute(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from browser import PHONE
@@ -12,15 +13,24 @@ from imgdb.pictures.edits import EDITS
 from imgdb.search.calibration import confidence, proposal
 from imgdb.search.calibration.confidence import Rate
 from imgdb.search.calibration.measure import Applied
-from imgdb.search.calibration.results import Calibration, Curve, HashFigures, Question
+from imgdb.search.calibration.results import (
+    Calibration,
+    Curve,
+    HashFigures,
+    PartsFigures,
+    PartsOfEdit,
+    Question,
+)
+from imgdb.search.calibration.rules import largest
 
 HOSTILE = '<img src=x onerror=alert(1)>"&'
 KEY_RIGHT, KEY_LEFT = "\ue014", "\ue012"
 
 
 def figures(name, default, step, harm):
-    found = tuple(min(1, (distance + 1) * step) for distance in range(33))
-    wrong = tuple(confidence.mean_rate([harm * distance**3] * 40) for distance in range(33))
+    distances = range(largest(name) + 1)
+    found = tuple(min(1, (distance + 1) * step) for distance in distances)
+    wrong = tuple(confidence.mean_rate([harm * distance**3] * 40) for distance in distances)
     return HashFigures(
         name=name,
         default=default,
@@ -86,6 +96,42 @@ def test_slider_moves_marks_and_values(shown):
         assert float(dot.get_attribute("cx")) > 0
     assert browser.complaints() == []
     assert all(address.startswith("file:") for address in browser.requests())
+
+
+def test_pdq_goes_further_than_hashes_of_64_bits(shown):
+    """Beyond their end, 32, these keep the values that they have there."""
+    hashes = (figures("phash", 8, 0.01, 1e-5), figures("pdq", 31, 0.01, 1e-7))
+    browser = shown(replace(calibration(), hashes=hashes))
+    slider = browser.find("#distance")
+    assert slider.get_attribute("max") == "96"
+    for key in ("\ue010", KEY_LEFT):  # to the end, and one back
+        slider.send_keys(key)
+    assert browser.find("#distance-told").text == "95"
+    assert cells(browser, "phash")["found"] == f"{100 * hashes[0].recall.found[32]:.0f} %"
+    assert cells(browser, "pdq")["found"] == f"{100 * hashes[1].recall.found[95]:.0f} %"
+    heads = [th.text for th in browser.find_all('[data-table="phash"] th[scope=col]')]
+    assert heads[-2] == "32"
+    browser.find('.choose input[value="pdq"]').click()
+    heads = [th.text for th in browser.find_all('[data-table="pdq"] th[scope=col]')]
+    assert heads[-2] == "96"
+    assert browser.complaints() == []
+
+
+def test_what_parts_find_is_a_table_of_its_own():
+    assert "By parts" not in page(calibration())
+    rates = [Rate(share, 0, 1) for share in (0.25, 0.5, 0.75, 1)]
+    parts = PartsFigures(
+        30, 1000, Rate(0.5, 0, 1),
+        PartsOfEdit("all", rates[0], rates[1]),
+        (PartsOfEdit("crop-20", rates[2], rates[3]),),
+    )  # fmt: skip
+    text = page(replace(calibration(), parts=parts))
+    rows = re.findall(
+        r'row">(.*?)</th><td class="number">(.*?)</td><td class="number">(.*?)</td>', text
+    )
+    assert ("<code>crop-20</code>", "75 %", "100 %") in rows
+    assert ("all that count", "25 %", "50 %") in rows
+    assert "one image in 2 searches" in text and "1,000 stored images" in text
 
 
 def test_pointing_at_a_chart_chooses_the_distance(shown):

@@ -10,11 +10,13 @@ from pictures import scene
 from PIL import Image
 
 from imgdb.errors import UsageError
-from imgdb.hashes.copies import SIDE, fingerprint_copy, hash_copies
+from imgdb.hashes.copies import SIDE, hash_copies, read_copy
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.hashes.values import ALGORITHMS, bit_distance
 from imgdb.pictures import loader
 from imgdb.pictures.edits import BY_NAME, EDITS, chosen, encoded
+from imgdb.search.images import query_by_file
+from imgdb.search.parts import region_query
 
 
 @pytest.fixture(autouse=True)
@@ -117,8 +119,9 @@ def test_flip_mirrors():
 def test_what_no_hash_finds_does_not_count(tmp_path):
     scene().save(tmp_path / "a.png")
     original = fingerprint(tmp_path / "a.png")
-    copy = fingerprint_copy(BY_NAME["flip"], scene())
-    assert min(bit_distance(getattr(original, n), getattr(copy, n)) for n in ALGORITHMS) > 10
+    copy = read_copy(BY_NAME["flip"], scene())
+    apart = [bit_distance(getattr(original, n), getattr(copy.hashes, n)) for n in ALGORITHMS]
+    assert min(apart) > 10
     assert [edit.name for edit in EDITS if not edit.counts] == ["flip"]
 
 
@@ -127,9 +130,16 @@ def test_the_hashes_are_those_of_the_file(tmp_path):
     for edit in EDITS:
         file = tmp_path / "copy"
         file.write_bytes(encoded(edit, scene()))
-        stored, measured = fingerprint(file), fingerprint_copy(edit, scene())
-        for name in (*ALGORITHMS, "sha256", "width", "height", "flat"):
-            assert getattr(stored, name) == getattr(measured, name), (edit.name, name)
+        stored = fingerprint(file, pdq=True)
+        measured = read_copy(edit, scene(), pdq=True, regions=True)
+        assert (stored.width, stored.height) == (measured.width, measured.height)
+        for name in ALGORITHMS:
+            assert getattr(stored, name) == getattr(measured.hashes, name), (edit.name, name)
+        assert stored.pdq.pdq == measured.pdq
+        assert list(measured.regions) == region_query(file).regions
+        asked = query_by_file(file)
+        within = [look.hashes for look in asked.looks if look.relation == "part"]
+        assert list(measured.trimmed) == within, edit.name
 
 
 def test_saved_without_loss_is_at_distance_0(tmp_path):
@@ -141,7 +151,9 @@ def test_saved_without_loss_is_at_distance_0(tmp_path):
             assert copies.sha256 == source.sha256
         original = fingerprint(file)
         for name in ALGORITHMS:
-            assert bit_distance(getattr(copies.hashes[0], name), getattr(original, name)) <= 1
+            assert (
+                bit_distance(getattr(copies.copies[0].hashes, name), getattr(original, name)) <= 1
+            )
 
 
 def test_large_pictures_are_reduced_first(tmp_path):
@@ -149,16 +161,16 @@ def test_large_pictures_are_reduced_first(tmp_path):
     large.save(tmp_path / "large.png")
     with loader.open_source(tmp_path / "large.png") as source:
         copies = hash_copies(source, ("png", "flip"), ("phash",))
-    assert [copy.phash is None for copy in copies.hashes] == [False, False]
-    assert copies.hashes[0].dhash is None
-    reduced = fingerprint_copy(BY_NAME["png"], large.resize((SIDE, 30), Image.Resampling.LANCZOS))
-    assert bit_distance(copies.hashes[0].phash, reduced.phash) <= 4
+    assert [copy.hashes.phash is None for copy in copies.copies] == [False, False]
+    assert copies.copies[0].hashes.dhash is None
+    reduced = read_copy(BY_NAME["png"], large.resize((SIDE, 30), Image.Resampling.LANCZOS))
+    assert bit_distance(copies.copies[0].hashes.phash, reduced.hashes.phash) <= 4
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2)])
 def test_every_edit_takes_the_smallest_pictures(size):
     for edit in EDITS:
-        assert fingerprint_copy(edit, scene((20, 20)).resize(size)).width >= 1
+        assert read_copy(edit, scene((20, 20)).resize(size)).width >= 1
 
 
 def test_the_page_lists_the_edits():

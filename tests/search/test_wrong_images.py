@@ -7,27 +7,33 @@ import numpy as np
 import psycopg
 import pytest
 
-from imgdb.hashes.values import bit_distance, rule_distance, rule_hashes
+from imgdb.hashes.values import PDQ_RULES, Hashes, bit_distance, pdq_distance, rule_distance
+from imgdb.search.calibration import rules as all_rules
 from imgdb.search.calibration import wrong_images as module
 from imgdb.search.calibration.measure import SAMPLE, SEARCHABLE
-from imgdb.search.calibration.results import RULES
-from imgdb.search.calibration.wrong_images import LARGEST, drawn_images, searched, wrong_images
+from imgdb.search.calibration.rules import TRIMMED, hashes_of, largest, searched
+from imgdb.search.calibration.wrong_images import (
+    drawn_images,
+    wrong_images,
+    wrong_when_trimmed,
+)
 
 pytestmark = pytest.mark.sql
 
 HASHES = ("ahash", "dhash", "phash", "whash")
 ALIKE = 6
+RULES = [rule for rule in all_rules.RULES if rule != TRIMMED]
 
 
 @pytest.fixture(scope="module")
 def rows():
     """Draw images that crowd: clusters, doubles, flat ones, missing hashes, two collections."""
     rng = np.random.default_rng(5)
-    centres = rng.integers(-(2**63), 2**63 - 1, (12, 4))
+    centres = rng.integers(-(2**63), 2**63 - 1, (12, 8))
     made = []
     for number in range(240):
         hashes = centres[rng.integers(12)].copy()
-        for column in range(4):
+        for column in range(8):
             for bit in rng.integers(0, 63, rng.integers(0, 14)):
                 hashes[column] ^= np.int64(1) << np.int64(bit)
         lacking = rng.random(4) < 0.08
@@ -43,9 +49,10 @@ def rows():
                 "flat": number % 17 == 0,
                 "missing": number % 23 == 0,
                 "imported": number % 29 == 0,
+                "pdq": None if number % 13 == 5 else tuple(int(word) for word in hashes[4:]),
                 **{
                     name: None if none else int(value)
-                    for name, value, none in zip(HASHES, hashes, lacking, strict=True)
+                    for name, value, none in zip(HASHES, hashes[:4], lacking, strict=True)
                 },
             }
         )
@@ -71,7 +78,12 @@ def images(conn, rows):
         "  %(whash)s::bigint[]) AS n (image_id, collection, path, sha256, flat, missing, imported,"
         "  ahash, dhash, phash, whash)"
         " JOIN imgdb.collection AS c ON c.name = n.collection",
-        {column: [row[column] for row in rows] for column in rows[0]},
+        {column: [row[column] for row in rows] for column in rows[0] if column != "pdq"},
+    )
+    conn.cursor().executemany(
+        "INSERT INTO imgdb.image_pdq (image_id, pdq_1, pdq_2, pdq_3, pdq_4, pdq_recipe)"
+        " VALUES (%s, %s, %s, %s, %s, 'pdq-1')",
+        [(row["image_id"], *row["pdq"]) for row in rows if row["pdq"]],
     )
     return [row | {"sha256": None} if row["imported"] else row for row in rows]
 
@@ -92,7 +104,15 @@ def in_order(rows, seed):
 
 
 def of_rule(row, rule):
-    return [row[name] for name in rule_hashes(rule)]
+    return [row[name] for name in hashes_of(rule)]
+
+
+def apart(query, row, rule):
+    if rule not in PDQ_RULES:
+        return rule_distance(of_rule(query, rule), of_rule(row, rule))
+    if rule == "phash-pdq" and bit_distance(query["phash"], row["phash"]) > 12:
+        return 256
+    return pdq_distance(query["pdq"], row["pdq"])
 
 
 def counted(rows, queries, rule):
@@ -102,12 +122,10 @@ def counted(rows, queries, rule):
     for query in queries:
         if None in of_rule(query, rule):
             continue
-        apart = [
-            rule_distance(of_rule(query, rule), of_rule(row, rule))
-            for row in known
-            if row is not query and not alike(query, row)
+        found = [
+            apart(query, row, rule) for row in known if row is not query and not alike(query, row)
         ]
-        counts.append([sum(d <= radius for d in apart) for radius in range(LARGEST + 1)])
+        counts.append([sum(d <= radius for d in found) for radius in range(largest(rule) + 1)])
     return len(known), np.array(counts)
 
 
@@ -167,6 +185,44 @@ def test_twice_as_many_images_show_twice_as_many_wrong_ones(asked):
         assert all(a.value <= b.value for a, b in pairwise(now[rule].per_query))
 
 
+def test_pictures_without_their_borders_show_more(conn, images, asked):
+    """As many more as are near one look and not near the whole, and are no copies."""
+    usual = "phash+dhash"
+    wrong, _ = asked(None)
+    rows = [row for row in others(images, None) if None not in of_rule(row, usual)]
+    known = [row for row in rows if None not in (row["ahash"], row["whash"])]
+    pictures = [(known[0], known[5:7]), (known[1], [])]
+    queries = [
+        (
+            as_hashes(row),
+            [(as_hashes(row), [as_hashes(look) for look in looks]), (as_hashes(row), [])],
+        )
+        for row, looks in pictures
+    ]
+    more = np.zeros((2, 33))
+    for place, (row, looks) in enumerate(pictures):
+        for other in rows:
+            if alike(row, other):
+                continue
+            whole = apart(row, other, usual)
+            nearest = min([whole, *(apart(look, other, usual) for look in looks)])
+            more[place, nearest : max(whole, nearest)] += 0.5  # of two copies one has borders
+    assert more.any()
+    drawn = drawn_images(conn, None, 3)
+    found = wrong_when_trimmed(
+        drawn, wrong[usual], queries, images=len(rows), at=10 * len(rows), alike=ALIKE
+    )
+    before = [rate.value for rate in wrong[usual].per_query]
+    assert [rate.value for rate in found.per_query] == pytest.approx(
+        before + 10 * more.mean(axis=0)
+    )
+    assert all(rate.low <= rate.value <= rate.high for rate in found.per_query)
+
+
+def as_hashes(row):
+    return Hashes(*(row[name] for name in HASHES))
+
+
 def test_no_images_are_no_error(conn):
     wrong, copies = wrong_images(
         drawn_images(conn, None, 0), RULES, images=dict.fromkeys(RULES, 0), at=100, alike=ALIKE
@@ -215,8 +271,10 @@ def test_searchable(conn, images, collection):
     assert found == (
         len(rows),
         sum(row["sha256"] is not None and not row["missing"] for row in rows),
-        *(sum(row[name] is not None for row in rows) for name in HASHES),
+        *(sum(row[name] is not None for row in rows) for name in (*HASHES, "pdq")),
         sum(None not in (row["phash"], row["dhash"]) for row in rows),
+        sum(None not in (row["phash"], row["pdq"]) for row in rows),
+        0,
     )
 
 

@@ -12,7 +12,7 @@ import threading
 
 import typer
 
-from imgdb.hashes.values import ALGORITHMS, USUAL_RULE
+from imgdb.hashes.values import ALGORITHMS
 
 SECONDS = 1.0
 
@@ -42,10 +42,12 @@ def hashes(incomplete: str) -> list[str]:
     return [given + comma + name for name in ALGORITHMS if name not in given.split(",")]
 
 
-def rules(incomplete: str) -> list[str]:
-    """List what can stand next in a list of rules with commas."""
+def calibrated(incomplete: str) -> list[str]:
+    """List what can stand next in a list, with commas, of rules to calibrate."""
+    from imgdb.search.calibration.rules import RULES
+
     given, comma, _ = incomplete.rpartition(",")
-    return [given + comma + n for n in (USUAL_RULE, *ALGORITHMS) if n not in given.split(",")]
+    return [given + comma + name for name in RULES if name not in given.split(",")]
 
 
 def reasons() -> list[str]:

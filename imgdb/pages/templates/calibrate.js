@@ -28,20 +28,23 @@
       cursor.setAttribute("x1", at);
       cursor.setAttribute("x2", at);
     }
+    // Hashes of 64 bits end before PDQ does.
     for (const { dot, places } of dots) {
-      dot.setAttribute("cx", places[distance][0]);
-      dot.setAttribute("cy", places[distance][1]);
+      const [x, y] = places[Math.min(distance, places.length - 1)];
+      dot.setAttribute("cx", x);
+      dot.setAttribute("cy", y);
     }
     for (const curve of given.curves) {
       const cells = rows.get(curve.hash);
-      const [found, foundLow, foundHigh] = curve.found[distance];
-      const [wrong, wrongLow, wrongHigh] = curve.wrong[distance];
+      const at = Math.min(distance, curve.found.length - 1);
+      const [found, foundLow, foundHigh] = curve.found[at];
+      const [wrong, wrongLow, wrongHigh] = curve.wrong[at];
       cells.found.textContent = percent(found);
       cells["found-range"].textContent = `${Math.round(100 * foundLow)} to ${percent(foundHigh)}`;
       cells.wrong.textContent = few(wrong);
       cells["wrong-range"].textContent = `${few(wrongLow)} to ${few(wrongHigh)}`;
-      cells.right.textContent = percent(curve.right[distance]);
-      cells.words.textContent = curve.words[distance];
+      cells.right.textContent = percent(curve.right[at]);
+      cells.words.textContent = curve.words[at];
     }
   };
 

@@ -18,17 +18,33 @@ from imgdb.database.connect import read_only
 from imgdb.database.sessions import value
 from imgdb.database.spaces import default_distance
 from imgdb.errors import PictureError, UsageError
-from imgdb.hashes.copies import CopyHashes
-from imgdb.hashes.values import Hashes, rule_distance, rule_hashes
+from imgdb.hashes.copies import Copy, CopyHashes
+from imgdb.hashes.values import (
+    ALGORITHMS,
+    PDQ_RULES,
+    USUAL_RULE,
+    Hashes,
+    pdq_distance,
+    rule_distance,
+)
 from imgdb.pictures.limits import MAX_PIXELS
 from imgdb.search.calibration import proposal
+from imgdb.search.calibration.parts import measure_parts
 from imgdb.search.calibration.results import Calibration, Curve, HashFigures, Question
+from imgdb.search.calibration.rules import (
+    CANDIDATES,
+    TRIMMED,
+    has_default,
+    hashes_of,
+    largest,
+    searched,
+)
 from imgdb.search.calibration.wrong_images import (
-    LARGEST,
+    StoredHashes,
     Wrong,
     drawn_images,
-    searched,
     wrong_images,
+    wrong_when_trimmed,
 )
 from imgdb.workers.limits import EDITING_SECONDS, WORKER_MEMORY
 from imgdb.workers.stored_pictures import read_stored
@@ -70,6 +86,12 @@ class _Sampled:
     dhash: int | None
     phash: int | None
     whash: int | None
+    pdq: list[int] | None
+    has_regions: bool
+
+    @property
+    def hashes(self) -> Hashes:
+        return Hashes(self.ahash, self.dhash, self.phash, self.whash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +102,14 @@ class _Searchable:
     dhash: int
     phash: int
     whash: int
+    pdq: int
     phash_dhash: int
+    phash_pdq: int
+    regions: int
 
     def by(self, rule: str) -> int:
         """Return how many images have the hashes of a rule."""
-        return int(getattr(self, "_".join(rule_hashes(rule))))
+        return int(getattr(self, "_".join(hashes_of(rule))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +123,8 @@ class Drawn:
         return len(self.sampled)
 
 
-# A picture as stored, and the hashes of its copies in the order of the edits.
-_Measured = tuple[_Sampled, tuple[Hashes, ...]]
+# A picture as stored, and its copies in the order of the edits.
+_Measured = tuple[_Sampled, tuple[Copy, ...]]
 
 Connection = psycopg.Connection[Any]
 
@@ -118,6 +143,8 @@ def draw(conn: Connection, question: Question) -> Drawn:
             sampled = cursor.execute(SAMPLE, given).fetchall()
     if not sampled:
         raise UsageError(_nothing_there(searchable, question.collection))
+    if question.parts and not searchable.regions:
+        raise UsageError("no image has regions to look for; `imgdb rehash --regions` finds them")
     return Drawn(searchable, sampled)
 
 
@@ -139,13 +166,20 @@ def calibrate(
     rules = [
         rule for rule in question.rules if any(_is_known(image, rule) for image, _ in measured)
     ]
-    wrong, copies = wrong_images(
-        images,
-        rules,
-        images={rule: drawn.searchable.by(rule) for rule in rules},
-        at=question.at,
-        alike=question.alike,
-    )
+    wrong, copies = _wrong(images, rules, question, drawn.searchable, measured)
+    parts = None
+    if question.parts:
+        parts = measure_parts(
+            conn,
+            question,
+            drawn.searchable.regions,
+            [
+                (image.image_id, copies, _found_without_parts(conn, question, image, copies))
+                for image, copies in measured
+                if image.has_regions
+            ],
+            watching=lambda done: watching(len(drawn) + done),
+        )
     return Calibration(
         question,
         drawn.searchable.images,
@@ -156,13 +190,14 @@ def calibrate(
             _figures(
                 question,
                 rule,
-                default_distance(conn, rule, question.collection),
+                _default(conn, rule, question.collection),
                 drawn.searchable.by(rule),
                 [pair for pair in measured if _is_known(pair[0], rule)],
                 wrong[rule],
             )
             for rule in rules
         ),
+        parts,
     )
 
 
@@ -175,7 +210,7 @@ def store_defaults(conn: Connection, calibration: Calibration) -> list[Applied]:
     collection = calibration.question.collection
     with conn.transaction():
         for figures in calibration.hashes:
-            if figures.proposal.allowed is not None:
+            if has_default(figures.name) and figures.proposal.allowed is not None:
                 after = figures.proposal.max_distance
                 value(conn, SET_DEFAULT, figures.name, after, collection)
                 applied.append(Applied(figures.name, figures.default, after))
@@ -199,11 +234,16 @@ def _measure(
     watching: Callable[[int], None],
 ) -> tuple[list[_Measured], list[tuple[str, PictureError]]]:
     """Have the copies made and hashed."""
+    names = {n for rule in question.rules for n in hashes_of(rule)}
+    if question.parts:
+        names.update(hashes_of(USUAL_RULE))
     work = HashCopies(
         max_pixels=options.max_pixels,
         memory=options.memory,
         edits=tuple(edit.name for edit in question.edits),
-        algorithms=tuple(dict.fromkeys(n for rule in question.rules for n in rule_hashes(rule))),
+        algorithms=tuple(n for n in ALGORITHMS if n in names),
+        pdq="pdq" in names and any(image.pdq is not None for image in sampled),
+        regions=question.parts,
     )
     outcomes = read_stored(
         [image.path for image in sampled],
@@ -222,12 +262,66 @@ def _measure(
             why = PictureError("changed", "it is no longer the file that was ingested")
             failures.append((image.path, why))
         else:
-            measured.append((image, outcome.hashes))
+            measured.append((image, outcome.copies))
     return measured, failures
 
 
 def _is_known(image: _Sampled, rule: str) -> bool:
-    return all(getattr(image, name) is not None for name in rule_hashes(rule))
+    return all(getattr(image, name) is not None for name in hashes_of(rule))
+
+
+def _default(conn: Connection, rule: str, collection: str | None) -> int:
+    if rule in PDQ_RULES:
+        return PDQ_RULES[rule]
+    return default_distance(conn, USUAL_RULE if rule == TRIMMED else rule, collection)
+
+
+def _wrong(
+    images: StoredHashes,
+    rules: Sequence[str],
+    question: Question,
+    searchable: _Searchable,
+    measured: Sequence[_Measured],
+) -> tuple[dict[str, Wrong], float]:
+    """Count the wrong images by each rule, and the copies of an image."""
+    whole = dict.fromkeys(USUAL_RULE if rule == TRIMMED else rule for rule in rules)
+    wrong, copies = wrong_images(
+        images,
+        [*whole],
+        images={rule: searchable.by(rule) for rule in whole},
+        at=question.at,
+        alike=question.alike,
+    )
+    if TRIMMED in rules:
+        wrong[TRIMMED] = wrong_when_trimmed(
+            images,
+            wrong[USUAL_RULE],
+            [
+                (image.hashes, [(copy.hashes, copy.trimmed) for copy in _counted(question, made)])
+                for image, made in measured
+                if _is_known(image, TRIMMED)
+            ],
+            images=searchable.by(USUAL_RULE),
+            at=question.at,
+            alike=question.alike,
+        )
+    return wrong, copies
+
+
+def _counted(question: Question, copies: Sequence[Copy]) -> list[Copy]:
+    """Return the copies by edits that count; all, if none does."""
+    some = [copy for copy, edit in zip(copies, question.edits, strict=True) if edit.counts]
+    return some or list(copies)
+
+
+def _found_without_parts(
+    conn: Connection, question: Question, image: _Sampled, copies: Sequence[Copy]
+) -> list[bool]:
+    """Tell which copies `imgdb query` finds within the default, whole or without borders."""
+    if not _is_known(image, TRIMMED):
+        return [False] * len(copies)
+    most = _default(conn, TRIMMED, question.collection)
+    return [_distance(image, copy, TRIMMED) <= most for copy in copies]
 
 
 def _figures(
@@ -239,7 +333,9 @@ def _figures(
     wrong: Wrong,
 ) -> HashFigures:
     curves = [
-        _curve(edit.name, [_distance(pair, rule, place) for pair in measured])
+        _curve(
+            edit.name, rule, [_distance(image, copies[place], rule) for image, copies in measured]
+        )
         for place, edit in enumerate(question.edits)
     ]
     counted = [
@@ -266,17 +362,21 @@ def _figures(
     )
 
 
-def _distance(pair: _Measured, rule: str, place: int) -> int:
-    image, copies = pair
-    names = rule_hashes(rule)
-    apart = rule_distance(
-        [getattr(image, name) for name in names],
-        [getattr(copies[place], name) for name in names],
-    )
-    assert apart is not None
-    return apart
+def _distance(image: _Sampled, copy: Copy, rule: str) -> int:
+    """Return how far a copy is from the picture as stored, by a rule that both have hashes for."""
+    if rule in PDQ_RULES:
+        assert image.pdq is not None and copy.pdq is not None
+        first, second, third, fourth = image.pdq
+        near = rule == "pdq" or _distance(image, copy, "phash") <= CANDIDATES
+        return pdq_distance((first, second, third, fourth), copy.pdq) if near else largest(rule) + 1
+    names = hashes_of(rule)
+    looks = (copy.hashes, *copy.trimmed) if rule == TRIMMED else (copy.hashes,)
+    stored = [getattr(image, name) for name in names]
+    apart = (rule_distance(stored, [getattr(look, name) for name in names]) for look in looks)
+    return min(distance for distance in apart if distance is not None)
 
 
-def _curve(name: str, distances: Sequence[int]) -> Curve:
-    near = np.bincount(distances, minlength=LARGEST + 1)[: LARGEST + 1].cumsum()
+def _curve(name: str, rule: str, distances: Sequence[int]) -> Curve:
+    most = largest(rule)
+    near = np.bincount(distances, minlength=most + 1)[: most + 1].cumsum()
     return Curve(name, len(distances), tuple((near / len(distances)).tolist()))

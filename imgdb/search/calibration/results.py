@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imgdb.errors import PictureError, UsageError
-from imgdb.hashes.values import USUAL_RULE
 from imgdb.pictures.edits import EDITS, Edit
 from imgdb.search.calibration import confidence
 from imgdb.search.calibration.confidence import Rate
 from imgdb.search.calibration.proposal import Proposal
-from imgdb.search.calibration.wrong_images import LARGEST
-
-# In the order in which people should think of them.
-RULES = (USUAL_RULE, "phash", "dhash", "whash", "ahash")
+from imgdb.search.calibration.rules import RULES
 
 # Below this the numbers say little: if the true share is 90 %, 30 pictures say 74 to 97 %.
 ENOUGH_PICTURES = 30
@@ -26,6 +22,7 @@ class Question:
     `recall` is the share of copies that should be found, `wrong_per_query` how many wrong images a
     search may show on average. Images within `alike` bits of a picture in all hashes are taken for
     copies of it. `at` is how many images the collection will have, None is as many as there are.
+    With `parts` also measure what searches for parts find, which takes minutes.
     """
 
     collection: str | None = None
@@ -37,6 +34,7 @@ class Question:
     wrong_per_query: float = 0.1
     alike: int = 8
     at: int | None = None
+    parts: bool = False
 
     def __post_init__(self) -> None:
         if unknown := [rule for rule in self.rules if rule not in RULES]:
@@ -47,18 +45,18 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The share of copies that are found within each distance, 0 to LARGEST."""
+    """The share of copies that are found within each distance, from 0 on."""
 
     name: str
     pictures: int
     found: tuple[float, ...]
 
     def at(self, max_distance: int) -> Rate:
-        """Return the recall within a distance; beyond LARGEST it is taken for that of LARGEST."""
-        return confidence.share(self.found[min(max_distance, LARGEST)], self.pictures)
+        """Return the recall within a distance; beyond the largest it is taken for that of it."""
+        return confidence.share(self.found[min(max_distance, len(self.found) - 1)], self.pictures)
 
     def needs(self, recall: float) -> int | None:
-        """Return the smallest distance that finds so large a share; None beyond LARGEST."""
+        """Return the smallest distance that finds so large a share; None beyond the largest."""
         return next((d for d, found in enumerate(self.found) if found >= recall), None)
 
 
@@ -81,14 +79,39 @@ class HashFigures:
     proposal: Proposal
 
     def wrong_at(self, max_distance: int) -> Rate:
-        """Return the wrong images of one search; beyond LARGEST at least those of LARGEST."""
-        return self.wrong[min(max_distance, LARGEST)]
+        """Return the wrong images of one search; beyond the largest at least those of it."""
+        return self.wrong[min(max_distance, len(self.wrong) - 1)]
 
     def precision(self, max_distance: int, curve: Curve | None = None) -> float | None:
         """Return how much of what a search for a copy shows is right, if there is one original."""
         right = (curve or self.recall).at(max_distance).value
         shown = right + self.wrong_at(max_distance).value
         return right / shown if shown else None
+
+
+@dataclass(frozen=True, slots=True)
+class PartsOfEdit:
+    """The shares of the copies of an edit that are found by their parts, and by `imgdb query`."""
+
+    name: str
+    parts: Rate
+    query: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class PartsFigures:
+    """What searches for parts find, with the votes that keep chance away.
+
+    `total` is that of all edits that count, each alike. `imgdb query` unites parts with what is
+    near as a whole, or without its borders, within the default. `wrong` is how many images one
+    search for parts shows that are no copies, as `queries` stored images tell.
+    """
+
+    pictures: int
+    queries: int
+    wrong: Rate
+    total: PartsOfEdit
+    edits: tuple[PartsOfEdit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +127,7 @@ class Calibration:
     copies: float
     failures: tuple[tuple[str, PictureError], ...]
     hashes: tuple[HashFigures, ...]
+    parts: PartsFigures | None = None
 
     @property
     def at(self) -> int:

@@ -10,8 +10,7 @@ from imgdb.pictures.edits import BY_NAME
 from imgdb.pictures.reasons import reason_in_words
 from imgdb.search.calibration.confidence import Rate
 from imgdb.search.calibration.measure import Applied
-from imgdb.search.calibration.results import Calibration, Curve, HashFigures
-from imgdb.search.calibration.wrong_images import LARGEST
+from imgdb.search.calibration.results import Calibration, Curve, HashFigures, PartsFigures
 
 # The recalls for which the distance is told that each edit needs, in percent.
 RECALLS = (90, 95, 99)
@@ -23,10 +22,13 @@ COLUMNS = (
 
 
 def result_rows(calibration: Calibration) -> Iterator[tuple[object, ...]]:
-    """Yield every point of every curve, under COLUMNS; `all` is the mean of edits that count."""
+    """Yield every point of every curve, under COLUMNS; `all` is the mean of edits that count.
+
+    What is found by parts has no distance, and of `imgdb query` no wrong images were counted.
+    """
     for figures in calibration.hashes:
         for curve in (figures.recall, *figures.edits):
-            for distance in range(LARGEST + 1):
+            for distance in range(len(curve.found)):
                 recall = _rounded(curve.at(distance))
                 wrong = _rounded(figures.wrong_at(distance))
                 yield (
@@ -38,6 +40,12 @@ def result_rows(calibration: Calibration) -> Iterator[tuple[object, ...]]:
                     *wrong.values(),
                     _round(figures.precision(distance, curve)),
                 )
+    if parts := calibration.parts:
+        by_chance = _rounded(parts.wrong).values()
+        for edit in (parts.total, *parts.edits):
+            one = edit.name, None, parts.pictures
+            yield ("parts", *one, *_rounded(edit.parts).values(), *by_chance, None)
+            yield ("query", *one, *_rounded(edit.query).values(), *[None] * 4)
 
 
 def as_object(calibration: Calibration, applied: Sequence[Applied] = ()) -> dict[str, Any]:
@@ -60,6 +68,7 @@ def as_object(calibration: Calibration, applied: Sequence[Applied] = ()) -> dict
         "alike": question.alike,
         "at": calibration.at,
         "hashes": [_hash(figures) for figures in calibration.hashes],
+        "parts": calibration.parts and _parts(calibration.parts),
         "applied": [asdict(one) for one in applied],
     }
 
@@ -78,8 +87,22 @@ def _hash(figures: HashFigures) -> dict[str, Any]:
             "needed": proposal.needed,
             "allowed": proposal.allowed,
         },
-        "distances": [_at(figures, distance) for distance in range(LARGEST + 1)],
+        "distances": [_at(figures, distance) for distance in range(len(figures.wrong))],
         "edits": [_edit(figures, curve) for curve in figures.edits],
+    }
+
+
+def _parts(figures: PartsFigures) -> dict[str, Any]:
+    return {
+        "pictures": figures.pictures,
+        "queries": figures.queries,
+        "wrong": _rounded(figures.wrong),
+        "parts": _rounded(figures.total.parts),
+        "query": _rounded(figures.total.query),
+        "edits": [
+            {"edit": edit.name, "parts": _rounded(edit.parts), "query": _rounded(edit.query)}
+            for edit in figures.edits
+        ],
     }
 
 

@@ -1,0 +1,139 @@
+"""`imgdb calibrate` for PDQ, searches without borders, and parts: it says what searches find."""
+
+import json
+import shutil
+from pathlib import Path
+
+import psycopg
+import pytest
+from PIL import Image
+
+import imgdb
+from imgdb.hashes.fingerprint import fingerprint
+from imgdb.hashes.values import bit_distance, pdq_distance
+from imgdb.pictures.edits import BY_NAME, encoded
+from imgdb.search.images import query_by_file
+from imgdb.search.parts import region_query, sharing_parts
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "images"
+NAMES = ("bauhaus", "sunflower")
+EDITS = ("crop-20", "border-5")
+RULES = ("trimmed", "pdq", "phash-pdq")
+ASKED = ("--edits", ",".join(EDITS), "--hashes", ",".join(RULES), "--jobs", "1")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Take two pictures, a crop of one of them, and a copy of the other."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in NAMES:
+        shutil.copy(EXAMPLES / f"{name}.jpg", folder)
+    with Image.open(EXAMPLES / "sunflower.jpg") as image:
+        image.crop((60, 40, 560, 420)).save(folder / "crop.png")
+    shutil.copy(EXAMPLES / "bauhaus--recompressed.jpg", folder / "copy.jpg")
+    return folder
+
+
+def opened(path):
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+@pytest.mark.slow
+def test_what_is_found_is_what_searches_find(cli, database, pictures, tmp_path):
+    cli("ingest", pictures, "--pdq", "--regions", "--jobs", "1", dsn=database)
+    done = cli("calibrate", "--parts", *ASKED, "--json", dsn=database)
+    assert done.code == 0, done.stderr
+    told = json.loads(done.stdout)
+    by_name = {one["hash"]: one for one in told["hashes"]}
+    assert list(by_name) == list(RULES)
+    paths = sorted(pictures.iterdir())
+    assert told["parts"]["pictures"] == told["pictures"] == len(paths)
+    stored = {path: fingerprint(path, pdq=True) for path in paths}
+    seen = set()
+    with imgdb.connect(database) as db:
+        for place, edit in enumerate(EDITS):
+            near = {rule: [] for rule in RULES}
+            parts, query = [], []
+            for path in paths:
+                copy = tmp_path / "copy"
+                copy.write_bytes(encoded(BY_NAME[edit], opened(path)))
+                looks = query_by_file(copy, pdq=True).looks
+                one = stored[path]
+                near["trimmed"].append(
+                    min(
+                        bit_distance(one.phash, look.hashes.phash)
+                        + bit_distance(one.dhash, look.hashes.dhash)
+                        for look in looks
+                    )
+                )
+                pdq = pdq_distance(one.pdq.pdq, looks[0].pdq)
+                candidate = bit_distance(one.phash, looks[0].hashes.phash) <= 12
+                near["pdq"].append(pdq)
+                near["phash-pdq"].append(pdq if candidate else 256)
+                found = {m.path for m in sharing_parts(db.connection, region_query(copy))}
+                parts.append(str(path) in found)
+                query.append(str(path) in {match.path for match in db.query(copy)})
+            for rule, distances in near.items():
+                curve = by_name[rule]["edits"][place]["recall"]
+                shares = [sum(d <= most for d in distances) / 4 for most in range(len(curve))]
+                assert curve == pytest.approx(shares, abs=1e-6), (rule, edit)
+                seen.add((rule, len(curve)))
+            row = told["parts"]["edits"][place]
+            assert (row["edit"], row["parts"]["value"]) == (edit, sum(parts) / 4)
+            assert row["query"]["value"] == sum(query) / 4
+    assert seen == {("trimmed", 33), ("pdq", 97), ("phash-pdq", 97)}
+    totals = [row["query"]["value"] for row in told["parts"]["edits"]]
+    assert told["parts"]["query"]["value"] == pytest.approx(sum(totals) / 2, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_wrong_images_by_parts_are_what_is_no_copy(cli, database, pictures):
+    """Ask with the regions of each stored image, as the search itself does."""
+    cli("ingest", pictures, "--regions", "--hashes", "phash,dhash", "--jobs", "1", dsn=database)
+    shared = {}
+    with psycopg.connect(database, autocommit=True) as conn:
+        for image_id, path, width, height in conn.execute(
+            "SELECT image_id, path, width, height FROM imgdb.image"
+        ).fetchall():
+            regions = conn.execute(
+                "SELECT box_left, box_top, box_width, box_height, region_hash"
+                " FROM imgdb.image_region WHERE image_id = %s ORDER BY region",
+                (image_id,),
+            ).fetchall()
+            boxes = [side for row in regions for side in row[:4]]
+            hashes = [row[4] for row in regions]
+            found = conn.execute(
+                "SELECT m.path FROM imgdb._region_matches(%s, %s, %s::integer[], %s::bigint[],"
+                " NULL, NULL, NULL, 0.1, NULL, NULL) AS m WHERE m.image_id <> %s",
+                (width, height, boxes, hashes, image_id),
+            )
+            shared[Path(path).name] = {Path(other).name for (other,) in found}
+    # The copy is no wrong picture; the crop is, since its hashes are others.
+    assert shared == {
+        "crop.png": {"sunflower.jpg"},
+        "sunflower.jpg": {"crop.png"},
+        "copy.jpg": {"bauhaus.jpg"},
+        "bauhaus.jpg": {"copy.jpg"},
+    }
+    done = cli("calibrate", "--parts", "--edits", "png", "--json", dsn=database)
+    told = json.loads(done.stdout)["parts"]
+    assert (told["queries"], told["wrong"]["value"]) == (4, pytest.approx(2 / 4))
+    # Ten times as many images show ten times as many, of those that have the votes it takes then.
+    more = cli("calibrate", "--parts", "--edits", "png", "--at", "40", "--json", dsn=database)
+    assert json.loads(more.stdout)["parts"]["wrong"]["value"] == pytest.approx(10 * 2 / 4)
+
+
+def test_what_has_no_default_is_not_stored(cli, database, pictures):
+    cli("ingest", pictures, "--pdq", "--jobs", "1", dsn=database)
+    with psycopg.connect(database) as conn:
+        before = conn.execute("SELECT * FROM imgdb.rule, imgdb.space ORDER BY 1").fetchall()
+    done = cli("calibrate", *ASKED, "--format", "table", dsn=database)
+    assert done.code == 0 and "parts" not in done.stdout
+    for words in ("trimmed within 17", "pdq within 31", "phash-pdq within 70"):
+        assert words in done.stdout
+    with psycopg.connect(database) as conn:
+        rows = conn.execute("SELECT * FROM imgdb.rule, imgdb.space ORDER BY 1").fetchall()
+    assert rows == before
+    none = cli("calibrate", "--parts", *ASKED, "--json", dsn=database)
+    assert none.code == 2 and "imgdb rehash --regions" in none.stderr
