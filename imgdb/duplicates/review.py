@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from imgdb.database.connect import read_only
 from imgdb.duplicates.companions import find_companions
@@ -59,6 +59,13 @@ class Decision:
 Decisions = Mapping[int, Decision]
 
 
+def _decision(image_id: int, beside_id: int, verdict: str) -> Decision:
+    return Decision(image_id, beside_id, Verdict(verdict))
+
+
+_DECISION = args_row(_decision)
+
+
 def decide(conn: psycopg.Connection[Any], decisions: Iterable[Decision]) -> None:
     """Note decisions, all of them or none.
 
@@ -74,7 +81,7 @@ def decide(conn: psycopg.Connection[Any], decisions: Iterable[Decision]) -> None
 
 def undecide(conn: psycopg.Connection[Any], image_id: int | None = None) -> list[Decision]:
     """Take back, and return, what was decided about an image, or by the last call of `decide`."""
-    with conn.cursor(row_factory=class_row(Decision)) as cursor:
+    with conn.cursor(row_factory=_DECISION) as cursor:
         return cursor.execute(UNDECIDE, (image_id,)).fetchall()
 
 
@@ -89,7 +96,7 @@ def raw_beside(conn: psycopg.Connection[Any], path: str) -> bool:
 
 def decisions(conn: psycopg.Connection[Any]) -> Decisions:
     """Return what was decided, by image_id."""
-    with conn.cursor(row_factory=class_row(Decision)) as cursor:
+    with conn.cursor(row_factory=_DECISION) as cursor:
         return {one.image_id: one for one in cursor.execute(DECISIONS)}
 
 

@@ -37,7 +37,7 @@ from imgdb.serve.searching import (
     search_by_path,
 )
 from imgdb.serve.state import ServerState, TheState
-from imgdb.serve.uploads import PICTURE_BODY, uploaded
+from imgdb.serve.uploads import BINARY, PICTURE_BODY, uploaded
 from imgdb.serve.work import ReadRegions
 from imgdb.workers.work import HashFiles, MakeThumbnails
 
@@ -56,13 +56,12 @@ class ProblemDetails:
     reason: str | None = None
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "default": {
-        "description": "A problem, as RFC 9457 has it",
-        "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
-        "model": ProblemDetails,
-    }
+_PROBLEM: dict[str, Any] = {
+    "description": "A problem, as RFC 9457 has it",
+    "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}},
+    "model": ProblemDetails,
 }
+PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": _PROBLEM, "5XX": _PROBLEM}
 
 router = APIRouter(responses=PROBLEMS)
 
@@ -187,7 +186,13 @@ NameOfImage = Annotated[
 InCollection = Annotated[str, fastapi.Query(description="The collection.", max_length=1000)]
 
 
-@router.post("/images", status_code=201, dependencies=MAY_CHANGE, openapi_extra=PICTURE_BODY)
+@router.post(
+    "/images",
+    status_code=201,
+    responses={200: {"model": Image, "description": "It replaced what had the name"}},
+    dependencies=MAY_CHANGE,
+    openapi_extra=PICTURE_BODY,
+)
 async def add_image(
     request: Request,
     response: Response,
@@ -257,7 +262,7 @@ def show_image(state: TheState, image_id: ImageId) -> Image:
 @router.get(
     "/images/{image_id}/thumbnail",
     response_class=Response,
-    responses={200: {"content": {"image/webp": {}}, "description": "The picture"}},
+    responses={200: {"content": {"image/*": {"schema": BINARY}}, "description": "The picture"}},
 )
 async def thumbnail(
     state: TheState,

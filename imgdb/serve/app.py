@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 from starlette.middleware.gzip import GZipMiddleware
 
 from imgdb import __version__
@@ -22,6 +23,10 @@ def application(state: ServerState, *, search_only: bool = False) -> FastAPI:
         # These pages load their scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # Makers of clients name their functions after these.
+        generate_unique_id_function=lambda route: route.name,
+        # Only told of here: the guard has asked for it already.
+        dependencies=[Depends(HTTPBearer(auto_error=False))],
     )
     app.state.imgdb = state
     # A thousand matches are 2 MB of HTML, and a tenth of that when sent. No answer holds a secret.

@@ -41,12 +41,12 @@ from imgdb.hashes.values import USUAL_RULE
 from imgdb.pages.answers import SHOWN
 from imgdb.pages.render import render_part
 from imgdb.paths import absolute, path_text
-from imgdb.serve.api import MAY_CHANGE
+from imgdb.serve.api import MAY_CHANGE, PROBLEMS
 from imgdb.serve.pages import LARGE, LinkedThumbnail, linked, served_page
 from imgdb.serve.state import ServerState, TheState
 from imgdb.workers.work import ReadMetadata
 
-router = APIRouter()
+router = APIRouter(responses=PROBLEMS)
 
 # Searches whose groups are kept: a slider makes a few.
 _KEPT = 8

@@ -16,11 +16,12 @@ from imgdb.serve.problems import RequestRefused
 from imgdb.serve.state import ServerState
 from imgdb.words import byte_count
 
-# What OpenAPI says of a request whose body is a picture.
+# What OpenAPI says of bytes, and of a request whose body is a picture.
+BINARY = {"type": "string", "format": "binary"}
 PICTURE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": BINARY}},
     }
 }
 

@@ -101,5 +101,5 @@ def test_the_function_for_http_finds(shop):
 def test_every_page_is_listed_and_run():
     index = (PAGES / "README.md").read_text("utf-8")
     for page in PAGES.glob("*.md"):
-        assert "<!-- run: " in page.read_text("utf-8"), page
+        assert re.search("<!-- (run|serve): ", page.read_text("utf-8")), page
         assert page.name == "README.md" or f"({page.name})" in index

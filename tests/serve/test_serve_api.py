@@ -294,6 +294,32 @@ def test_a_picture_that_cannot_be_read_says_why(served, path, body, reason):
     assert {*answer.json} == PROBLEM | {"reason"}
 
 
+def test_the_description_tells_makers_of_clients_all(served):
+    """What a generated client would trip over: names, keys, bodies, answers without a shape."""
+    described = served.get("/api/openapi.json").json
+    operations = [
+        (f"{method} {path}", about)
+        for path, methods in described["paths"].items()
+        for method, about in methods.items()
+    ]
+    (scheme,) = described["components"]["securitySchemes"].items()
+    assert scheme[1] == {"type": "http", "scheme": "bearer"}
+    assert len({about["operationId"] for _, about in operations}) == len(operations)
+    for name, about in operations:
+        assert about["security"] == [{scheme[0]: []}], name
+        assert about["description"] and about["operationId"].isidentifier(), name
+        for status in ("4XX", "5XX"):
+            assert "application/problem+json" in about["responses"].pop(status)["content"], name
+        assert {*about["responses"]} <= {"200", "201", "204"}, name
+        for status, answer in about["responses"].items():
+            assert (status == "204") == ("content" not in answer), name
+            for shape in answer.get("content", {}).values():
+                assert {"$ref", "type", "anyOf"} & {*shape["schema"]}, name
+    stored = described["paths"]["/api/images"]["post"]
+    assert {*stored["responses"]} == {"200", "201"}
+    assert [*stored["requestBody"]["content"]] == ["application/octet-stream"]
+
+
 def test_wrong_requests_are_problems(served):
     for path, status in (
         ("/api/search?hex=zz", 400),

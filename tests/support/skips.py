@@ -20,6 +20,7 @@ PERMITTED = {
     "fashion-mnist": "no Fashion-MNIST: apt-get install dataset-fashion-mnist",
     "clients": "needs pip install .*|needs node|needs npm install .*|needs javac and .*",
     "file-system": "this file system .*|no second file system here|no /dev/full here",
+    "handlers": "needs (sh|curl|jq|python3|php|ruby|go)",
     "hatchling": r"the build backend \(hatchling\) cannot be had without a package index",
     "jpeg-2000": "Pillow without JPEG 2000",
     "kernel": "the kernel has no file that cannot be read",
