@@ -1,6 +1,7 @@
 """The page to find pictures on, in a browser: by file, paste, drop and hash; slider, rule, zoom."""
 
 import base64
+import gzip
 import json
 import os
 from pathlib import Path
@@ -158,6 +159,34 @@ def test_the_slider_hides_without_asking(page, served, filled, tmp_path):
     finally:
         with psycopg.connect(filled, autocommit=True) as conn:
             conn.execute("DELETE FROM imgdb.image WHERE path LIKE 'bits-%'")
+
+
+def test_a_thousand_matches_are_under_two_megabytes(served, filled):
+    body = encode(scene(80), "PNG")
+    made = fingerprint(body)
+    with psycopg.connect(filled, autocommit=True) as conn:
+        conn.execute("INSERT INTO imgdb.collection (name) VALUES ('many')")
+        conn.execute(
+            "INSERT INTO imgdb.image (collection_id, path, phash, dhash, ahash, whash, width,"
+            " height, byte_size, format, modified_at, frames, sha256, recipe)"
+            " SELECT c.collection_id,"
+            " '/srv/pictures/2024/holiday in some place/DSC_' || n || '.jpg', %s, %s, %s, %s,"
+            " 4032, 3024, 2600000, 'JPEG', now(), 1, sha256(n::text::bytea), 'exact-1'"
+            " FROM imgdb.collection AS c, generate_series(100000, 101000) AS n"
+            " WHERE c.name = 'many'",
+            (made.phash, made.dhash, made.ahash ^ 7, made.whash ^ 7),
+        )
+    try:
+        reply = served.post("/find?collection=many", body)
+        assert (reply.status, reply.body.count(b'<li class="card match"')) == (200, 1000)
+        assert len(reply.body) < 2_000_000
+        packed = served.post("/find?collection=many", body, Accept_Encoding="gzip")
+        assert gzip.decompress(packed.body) == reply.body
+        assert len(packed.body) < 200_000
+    finally:
+        with psycopg.connect(filled, autocommit=True) as conn:
+            conn.execute("DELETE FROM imgdb.image WHERE path LIKE '%/DSC_1%'")
+            conn.execute("DELETE FROM imgdb.collection WHERE name = 'many'")
 
 
 def test_rule_and_orientation_search_anew(page, pictures, tmp_path):
