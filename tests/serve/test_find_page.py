@@ -170,7 +170,8 @@ def test_a_thousand_matches_are_under_two_megabytes(served, filled):
             "INSERT INTO imgdb.image (collection_id, path, phash, dhash, ahash, whash, width,"
             " height, byte_size, format, modified_at, frames, sha256, recipe)"
             " SELECT c.collection_id,"
-            " '/srv/pictures/2024/holiday in some place/DSC_' || n || '.jpg', %s, %s, %s, %s,"
+            " '/srv/pictures/2024/holiday in some place by the sea/the second week, with the"
+            " others/DSC_' || n || '.jpg', %s, %s, %s, %s,"
             " 4032, 3024, 2600000, 'JPEG', now(), 1, sha256(n::text::bytea), 'exact-1'"
             " FROM imgdb.collection AS c, generate_series(100000, 101000) AS n"
             " WHERE c.name = 'many'",
