@@ -12,6 +12,7 @@ from imgdb.cli.options import FormatOption, check_distance, hash_option
 from imgdb.cli.output import Format, default_format, print_facts, print_rows
 from imgdb.cli.pictures import Failures, opened, pictures, spelled
 from imgdb.errors import PictureError
+from imgdb.hashes.values import USUAL_RULE
 
 if TYPE_CHECKING:
     from imgdb.search.compare import Comparison
@@ -22,27 +23,33 @@ TROUBLE = 2
 class ComparedHash(StrEnum):
     """What two pictures are compared by."""
 
+    both = USUAL_RULE
     phash = "phash"
     dhash = "dhash"
     whash = "whash"
     ahash = "ahash"
     pdq = "pdq"
 
+    @property
+    def field(self) -> str:
+        """What its fields of a comparison begin with."""
+        return "sum" if self is ComparedHash.both else self.value
+
 
 def compare_files(
     a: Annotated[str, typer.Argument(metavar="A", help="A picture; - is one on stdin.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another picture.")],
     hash_name: Annotated[
-        ComparedHash, hash_option("The hash that decides", ComparedHash)
-    ] = ComparedHash.phash,
+        ComparedHash, hash_option("What decides", ComparedHash)
+    ] = ComparedHash.both,
     max_distance: Annotated[
         int | None,
         typer.Option(
             metavar="BITS",
             min=0,
             max=256,
-            help="How many of the 64 bits may differ, with --hash pdq of its 256 bits. Default: 8 "
-            "of 64, 31 of 256.",
+            help="How many bits may differ by what decides. Default: 17 for phash+dhash, 8 for "
+            "phash, 4 for dhash, 2 for whash and ahash, 31 (of 256) for pdq.",
             show_default=False,
         ),
     ] = None,
@@ -58,11 +65,11 @@ def compare_files(
 ) -> None:
     """Show how far two pictures are apart in every hash. This needs no database.
 
-    They are alike if the hash of --hash differs in at most --max-distance bits. Flat pictures
-    (solid colours, blank pages) look alike to every hash, so they are alike only if their pixels
-    are the same. Of files with several frames or pages the first one is compared,
-    so they are alike only if their bytes are the same. Pictures of other colours are different, but
-    one in colours and its grey copy are alike.
+    They are alike if what --hash names differs in at most --max-distance bits: as in `imgdb query`
+    phash and dhash together, if nothing else is said. Flat pictures (solid colours, blank pages)
+    look alike to every hash, so they are alike only if their pixels are the same. Of files with
+    several frames or pages the first one is compared, so they are alike only if their bytes are the
+    same. Pictures of other colours are different, but one in colours and its grey copy are alike.
     """
     from imgdb.search.compare import compare, read_look
 
@@ -87,7 +94,7 @@ def compare_files(
 
 def _show_table(found: Comparison) -> None:
     rows = [
-        (name, getattr(found, f"{name}_distance"), getattr(found, f"{name}_within"))
+        (name, getattr(found, f"{name.field}_distance"), getattr(found, f"{name.field}_within"))
         for name in ComparedHash
     ]
     print_rows(rows, ("hash", "distance", "near"), Format.table)
@@ -106,7 +113,7 @@ def _verdict(found: Comparison) -> str:
     if max(found.a_frames, found.b_frames) > 1:
         frames = f"{found.a_frames:,} and {found.b_frames:,} frames"
         return f"different: {frames}, of which only the first two were compared"
-    within = getattr(found, f"{found.hash}_within")
+    within = getattr(found, f"{ComparedHash(found.hash).field}_within")
     if found.alike:
         return f"alike by {found.hash}" + ("" if found.same_colours else ": one is a grey copy")
     return "different: other colours" if within else f"different by {found.hash}"

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, fields
 from typing import Annotated
 
 import typer
 
-from imgdb.cli.options import FLOOD, Dsn, FormatOption, HashName, collection_option, hash_option
+from imgdb.cli.options import (
+    FLOOD,
+    Dsn,
+    FormatOption,
+    RuleName,
+    check_distance,
+    collection_option,
+    hash_option,
+)
 from imgdb.cli.output import print_rows
 from imgdb.cli.pages import Html, OpenPage, check_page, save_page
 
 
 def hubs_command(
-    hash_name: Annotated[HashName, hash_option("The hash to count by")] = HashName.phash,
+    hash_name: Annotated[RuleName, hash_option("What to count by", RuleName)] = RuleName.both,
     max_distance: Annotated[
-        int,
-        typer.Option(metavar="BITS", min=0, max=64, help="How many of the 64 bits may differ."),
-    ] = 4,
+        int | None,
+        typer.Option(
+            metavar="BITS",
+            min=0,
+            max=128,
+            help="How many bits may differ. Default: 4 of a hash, 8 of both hashes together.",
+            show_default=False,
+        ),
+    ] = None,
     flood: Annotated[
         int,
         typer.Option(
@@ -37,14 +50,16 @@ def hubs_command(
     """List the hashes that match more than N other images.
 
     These hashes flood searches: placeholders, blank forms, screens that all look alike. The hash
-    with the most matches comes first. A line has the hash, how many images have it, how many other
-    images match one of them, and the first of them by path. Flat images do not count, because a
-    search leaves them out.
+    with the most matches comes first. A line has the hash (by the rule both, joined by +), how many
+    images have it, how many other images match one of them, and the first of them by path. Flat
+    images do not count, because a search leaves them out.
     """
     from imgdb.database.connect import open_database
-    from imgdb.hashes.values import to_hex
-    from imgdb.search.hubs import Hub, hubs
+    from imgdb.search.hubs import hub_distance, hubs
 
+    check_distance(hash_name, max_distance)
+    if max_distance is None:
+        max_distance = hub_distance(hash_name)
     check_page(html, open_page)
     with open_database(dsn) as conn:
         found = hubs(
@@ -55,8 +70,8 @@ def hubs_command(
             collection=collection,
             limit=limit,
         )
-    rows = [(to_hex(hub.hash), *astuple(hub)[1:]) for hub in found]
-    print_rows(rows, [field.name for field in fields(Hub)], format, paths="path")
+    rows = [(hub.hex, hub.images, hub.matches, hub.path) for hub in found]
+    print_rows(rows, ("hash", "images", "matches", "path"), format, paths="path")
     if not found:
         typer.echo(f"imgdb: no hash matches more than {flood} other images", err=True)
     if html is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from imgdb.hashes.values import to_hex
 from imgdb.pages import render
 from imgdb.search.hubs import Hub
 from imgdb.workers.thumbnails import side_for, thumbnails
@@ -28,5 +27,5 @@ def hubs_page(
         max_distance=max_distance,
         flood=flood,
         collection=collection,
-        hubs=[{"hub": hub, "hex": to_hex(hub.hash), "thumbnail": made[hub.path]} for hub in hubs],
+        hubs=[{"hub": hub, "hex": hub.hex, "thumbnail": made[hub.path]} for hub in hubs],
     )

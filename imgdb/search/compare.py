@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from imgdb.hashes.colours import colour_difference, equal_colours, may_be_copy, same_colours
 from imgdb.hashes.exact import Reading, read_grey
 from imgdb.hashes.pdq import read_pdq
-from imgdb.hashes.values import ALGORITHMS, PDQ_RULES, Pdq, bit_distance, pdq_distance
+from imgdb.hashes.values import ALGORITHMS, PDQ_RULES, USUAL_RULE, Pdq, bit_distance, pdq_distance
 from imgdb.pictures.images import AnyImage, open_image
 
-# The default of the four built-in spaces at first; a database may have another one.
-DEFAULT_MAX_DISTANCE = 8
+# The defaults at first; a database may have others.
+DEFAULTS = {
+    USUAL_RULE: 17,
+    "phash": 8,
+    "dhash": 4,
+    "whash": 2,
+    "ahash": 2,
+    "pdq": PDQ_RULES["pdq"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +41,11 @@ class Look:
 class Comparison:
     """How far two pictures are apart; `..._within` says which distances are near enough.
 
-    `alike` is the answer by one hash, except that flat pictures, which look alike to every hash,
-    are alike only if their pixels are the same. Only the first frame or page of each is compared,
-    so that files of several are alike only if their bytes are the same. What has other colours is
-    not alike, but a picture and its grey copy are. `colour_difference` is in hundredths of OKLab.
+    `alike` is the answer by `hash`: by the sum of phash and dhash, or by one hash. But flat
+    pictures, which look alike to every hash, are alike only if their pixels are the same. Only the
+    first frame or page of each is compared, so that files of several are alike only if their bytes
+    are the same. What has other colours is not alike, but a picture and its grey copy are.
+    `colour_difference` is in hundredths of OKLab.
     """
 
     a: str
@@ -50,11 +58,13 @@ class Comparison:
     a_frames: int
     b_frames: int
     flat: bool
+    sum_distance: int
     ahash_distance: int
     dhash_distance: int
     phash_distance: int
     whash_distance: int
     pdq_distance: int
+    sum_within: bool
     ahash_within: bool
     dhash_within: bool
     phash_within: bool
@@ -83,22 +93,20 @@ def read_look(image: AnyImage, name: str) -> Look:
 
 
 def compare(
-    a: Look, b: Look, *, hash: str = "phash", max_distance: int | None = None
+    a: Look, b: Look, *, hash: str = USUAL_RULE, max_distance: int | None = None
 ) -> Comparison:
-    """Compare two pictures; `hash` decides: one of ALGORITHMS, or pdq.
+    """Compare two pictures; `hash` decides, one of DEFAULTS, within `max_distance` (bits).
 
-    `max_distance` (bits) holds for all four hashes, or for PDQ if that decides; the others have
-    their defaults.
+    The others have their defaults, and so has it if `max_distance` is None.
     """
-    pdq_most = PDQ_RULES["pdq"] if hash != "pdq" or max_distance is None else max_distance
-    most = DEFAULT_MAX_DISTANCE if hash == "pdq" or max_distance is None else max_distance
-    pdq = pdq_distance(a.pdq, b.pdq)
-    ahash, dhash, phash, whash = (
-        bit_distance(getattr(a.reading.hashes, name), getattr(b.reading.hashes, name))
+    most = DEFAULTS if max_distance is None else {**DEFAULTS, hash: max_distance}
+    apart = {
+        name: bit_distance(getattr(a.reading.hashes, name), getattr(b.reading.hashes, name))
         for name in ALGORITHMS
-    )
-    decisive = {"ahash": ahash, "dhash": dhash, "phash": phash, "whash": whash, "pdq": pdq}[hash]
-    decided = pdq_most if hash == "pdq" else most
+    }
+    apart["pdq"] = pdq_distance(a.pdq, b.pdq)
+    apart[USUAL_RULE] = apart["phash"] + apart["dhash"]
+    within = {name: distance <= most[name] for name, distance in apart.items()}
     same_bytes = a.sha256 == b.sha256
     # Of several frames or pages only the first was looked at.
     seen = a.frames == b.frames == 1
@@ -111,24 +119,26 @@ def compare(
     return Comparison(
         a=a.path,
         b=b.path,
-        alike=same_pixels or (seen and decisive <= decided and not flat and copy),
+        alike=same_pixels or (seen and within[hash] and not flat and copy),
         hash=hash,
-        max_distance=decided,
+        max_distance=most[hash],
         same_bytes=same_bytes,
         same_pixels=same_pixels,
         a_frames=a.frames,
         b_frames=b.frames,
         flat=flat,
-        ahash_distance=ahash,
-        dhash_distance=dhash,
-        phash_distance=phash,
-        whash_distance=whash,
-        pdq_distance=pdq,
-        ahash_within=ahash <= most,
-        dhash_within=dhash <= most,
-        phash_within=phash <= most,
-        whash_within=whash <= most,
-        pdq_within=pdq <= pdq_most,
+        sum_distance=apart[USUAL_RULE],
+        ahash_distance=apart["ahash"],
+        dhash_distance=apart["dhash"],
+        phash_distance=apart["phash"],
+        whash_distance=apart["whash"],
+        pdq_distance=apart["pdq"],
+        sum_within=within[USUAL_RULE],
+        ahash_within=within["ahash"],
+        dhash_within=within["dhash"],
+        phash_within=within["phash"],
+        whash_within=within["whash"],
+        pdq_within=within["pdq"],
         colour_difference=colour_difference(a.colours, b.colours),
         same_colours=same_colours(a.colours, b.colours),
     )

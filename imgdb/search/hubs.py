@@ -9,6 +9,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.hashes.values import USUAL_RULE, rule_hashes, to_hex
 
 HUBS = (
     "SELECT * FROM imgdb._hubs(space_name => %(space)s, max_distance => %(max_distance)s,"
@@ -18,31 +19,46 @@ HUBS = (
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A hash that `images` images have; each of these matches `matches` other images."""
+    """A hash that `images` images have; each of these matches `matches` other images.
 
-    hash: int
+    By a rule it is two hashes, `second` is the other one; one of them may be lacking.
+    """
+
+    hash: int | None
+    second: int | None
     images: int
     matches: int
     path: str
+
+    @property
+    def hex(self) -> str:
+        """The hash in hex digits, two joined by + as in the name of the rule."""
+        first = "" if self.hash is None else to_hex(self.hash)
+        return first if self.second is None else f"{first}+{to_hex(self.second)}"
+
+
+def hub_distance(rule: str) -> int:
+    """Return the distance that counts if nobody says one: less than in searches, to be quick."""
+    return 4 * len(rule_hashes(rule))
 
 
 def hubs(
     conn: psycopg.Connection[Any],
     *,
-    space: str = "phash",
-    max_distance: int = 4,
+    space: str = USUAL_RULE,
+    max_distance: int | None = None,
     flood: int = 20,
     collection: str | None = None,
     limit: int | None = None,
 ) -> list[Hub]:
     """List the hashes whose images match more than `flood` others, most matches first.
 
-    Compares all hashes with each other. The connection must be outside of a transaction: the
-    search runs in one that is read-only.
+    `max_distance` is 4 for a hash, 8 for both together. Compares all hashes with each other. The
+    connection must be outside of a transaction: the search runs in one that is read-only.
     """
     arguments = {
         "space": space,
-        "max_distance": max_distance,
+        "max_distance": hub_distance(space) if max_distance is None else max_distance,
         "flood": flood,
         "collection": collection,
         "limit": limit,

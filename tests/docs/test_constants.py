@@ -162,10 +162,11 @@ def test_default_distances(conn):
     ((rule, distance),) = conn.execute("SELECT name, default_max_distance FROM imgdb.rule")
     assert rule == USUAL_RULE == sqlalchemy.USUAL_RULE == default(images.similar, "space")
     assert rule_hashes(rule) == ["phash", "dhash"]
-    assert usual == compare.DEFAULT_MAX_DISTANCE == default(spaces.check, "max_distance")
+    assert usual == default(spaces.check, "max_distance")
+    first = {rule: distance, "pdq": PDQ_RULES["pdq"], **{name: found[name] for name in ALGORITHMS}}
+    assert first == compare.DEFAULTS
     # None is the default of the rule.
     given = {name: one for name, one in defaults("max_distance").items() if one is not None}
-    assert given.pop("hubs") == default(hubs.hubs, "max_distance")
     assert given == {"check": usual}
     assert f"the default is that of space `region`, {usual}." in page("regions.md")
     helps = [one["max_distance"].help or "" for one in COMMANDS.values() if "max_distance" in one]
@@ -185,8 +186,9 @@ def test_floods():
     assert default(hubs.hubs, "flood") == options.FLOOD
     assert f"a hash that more than {options.FLOOD} matches share" in page("searching.md")
     assert f"`--flood` ({options.FLOOD})" in page("searching.md")
-    distance = defaults("max_distance")["hubs"]
-    assert f"The default distance is {distance}, not" in page("searching.md")
+    words = "The default distance is {} of both hashes together and {} of one, not"
+    told = words.format(*(hubs.hub_distance(rule) for rule in (USUAL_RULE, "phash")))
+    assert told in " ".join(page("searching.md").split())
 
 
 def test_what_a_calibration_wants():

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from library import blank, scene, shelf
@@ -10,6 +11,7 @@ from pictures import same_light, swapped_profile
 from PIL import Image, ImageEnhance
 
 from imgdb.hashes.values import ALGORITHMS
+from imgdb.search.compare import compare, read_look
 
 NOWHERE = "host=/nowhere"
 
@@ -32,16 +34,18 @@ def compared(cli, *args):
 def test_an_edit_is_alike(cli, folder):
     found = compared(cli, folder / "lake.png", folder / "lake-small.jpg")
     assert (found["a"], found["b"]) == (str(folder / "lake.png"), str(folder / "lake-small.jpg"))
-    assert (found["alike"], found["hash"], found["max_distance"]) == (True, "phash", 8)
+    assert (found["alike"], found["hash"], found["max_distance"]) == (True, "phash+dhash", 17)
     assert not found["same_bytes"] and not found["same_pixels"]
-    assert all(found[f"{name}_within"] for name in ALGORITHMS)
+    assert found["sum_distance"] == found["phash_distance"] + found["dhash_distance"]
+    assert all(found[f"{name}_within"] for name in ("sum", *ALGORITHMS))
 
 
 def test_another_picture_is_different(cli, folder):
     found = compared(cli, folder / "lake.png", folder / "hill.png")
     assert not found["alike"] and not found["phash_within"] and found["phash_distance"] > 8
-    near = compared(cli, folder / "lake.png", folder / "hill.png", "--max-distance", "64")
-    assert near["phash_within"] and near["phash_distance"] == found["phash_distance"]
+    near = compared(cli, folder / "lake.png", folder / "hill.png", "--max-distance", "128")
+    assert near["sum_within"] and near["sum_distance"] == found["sum_distance"] > 17
+    assert not near["phash_within"]
     assert not near["alike"] and not near["same_colours"] and near["colour_difference"] > 10
 
 
@@ -72,8 +76,26 @@ def test_pdq_has_bits_of_its_own(cli, folder):
     # What holds for PDQ says nothing of 64 bits.
     far = compared(cli, pair[0], folder / "hill.png", "--hash", "pdq", "--max-distance", "200")
     assert far["pdq_within"] and not far["phash_within"]
-    wrong = cli("compare", *pair, "--max-distance", "65")
-    assert wrong.code == 2 and "64 at most" in wrong.stderr
+    for rule, most in (("phash+dhash", 128), ("phash", 64)):
+        wrong = cli("compare", *pair, "--hash", rule, "--max-distance", str(most + 1))
+        assert wrong.code == 2 and f"{most} at most" in wrong.stderr
+
+
+@pytest.mark.parametrize(("phash", "dhash", "alike"), [(10, 2, True), (8, 9, True), (8, 10, False)])
+def test_the_rule_is_the_sum(folder, phash, dhash, alike):
+    """One hash may say something else."""
+    look = read_look(folder / "lake.png", "lake")
+    hashes = look.reading.hashes
+    other = replace(
+        hashes, phash=hashes.phash ^ (1 << phash) - 1, dhash=hashes.dhash ^ (1 << dhash) - 1
+    )
+    # Other pixels, so that the hashes decide.
+    changed = replace(
+        look, sha256=b"other", pixels=(1, 1, b"", b""), reading=replace(look.reading, hashes=other)
+    )
+    found = compare(look, changed)
+    assert (found.alike, found.sum_within, found.sum_distance) == (alike, alike, phash + dhash)
+    assert (found.phash_within, found.dhash_within) == (phash <= 8, dhash <= 4)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +105,8 @@ def test_pdq_has_bits_of_its_own(cli, folder):
         ("lake.png", "lake-small.jpg", (), 0),
         ("lake.png", "hill.png", (), 1),
         ("grey.png", "other.png", (), 1),
-        ("grey.png", "other.png", ("--max-distance", "64"), 0),
+        ("grey.png", "other.png", ("--max-distance", "128"), 0),
+        ("grey.png", "other.png", ("--max-distance", "64", "--hash", "phash"), 0),
         ("grey.png", "other.png", ("--max-distance", "64", "--hash", "dhash"), 0),
         ("lake.png", "gone.png", (), 2),
     ],
@@ -105,7 +128,8 @@ def test_table_and_csv(cli, folder):
     table = cli("compare", folder / "lake.png", folder / "lake-copy.png", "--format", "table")
     assert table.stdout.splitlines()[-1] == "alike: same bytes"
     assert table.stdout.splitlines()[-2] == "same colours: 0.0 apart"
-    assert len(table.stdout.splitlines()) == 8
+    assert len(table.stdout.splitlines()) == 9
+    assert table.stdout.splitlines()[1].split() == ["phash+dhash", "0", "yes"]
     text = cli("compare", folder / "lake.png", folder / "hill.png", "--format", "csv").stdout
     (row,) = csv.DictReader(io.StringIO(text))
     assert (row["alike"], row["same_bytes"]) == ("false", "false")
@@ -136,7 +160,7 @@ def test_other_colours_are_different_and_a_grey_copy_is_alike(cli, folder):
     same_light(muted, 90).save(folder / "lake-blue.png")
     assert verdict(cli, folder / "lake.png", folder / "lake-blue.png") == "different: other colours"
     assert verdict(cli, folder / "lake.png", folder / "lake-grey.png") == (
-        "alike by phash: one is a grey copy"
+        "alike by phash+dhash: one is a grey copy"
     )
     assert not compared(cli, folder / "lake.png", folder / "lake-grey.png")["same_pixels"]
 

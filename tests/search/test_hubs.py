@@ -3,35 +3,41 @@
 import json
 import random
 from collections import defaultdict
+from itertools import product
 
 import psycopg
 import pytest
 from folders import paint
 from hash_sets import flipped
 
-from imgdb.hashes.values import bit_distance, to_hex
+from imgdb.hashes.values import rule_distance, to_hex
 
 pytestmark = pytest.mark.sql
 
 ADD = (
-    "INSERT INTO imgdb.image (collection_id, path, phash, flat, recipe)"
-    " SELECT c.collection_id, %s, %s, %s, 'x' FROM imgdb.collection AS c WHERE c.name = %s"
+    "INSERT INTO imgdb.image (collection_id, path, phash, dhash, flat, recipe)"
+    " SELECT c.collection_id, %s, %s, %s, %s, 'x' FROM imgdb.collection AS c WHERE c.name = %s"
 )
-HUBS = "SELECT hash, images, matches, path FROM imgdb._hubs('phash', %s, %s, %s, %s, %s)"
+HUBS = "SELECT hash, second, images, matches, path FROM imgdb._hubs(%s, %s, %s, %s, %s, %s)"
 
 
-def model(images, radius, flood, collection, limit):
-    """Compare every hash with every other."""
+def model(images, rule, radius, flood, collection, limit):
+    """Compare every hash, or pair of hashes, with every other."""
     paths = defaultdict(list)
-    for path, phash, flat, home in images:
-        if phash is not None and not flat and collection in (None, home):
-            paths[phash].append(path)
+    for path, phash, dhash, flat, home in images:
+        hashes = (phash, dhash)[: len(rule.split("+"))]
+        if any(one is not None for one in hashes) and not flat and collection in (None, home):
+            paths[hashes].append(path)
     found = []
     for one, held in paths.items():
-        near = sum(len(paths[other]) for other in paths if bit_distance(one, other) <= radius)
-        found.append((one, len(held), near - 1, min(held)))
-    hubs = [hub for hub in found if hub[2] > flood]
-    return sorted(hubs, key=lambda hub: (-hub[2], -hub[1], hub[0]))[:limit]
+        apart = {other: rule_distance(one, other) for other in paths}
+        near = sum(len(paths[other]) for other, d in apart.items() if d is not None and d <= radius)
+        found.append((*one, *[None][len(one) - 1 :], len(held), near - 1, min(held)))
+    hubs = [hub for hub in found if hub[3] > flood]
+    # As SQL sorts: what is lacking comes last.
+    last = 2**63
+    order = lambda hub: (-hub[3], -hub[2], *(last if h is None else h for h in hub[:2]))  # noqa: E731
+    return sorted(hubs, key=order)[:limit]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -43,14 +49,16 @@ def test_hubs_are_what_comparing_everything_finds(conn, seed):
     for number in range(120):
         bits = frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 3, 6])))
         phash = draw.choice([flipped(draw.choice(centres), bits)] * 9 + [None])
+        few = frozenset(draw.sample(range(64), draw.choice([0, 0, 1, 2, 5])))
+        dhash = draw.choice([flipped(draw.choice(centres), few)] * 9 + [None])
         path = f"/{draw.randrange(100):02}/{number}.jpg"
-        images.append((path, phash, draw.random() < 0.1, draw.choice("ab")))
+        images.append((path, phash, dhash, draw.random() < 0.1, draw.choice("ab")))
     conn.cursor().executemany(ADD, images)
     seen = 0
-    for radius in (0, 2, 4, 9, 64):
-        for flood in (0, 3, 12):
+    for rule, radii in (("phash", (0, 2, 9)), ("phash+dhash", (0, 3, 9, 64))):
+        for radius, flood in product(radii, (0, 12)):
             for collection, limit in ((None, None), ("a", None), (None, 2)):
-                asked = (radius, flood, collection, limit)
+                asked = (rule, radius, flood, collection, limit)
                 # In an array, or read again from the table, as more than ten million are.
                 found = conn.execute(HUBS, (*asked, 120 * (seed % 2))).fetchall()
                 assert found == model(images, *asked), asked
@@ -63,6 +71,7 @@ def test_hubs_are_what_comparing_everything_finds(conn, seed):
     [
         (("nosuch", 4, 20, None, None), "IM001"),
         (("phash", 65, 20, None, None), "IM002"),
+        (("phash+dhash", 129, 20, None, None), "IM002"),
         (("phash", 4, 20, "nosuch", None), "IM011"),
     ],
 )
@@ -75,26 +84,34 @@ def test_bad_arguments(conn, arguments, sqlstate):
 def test_the_command_lists_them(cli, database):
     with psycopg.connect(database) as conn:
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
-        rows = [(f"/{number:02}.png", -5, False, "a") for number in range(22)]
-        conn.cursor().executemany(ADD, [*rows, ("/near.png", -5 ^ 0b11, False, "a")])
+        rows = [(f"/{number:02}.png", -5, 7, False, "a") for number in range(22)]
+        near = [
+            ("/near.png", -5 ^ 0b11, 7 ^ 0b111111, False, "a"),
+            ("/one.png", -5, None, False, "a"),
+        ]
+        conn.cursor().executemany(ADD, [*rows, *near])
     result = cli("hubs", "--collection", "a", "--json", dsn=database)
     assert (result.code, result.stderr) == (0, "")
+    both, changed = f"{to_hex(-5)}+{to_hex(7)}", f"{to_hex(-5 ^ 0b11)}+{to_hex(7 ^ 0b111111)}"
     assert json.loads(result.stdout) == [
-        {"hash": to_hex(-5), "images": 22, "matches": 22, "path": "/00.png"},
-        {"hash": to_hex(-5 ^ 0b11), "images": 1, "matches": 22, "path": "/near.png"},
+        {"hash": both, "images": 22, "matches": 23, "path": "/00.png"},
+        {"hash": changed, "images": 1, "matches": 23, "path": "/near.png"},
+        {"hash": to_hex(-5), "images": 1, "matches": 23, "path": "/one.png"},
     ]
-    exact = cli("hubs", "--max-distance", "0", "--format", "csv", dsn=database).stdout
-    assert exact.splitlines() == ["hash,images,matches,path", f"{to_hex(-5)},22,21,/00.png"]
-    none = cli("hubs", "--flood", "22", "--format", "table", dsn=database)
+    least = cli("hubs", "--max-distance", "0", "--format", "csv", dsn=database).stdout.splitlines()
+    assert least[:2] == ["hash,images,matches,path", f"{both},22,22,/00.png"]
+    exact = cli("hubs", "--hash", "phash", "--max-distance", "1", "--csv", dsn=database).stdout
+    assert exact.splitlines() == ["hash,images,matches,path", f"{to_hex(-5)},23,22,/00.png"]
+    none = cli("hubs", "--flood", "23", "--format", "table", dsn=database)
     assert (none.code, none.stdout) == (0, "")
-    assert none.stderr == "imgdb: no hash matches more than 22 other images\n"
+    assert none.stderr == "imgdb: no hash matches more than 23 other images\n"
 
 
 def test_the_page_shows_a_picture_of_each(cli, database, browser, tmp_path):
     picture = paint(tmp_path, 1)[0]
     with psycopg.connect(database) as conn:
         paths = [str(picture), *(f"/<i>{number}.png" for number in range(3))]
-        rows = [(path, number, False, "a") for number, path in enumerate(paths)]
+        rows = [(path, number, number, False, "a") for number, path in enumerate(paths)]
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
         conn.cursor().executemany(ADD, rows)
     page = tmp_path / "out.html"
@@ -108,5 +125,5 @@ def test_the_page_shows_a_picture_of_each(cli, database, browser, tmp_path):
     for number, path in enumerate(paths):
         (said,) = (text for text in words if path.rpartition("/")[2] in text)
         assert "3 matches" in said
-        assert to_hex(number) in said
+        assert f"{to_hex(number)}+{to_hex(number)}" in said
     assert sum("there is no such file" in text for text in words) == 3
