@@ -175,7 +175,8 @@ def test_default_distances(conn):
     assert {*re.findall(r"(\d+) unless", told)} == {str(usual)}
     pdq, checked = PDQ_RULES["pdq"], PDQ_RULES["phash-pdq"]
     assert f"{pdq} for pdq, {checked} for phash-pdq" in told
-    assert f"{usual} of 64, {pdq} of 256" in told
+    words = f"{distance} for phash+dhash, {usual} for phash, {found['dhash']} for dhash"
+    assert f"{words}, {found['whash']} for whash and ahash, {pdq} (of 256) for pdq" in told
     body = "SELECT prosrc FROM pg_proc WHERE proname = '_found_by_pdq'"
     assert f"WHEN 'pdq' THEN {pdq} ELSE {checked} END" in conn.execute(body).fetchone()[0]
     assert re.findall(r"hashes; (\d+) is a usual choice", SQL) == [str(usual)]
