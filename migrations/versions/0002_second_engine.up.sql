@@ -4101,33 +4101,53 @@ AS $$
 DECLARE
     v_masks bigint[] := (SELECT s.band_masks FROM imgdb.space AS s WHERE s.space_id = of_space_id);
     v_gone record;
-    v_prefixes bigint[];
-    v_hashes bigint[];
 BEGIN
     PERFORM imgdb._check_claim(of_space_id);
-    SELECT array_agg(DISTINCT g.hash & band.mask) AS prefixes
+    SELECT
+        array_agg(e.prefix ORDER BY e.prefix, e.hash) AS prefixes,
+        array_agg(e.hash ORDER BY e.prefix, e.hash) AS hashes
     INTO v_gone
-    FROM unnest(gone_hashes) AS g (hash), unnest(v_masks) AS band (mask);
-    WITH gone AS (
-        DELETE FROM imgdb.prefix_bucket AS b
-        WHERE b.space_id = of_space_id AND b.prefix = ANY ((SELECT v_gone.prefixes)::bigint[])
-        RETURNING b.prefix, b.hashes
-    )
-    SELECT array_agg(entry.prefix), array_agg(entry.hash)
-    INTO v_prefixes, v_hashes
-    FROM (SELECT gone.prefix, unnest(gone.hashes) AS hash FROM gone) AS entry;
-    SELECT gone_hashes AS hashes INTO v_gone;
-    SELECT array_agg(entry.prefix), array_agg(entry.hash)
-    INTO v_prefixes, v_hashes
-    FROM unnest(v_prefixes, v_hashes) AS entry (prefix, hash)
-    WHERE v_gone.hashes[width_bucket(entry.hash, v_gone.hashes)] IS DISTINCT FROM entry.hash;
-    PERFORM imgdb._add_rows(of_space_id, v_prefixes, v_hashes);
+    FROM (
+        SELECT DISTINCT g.hash & band.mask AS prefix, g.hash
+        FROM unnest(gone_hashes) AS g (hash), unnest(v_masks) AS band (mask)
+    ) AS e;
+    -- What is left of a row finds room on its page, which costs no index entry. A row is compared
+    -- with those of its prefix, behind the last entry of a smaller one.
+    DELETE FROM imgdb.prefix_bucket AS b
+    WHERE
+        b.space_id = of_space_id
+        AND b.prefix = ANY ((SELECT v_gone.prefixes)::bigint[])
+        AND b.hashes <@ v_gone.hashes[
+            CASE
+                WHEN b.prefix = -9223372036854775808 THEN 1
+                ELSE width_bucket(b.prefix - 1, v_gone.prefixes) + 1
+            END:
+            width_bucket(b.prefix, v_gone.prefixes)
+        ];
+    UPDATE imgdb.prefix_bucket AS b
+    SET hashes = imgdb._difference(b.hashes, v_gone.hashes[
+        CASE
+            WHEN b.prefix = -9223372036854775808 THEN 1
+            ELSE width_bucket(b.prefix - 1, v_gone.prefixes) + 1
+        END:
+        width_bucket(b.prefix, v_gone.prefixes)
+    ])
+    WHERE
+        b.space_id = of_space_id
+        AND b.prefix = ANY ((SELECT v_gone.prefixes)::bigint[])
+        AND b.hashes && v_gone.hashes[
+            CASE
+                WHEN b.prefix = -9223372036854775808 THEN 1
+                ELSE width_bucket(b.prefix - 1, v_gone.prefixes) + 1
+            END:
+            width_bucket(b.prefix, v_gone.prefixes)
+        ];
     PERFORM imgdb._count_in(of_space_id, -cardinality(gone_hashes));
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._remove_hashes(smallint, bigint[]) IS
-'Removes sorted hashes from all buckets of a claimed space.';
+'Removes hashes from all buckets of a claimed space.';
 
 CREATE FUNCTION imgdb._put_back(for_space_id smallint, new_hashes bigint[])
 RETURNS void
@@ -4487,8 +4507,9 @@ BEGIN
             ERRCODE = 'IM012',
             HINT = 'SELECT citus_add_node(host, port) on the coordinator adds one.';
     END IF;
-    -- Nodes that came after imgdb lack what their part of a search calls.
+    -- Nodes that came after imgdb lack what their part of a search or of a care calls.
     EXECUTE 'SELECT pg_catalog.create_distributed_function(''imgdb.distance(bigint,bigint)'')';
+    EXECUTE 'SELECT pg_catalog.create_distributed_function(''imgdb._difference(bigint[],bigint[])'')';
     EXECUTE 'SELECT pg_catalog.create_distributed_table(''imgdb.prefix_bucket'', ''prefix'', '
     'shard_count => $1, colocate_with => ''none'')' USING shard_count;
     EXECUTE 'SELECT pg_catalog.truncate_local_data_after_distributing_table(''imgdb.prefix_bucket'')';

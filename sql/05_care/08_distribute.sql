@@ -51,8 +51,9 @@ BEGIN
             ERRCODE = 'IM012',
             HINT = 'SELECT citus_add_node(host, port) on the coordinator adds one.';
     END IF;
-    -- Nodes that came after imgdb lack what their part of a search calls.
+    -- Nodes that came after imgdb lack what their part of a search or of a care calls.
     EXECUTE 'SELECT pg_catalog.create_distributed_function(''imgdb.distance(bigint,bigint)'')';
+    EXECUTE 'SELECT pg_catalog.create_distributed_function(''imgdb._difference(bigint[],bigint[])'')';
     EXECUTE 'SELECT pg_catalog.create_distributed_table(''imgdb.prefix_bucket'', ''prefix'', '
     'shard_count => $1, colocate_with => ''none'')' USING shard_count;
     EXECUTE 'SELECT pg_catalog.truncate_local_data_after_distributing_table(''imgdb.prefix_bucket'')';

@@ -74,10 +74,28 @@ def test_hashes_that_no_row_holds_are_dropped(space):
     space.copy(range(1000))
     space.delete(range(0, 1000, 3))
     space.tidy()
+    space.compact()  # what is left of several rows may fit into fewer
     assert_compact(space)
     space.delete(space.held())
     space.tidy()
     assert space.buckets() == []
+
+
+def test_dropping_hashes_makes_no_row_anew(space):
+    """What is left of a row stays on its page, and where all is gone the row goes."""
+    rows = "SELECT array_agg(format('%%s %%s', prefix, part)) FROM imgdb.prefix_bucket"
+    draw = random.Random(3)
+    crowd = {draw.getrandbits(64) & 0x003F003F003F003F for _ in range(1000)}
+    alone = {draw.getrandbits(63) for _ in range(300)}
+    space.copy(crowd | alone)
+    space.flush()
+    before = space.value(rows)
+    gone = [*sorted(crowd)[::10], *sorted(alone)[::2]]
+    space.delete(gone)
+    assert space.drop_stale() == len(gone)
+    assert {value for _, row in space.buckets() for value in row} == set(space.held())
+    assert space.missing() == 0
+    assert set(space.value(rows)) < set(before)
 
 
 def test_a_hash_stays_while_any_tracked_column_holds_it(space):
