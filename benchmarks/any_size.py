@@ -11,6 +11,7 @@ measured, where a run replaces an older one of the same data, rows and bands.
 import argparse
 import contextlib
 import json
+import os
 import re
 import threading
 import time
@@ -233,6 +234,7 @@ def measure(
         conn.execute("CHECKPOINT")
         found["built"] = layout(conn)
         yield
+        found["load_average"] = round(os.getloadavg()[0], 1)
         found["searches"] = searches(store, options)
         yield
         found["append"] = append(store, options.seed)

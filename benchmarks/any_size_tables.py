@@ -19,12 +19,13 @@ def section() -> str:
         (
             "## Spaces of any size",
             "One space, tracked from a table at once. Processor's time of the backend, in ms, and"
-            " in brackets how many times FAISS flat's that is, one thread, in turns; medians. The"
-            " machine does other work too, so wall times say little.",
+            " in brackets how many times FAISS flat's that is, one thread, in turns; medians of"
+            " queries that are asked once each. The machine did much other work, which makes all"
+            " of these longer: the ratios count.",
             searches(runs),
-            "What a space asks for: seconds of processor's time, the private memory of the backend"
-            " at its most, and its temporary files. `append` is microseconds of the writer for"
-            " each hash, in batches of 1,000, flushes included.",
+            "What a space asks for: seconds of processor's time, then the private memory of the"
+            " backend and its temporary files, both at their most. `append`: the writer's time for"
+            " a hash, in batches of 1,000, flushes included.",
             care(runs),
             "Measured at "
             + ", ".join(f"`{commit}` ({server})" for commit, server in versions)
@@ -56,16 +57,18 @@ def searches(runs: list[dict[str, Any]]) -> str:
 
 def care(runs: list[dict[str, Any]]) -> str:
     rows = []
-    for run in runs:
-        cells = [named(run)]
-        for name in STEPS:
-            step = run["steps"].get(name)
-            cells.append(
-                f"{step['cpu_s']:.0f} s, {step['private_mb']} MB, {step['temporary_mb']} MB"
-                if step
-                else "-"
-            )
-        appended = run.get("append")
-        cells.append(f"{appended['cpu_us_a_hash']:.0f}" if appended else "-")
-        rows.append(cells)
-    return table(["space", *(f"`{name}`" for name in STEPS), "append"], rows)
+    for name in STEPS:
+        steps = [run["steps"].get(name) for run in runs]
+        if any(steps):
+            rows.append([f"`{name}`", *(spent(step) for step in steps)])
+    rows.append(["append", *(f"{run['append']['cpu_us_a_hash']:.0f} us" for run in runs)])
+    return table(["", *(named(run) for run in runs)], rows)
+
+
+def spent(step: dict[str, Any] | None) -> str:
+    if step is None:
+        return ""
+    memory = f"{step['private_mb']} MB"
+    if step["temporary_mb"]:
+        memory += f", {step['temporary_mb']:,} MB"
+    return f"{step['cpu_s']:.0f} s; {memory}"

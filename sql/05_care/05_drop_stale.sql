@@ -114,6 +114,7 @@ DECLARE
     v_source text;
     v_part bigint[];
     v_indexed bigint[];
+    v_stale bigint[] := '{}';
     v_after bigint;
     v_to bigint;
     v_count bigint := 0;
@@ -138,13 +139,18 @@ BEGIN
             v_indexed := imgdb._indexed_between(v_space_id, v_mask, v_after, v_to);
             EXIT WHEN v_indexed IS NULL;
             v_after := v_indexed[cardinality(v_indexed)];
-            v_count := v_count + imgdb._drop_if_stale(
-                v_space_id, v_source, imgdb._difference(v_indexed, v_part)
-            );
+            v_stale := v_stale || imgdb._difference(v_indexed, v_part);
+            -- Many at once: hashes that are neighbours here are strewn over the other bands, and
+            -- each version of a row stays until the transaction ends.
+            IF cardinality(v_stale) >= 1000000 THEN
+                v_count := v_count + imgdb._drop_if_stale(v_space_id, v_source, v_stale);
+                v_stale := '{}';
+            END IF;
             EXIT WHEN cardinality(v_indexed) < 200000;
         END LOOP;
         v_after := v_to;
     END LOOP;
+    v_count := v_count + imgdb._drop_if_stale(v_space_id, v_source, v_stale);
     PERFORM imgdb._release_space(v_space_id);
     RETURN v_count;
 END
