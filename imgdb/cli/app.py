@@ -92,6 +92,8 @@ def make_app(only: str | None = None) -> typer.Typer:
 
 def _asked(arguments: Sequence[str]) -> str | None:
     """Return the command that is about to run, None where that takes knowing them all."""
+    if arguments == ["--version"]:
+        return ""
     words = iter(arguments)
     for word in words:
         if word in COMMANDS:

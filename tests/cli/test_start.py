@@ -58,3 +58,4 @@ def test_only_the_command_that_runs_is_loaded(database):
     assert "imgdb.cli.inspect" in modules
     assert not {"imgdb.cli.query", "imgdb.cli.duplicates", "imgdb.cli.ingest"} & modules
     assert {"imgdb.cli.query", "imgdb.cli.duplicates"} <= loaded(["--help"])
+    assert not {"imgdb.cli.query", "imgdb.cli.inspect"} & loaded(["--version"])
