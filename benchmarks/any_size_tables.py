@@ -28,7 +28,7 @@ def section() -> str:
             " a hash, in batches of 1,000, flushes included.",
             care(runs),
             "Measured at "
-            + ", ".join(f"`{commit}` ({server})" for commit, server in versions)
+            + ", ".join(f"`{commit}` ({server})" for commit, server in sorted(versions))
             + "; `python -m benchmarks.any_size`.",
         )
     )

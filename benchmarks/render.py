@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import charts, tables
+from benchmarks import any_size_tables, charts, tables
 from benchmarks.results import DEFAULT, Results
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -22,7 +22,8 @@ def rendered(results: Results) -> dict[Path, str]:
         DOCS / name: charts.chart(results, kind, radius)
         for name, kind, radius in charts.names(results)
     }
-    files[PAGE] = f"{before}{BEGIN}\n\n{tables.page(results)}\n\n{END}{after}"
+    page = f"{tables.page(results)}\n\n{any_size_tables.section()}".rstrip()
+    files[PAGE] = f"{before}{BEGIN}\n\n{page}\n\n{END}{after}"
     return files
 
 
