@@ -122,6 +122,14 @@ def duplicates_command(
             "reference.",
         ),
     ] = False,
+    parts: Annotated[
+        bool,
+        typer.Option(
+            "--parts/--no-parts",
+            help="Also show crops, collages, and what a crop was cut from, among images that were "
+            "ingested with --regions. None of them may go for that.",
+        ),
+    ] = True,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -150,7 +158,8 @@ def duplicates_command(
 
     The group with the most reclaimable bytes comes first. In a group, each image matches another
     one. The diameter is the largest distance between any two of them: if it is above
-    --max-distance, the group is a chain, and its ends may be unlike. Pictures of other colours are
+    --max-distance, the group is a chain, and its ends may be unlike. What only shares parts with
+    another image is in its group, and stays. Pictures of other colours are
     no copies: one of each colour is kept, and a picture in colours before its grey copy. If several
     images are equal under --keep, the one with the most pixels is kept, then the one with the most
     bytes, then the oldest. Nothing is changed.
@@ -159,7 +168,6 @@ def duplicates_command(
     """
     from imgdb.database.connect import open_database
     from imgdb.duplicates.groups import DuplicateChoice, count_without_colours, group_object
-    from imgdb.duplicates.groups import duplicates as find
     from imgdb.paths import absolute, path_text
 
     check_page(html, open_page)
@@ -177,6 +185,7 @@ def duplicates_command(
         keep=keep,
         keep_in=path_text(absolute(keep_in)).rstrip("/") if keep_in else None,
         raw_copies=raw_copies,
+        parts=parts,
         limit=limit,
     )
     failures = Failures()
@@ -184,7 +193,7 @@ def duplicates_command(
         if any_orientation:
             groups = _find_turned(conn, choice, jobs, failures)
         else:
-            groups = find(conn, choice)
+            groups = _find(conn, choice)
         radius = _radius(conn, choice)
         uncoloured = count_without_colours(conn, choice)
     if plan is not None or html is not None:
@@ -230,12 +239,23 @@ def _save_page(
     save_page(html, page, total=total, open_page=open_page)
 
 
+def _find(
+    conn: Connection[Any], choice: DuplicateChoice, linked: Sequence[tuple[int, int]] = ()
+) -> list[Group]:
+    from imgdb.cli import progress
+    from imgdb.duplicates.groups import duplicates
+
+    with progress.bar(total=100, of="per cent of the search") as bar:
+        return duplicates(
+            conn, choice, linked, watching=lambda done: bar.update(round(100 * done), 0)
+        )
+
+
 def _find_turned(
     conn: Connection[Any], choice: DuplicateChoice, jobs: int | None, failures: Failures
 ) -> list[Group]:
     from imgdb.cli import progress
     from imgdb.duplicates import turned_copies
-    from imgdb.duplicates.groups import duplicates as find
 
     images = turned_copies.turnable(conn, choice)
     with progress.bar(total=len(turned_copies.files_to_read(images))) as bar:
@@ -253,7 +273,7 @@ def _find_turned(
             err=True,
         )
     pairs = turned_copies.turned_pairs(conn, choice, known)
-    return [*turned_copies.oriented(find(conn, choice, pairs), known, choice.space)]
+    return [*turned_copies.oriented(_find(conn, choice, pairs), known, choice.space)]
 
 
 def _compare_metadata(groups: Sequence[Group], jobs: int | None) -> list[Group]:
@@ -328,6 +348,7 @@ def _table_row(member: GroupRow, others: Sequence[str]) -> Row:
         f"with {len(member.companions)} more" if member.companions else "",
         f"has {', '.join(member.more_metadata)}" if member.more_metadata else "",
         member.orientation if member.orientation != "as is" else "",
+        _relation(member),
     )
     return (
         member.path,
@@ -337,6 +358,12 @@ def _table_row(member: GroupRow, others: Sequence[str]) -> Row:
         byte_count(member.byte_size),
         ", ".join(filter(None, notes)),
     )
+
+
+def _relation(member: GroupRow) -> str:
+    if member.relation == "same" and member.votes is None:
+        return ""
+    return member.relation if member.votes is None else f"{member.relation} ({member.votes} votes)"
 
 
 def _colours(member: GroupRow) -> str:

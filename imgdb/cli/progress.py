@@ -34,7 +34,7 @@ class Silent:
 class Bar(Silent):
     """A bar with files per second, and with the time left as soon as the files are counted."""
 
-    def __init__(self, count: Count | None, total: int | None = None) -> None:
+    def __init__(self, count: Count | None, total: int | None, of: str) -> None:
         """Count the files in the background, by a function that stops when it is told to."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -49,6 +49,7 @@ class Bar(Silent):
         )
         self._task = self._progress.add_task("", total=total, files="", rate="")
         self._total = total
+        self._of = of
         self._closed = threading.Event()
         if count is not None:
             threading.Thread(target=self._count, args=(count,), daemon=True).start()
@@ -75,7 +76,7 @@ class Bar(Silent):
             self._task,
             completed=done,
             total=self._total,
-            files=f"{done:,}{of} files{bad}",
+            files=f"{done:,}{of} {self._of}{bad}",
             rate=f"{speed:,.0f}/s" if speed else "",
         )
 
@@ -85,8 +86,8 @@ class Bar(Silent):
             self._total = total
 
 
-def bar(count: Count | None = None, total: int | None = None) -> Silent:
-    """Return a bar where stderr is a terminal that can draw one."""
+def bar(count: Count | None = None, total: int | None = None, of: str = "files") -> Silent:
+    """Return a bar where stderr is a terminal that can draw one; `of` says what is counted."""
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return Bar(count, total)
+        return Bar(count, total, of)
     return Silent()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import groupby
@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
+from imgdb.database.sessions import value
 from imgdb.duplicates.companions import find_companions
 from imgdb.duplicates.names import Names, count_freed, look_at_names
 from imgdb.hashes.values import USUAL_RULE
@@ -20,13 +21,14 @@ from imgdb.hashes.values import USUAL_RULE
 DUPLICATES = (
     "SELECT * FROM imgdb._duplicates(space_name => %(space)s, max_distance => %(max_distance)s,"
     " tier_name => %(tier)s, collection_name => %(collection)s, against_name => %(against)s,"
-    " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
-    " least_pixels => %(least_pixels)s, keep_rule => %(keep)s, keep_folder => %(keep_in)s,"
-    " group_limit => %(limit)s, linked_a => %(linked_a)s, linked_b => %(linked_b)s,"
-    " left_out => %(left_out)s, no_files => %(no_files)s,"
-    " raw_copies => %(raw_copies)s)"
+    " other_folders => %(other_folders)s, keep_rule => %(keep)s, keep_folder => %(keep_in)s,"
+    " group_limit => %(limit)s, member_images => %(images)s, member_groups => %(groups)s,"
+    " member_copies => %(copies)s, linked_a => %(linked_a)s, linked_b => %(linked_b)s,"
+    " no_files => %(no_files)s, raw_copies => %(raw_copies)s)"
 )
-
+MEMBERS = ("images", "groups", "copies", "linked_a", "linked_b")
+DISTANCE = "SELECT coalesce(%s::integer, imgdb._default_distance(%s, collection_name => %s))"
+DIFFERENT = "SELECT image_id_a, image_id_b FROM imgdb._different_pairs()"
 
 WITHOUT_COLOURS = (
     "SELECT imgdb._images_without_colours(collection_name => %(collection)s,"
@@ -41,7 +43,8 @@ class DuplicateChoice:
     `against` compares `collection` (None: all others) with the images of another one, and only
     with these; `other_folders` compares only what is in unlike folders. `least_bytes` and
     `least_pixels` leave out smaller images. `keep_in`, a folder as `imgdb.paths` spells it, goes
-    before the rule `keep`. With `raw_copies` a raw and its JPEG are copies of each other.
+    before the rule `keep`. With `raw_copies` a raw and its JPEG are copies of each other. With
+    `parts` what shares regions is in one group, too, but no copy for that.
     """
 
     space: str = USUAL_RULE
@@ -55,6 +58,7 @@ class DuplicateChoice:
     keep: str = "most-pixels"
     keep_in: str | None = None
     raw_copies: bool = False
+    parts: bool = True
     limit: int | None = None
 
 
@@ -69,6 +73,9 @@ class GroupRow:
     `more_metadata` is what a removable one has and the keeper has not, where it was compared.
     `colour_difference` and `same_colours` are those to the keeper, None if the colours of one are
     not known.
+    `relation` is what the image, or the one that it is a copy of, is to the first of the group: the
+    `same` picture, a `part` of it, it `contains` or `overlaps` it, or is `connected` by others
+    only. `votes` are the regions that a kept one shares with the first, or with a copy of it.
     """
 
     group_id: int
@@ -102,11 +109,15 @@ class GroupRow:
     more_metadata: tuple[str, ...] = ()
     colour_difference: float | None = None
     same_colours: bool | None = None
+    relation: str = "same"
+    votes: int | None = None
 
     @property
     def colours_matter(self) -> str:
         """Say what sets its colours apart from those of the keeper, if anything does."""
         if self.same_bytes or self.same_colours or self.sha256 is None:
+            return ""
+        if self.keeper and self.relation != "same" and self.same_colours is None:
             return ""
         if self.same_colours is None:
             return "colours not known"
@@ -123,6 +134,8 @@ class Group:
     `diameter` is the largest distance between any two of them by the rule that was searched by:
     more than the distance asked for in a chain, whose ends may be unlike. None for groups of more
     than 5,000 different hashes. The distances of a member are those to the keeper.
+    In a group of tier `parts` some images only share regions: it is made of groups of copies, each
+    with keepers of its own.
     """
 
     group_id: int
@@ -155,20 +168,22 @@ def duplicates(
     conn: psycopg.Connection[Any],
     choice: DuplicateChoice,
     linked: Sequence[tuple[int, int]] = (),
+    watching: Callable[[float], None] = lambda done: None,
 ) -> list[Group]:
     """Find groups of duplicates, those with the most bytes to reclaim first.
 
     `linked` are further pairs of images (by image_id) that count as near. Of a file with several
     paths one counts, and what lies in a trash does not. The connection must be outside of a
-    transaction: the search runs in one that is read-only.
+    transaction: the search runs in one that is read-only. `watching` is told now and then how much
+    of the search is done, from 0 to 1.
     """
-    found = _ask(conn, choice, linked, Names())
+    found = _ask(conn, choice, linked, Names(), watching)
     names = look_at_names(found, choice.against)
     if names:
         if choice.limit is not None:  # further groups come up when these are no groups any more
-            every = _ask(conn, replace(choice, limit=None), linked, Names())
+            every = _ask(conn, replace(choice, limit=None), linked, Names(), watching)
             names = look_at_names(every, choice.against)
-        found = _ask(conn, choice, linked, names)
+        found = _ask(conn, choice, linked, names, watching)
     return find_companions(count_freed(found))
 
 
@@ -186,16 +201,44 @@ def _ask(
     choice: DuplicateChoice,
     linked: Sequence[tuple[int, int]],
     names: Names,
+    watching: Callable[[float], None],
 ) -> list[Group]:
+    from imgdb.duplicates.connecting import compared_images, connect_images
+    from imgdb.duplicates.parts import part_pairs, related, shared_by_copies
+
     pairs = [pair for pair in linked if not names.left_out.intersection(pair)]
-    arguments = asdict(choice) | {
-        "linked_a": [a for a, _ in pairs] or None,
-        "linked_b": [b for _, b in pairs] or None,
-        "left_out": list(names.left_out),
-        "no_files": list(names.no_files),
-    }
+    arguments = asdict(choice) | {"no_files": list(names.no_files)}
+    groups: list[Group] = []
     with read_only(conn), conn.cursor(row_factory=class_row(GroupRow)) as cursor:
-        return list(_grouped(cursor.execute(DUPLICATES, arguments)))
+        # What is wrong with the choice is said before anything is compared.
+        cursor.execute(DUPLICATES, arguments | dict.fromkeys(MEMBERS))
+        images = compared_images(conn, choice, names.left_out)
+        connected = connect_images(
+            conn,
+            choice,
+            images,
+            value(conn, DISTANCE, choice.max_distance, choice.space, choice.collection),
+            different=conn.execute(DIFFERENT).fetchall(),
+            linked=pairs,
+            part_pairs=part_pairs(conn, choice),
+            watching=watching,
+        )
+        del images
+        shared = shared_by_copies(connected.parts)
+        for ids, of_groups, copies in connected.batches():
+            named = dict(zip(ids, copies, strict=True))
+            here = [pair for pair in pairs if pair[0] in named]
+            links = [a for a, _ in here] or None, [b for _, b in here] or None
+            members = dict(zip(MEMBERS, (ids, of_groups, copies, *links), strict=True))
+            found = _grouped(cursor.execute(DUPLICATES, arguments | members))
+            groups += [related(group, named, shared) for group in found]
+            groups.sort(key=_most_bytes_first)
+            del groups[choice.limit or len(groups) :]
+    return groups
+
+
+def _most_bytes_first(group: Group) -> tuple[int, int, int]:
+    return -group.reclaimable_bytes, -len(group.members), group.group_id
 
 
 def _grouped(rows: psycopg.Cursor[GroupRow]) -> Iterator[Group]:

@@ -97,8 +97,18 @@ def count_freed(groups: Sequence[Group]) -> list[Group]:
 
 def _counted(group: Group) -> Group:
     status = {member.image_id: _status(member) for member in group.members}
-    kept = _identity(status[group.keeper.image_id])
-    going = [m for m in group.removable if kept is None or _identity(status[m.image_id]) != kept]
+    kept = {
+        member.image_id: _identity(status[part.keeper.image_id])
+        for part in group.parts()
+        for member in part.members
+    }
+    same_files = {
+        member.image_id
+        for member in group.members
+        if not member.keeper
+        and _identity(status[member.image_id]) == kept[member.image_id] is not None
+    }
+    going = [member for member in group.removable if member.image_id not in same_files]
     names = Counter(_identity(status[member.image_id]) for member in going)
     freed: dict[int, int] = {}
     counted: set[Identity] = set()
@@ -116,9 +126,7 @@ def _counted(group: Group) -> Group:
             reclaimable_bytes=total,
             removable=member.image_id in freed,
             freed_bytes=freed.get(member.image_id),
-            same_file=not member.keeper
-            and kept is not None
-            and _identity(status[member.image_id]) == kept,
+            same_file=member.image_id in same_files,
         )
         for member in group.members
     ]

@@ -215,6 +215,8 @@ def oriented(groups: Iterable[Group], known: TurnedHashes, space: str) -> Iterat
 
 
 def _oriented(member: GroupRow, keeper: GroupRow, known: TurnedHashes, space: str) -> GroupRow:
+    if member.keeper and member.relation != "same":  # only a part of it is alike
+        return member
     if (
         member.same_bytes
         or member.image_id == keeper.image_id

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from imgdb.hashes.near import search
 
 if TYPE_CHECKING:
     import psycopg
     from numpy.typing import NDArray
 
     Hashes = NDArray[np.uint64]
-    Places = NDArray[np.intp]
 
 COST = "SELECT * FROM imgdb._search_cost(%s, %s)"
 WITHIN_ANY = "SELECT * FROM imgdb.within_any(%s, %s, %s)"
@@ -29,8 +28,6 @@ HEADER, TRAILER = 19, 2
 # search's cost in SQL that one costs here. Measured on one core (docs/benchmarks.md).
 EXPORT_COST = 2.0
 PART = 0.15
-# Pairs of a query and a candidate that are compared at a time: 24 bytes each.
-AT_ONCE = 4_000_000
 # Queries that one call of within_any is given.
 BATCH = 5_000
 
@@ -78,81 +75,3 @@ def copied_hashes(conn: psycopg.Connection[Any], space: str) -> Hashes:
             rows += block
     found = np.frombuffer(memoryview(rows)[HEADER:-TRAILER], dtype=ROW)
     return found["hash"].astype(np.int64).view(np.uint64)
-
-
-def search(
-    stored: Hashes, queries: Hashes, masks: list[int], max_distance: int
-) -> Iterator[tuple[Hashes, Hashes, NDArray[np.uint8]]]:
-    """Yield queries, distinct stored hashes and distances, by the bands that the masks say.
-
-    If thresholds t_k are such that the sum of (t_k + 1) is max_distance + 1, one band k at least
-    differs in at most t_k bits (see imgdb._prepare_probes). What an earlier band has found is left
-    out.
-    """
-    if not len(stored):
-        return
-    bands = len(masks)
-    thresholds = [(max_distance - band) // bands for band in range(bands)]
-    for band, mask in enumerate(masks):
-        if thresholds[band] < 0:
-            continue
-        mine, bits = np.uint64(mask), mask.bit_count()
-        # More probes than hashes: each query is compared with all.
-        to_all = sum(comb(bits, count) for count in range(thresholds[band] + 1)) > len(stored)
-        if to_all:
-            ranges: Iterator[tuple[Places, Places, Places]] = _everything(len(queries), len(stored))
-            keys = stored
-        else:
-            keys = stored[np.argsort(stored & mine)]
-            ranges = _ranges(keys & mine, queries, mine, flip_masks(mask, thresholds[band]))
-        for rows, first, counts in ranges:
-            asked = np.repeat(queries[rows], counts)
-            places = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(asked))
-            differing = asked ^ keys[places]
-            keep = np.bitwise_count(differing) <= max_distance
-            for earlier in range(band):
-                other = np.uint64(masks[earlier])
-                keep &= np.bitwise_count(differing & other) > max(thresholds[earlier], -1)
-            if keep.any():
-                yield asked[keep], keys[places[keep]], np.bitwise_count(differing[keep])
-        if to_all:
-            return
-
-
-def flip_masks(mask: int, most: int) -> Hashes:
-    """Return every mask of at most `most` bits of a band."""
-    bits = [1 << place for place in range(64) if mask >> place & 1]
-    chosen = (sum(some) for count in range(most + 1) for some in combinations(bits, count))
-    return np.fromiter(chosen, dtype=np.uint64)
-
-
-def _ranges(
-    prefixes: Hashes, queries: Hashes, mask: np.uint64, flips: Hashes
-) -> Iterator[tuple[Places, Places, Places]]:
-    """Yield rows of queries, where their candidates begin among the prefixes, and how many."""
-    buckets, begins = np.unique(prefixes, return_index=True)
-    sizes = np.diff(begins, append=len(prefixes))
-    step = max(1, AT_ONCE // len(flips) // 4)
-    for start in range(0, len(queries), step):
-        probes = ((queries[start : start + step] & mask)[:, None] ^ flips).ravel()
-        places = np.minimum(np.searchsorted(buckets, probes), len(buckets) - 1)
-        hit = np.flatnonzero(buckets[places] == probes)
-        bucket = places[hit]
-        yield from _portions(start + hit // len(flips), begins[bucket], sizes[bucket])
-
-
-def _everything(queries: int, stored: int) -> Iterator[tuple[Places, Places, Places]]:
-    rows = np.arange(queries)
-    yield from _portions(rows, np.zeros(queries, dtype=np.intp), np.full(queries, stored))
-
-
-def _portions(
-    rows: Places, first: Places, counts: Places
-) -> Iterator[tuple[Places, Places, Places]]:
-    """Cut ranges into portions of about AT_ONCE candidates; a range is not cut."""
-    portion = np.cumsum(counts) // AT_ONCE
-    ends = np.flatnonzero(np.diff(portion, append=-1))
-    start = 0
-    for end in (ends + 1).tolist():
-        yield rows[start:end], first[start:end], counts[start:end]
-        start = end

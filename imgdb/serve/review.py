@@ -75,6 +75,7 @@ class Filters(BaseModel):
             tier=self.tier,
             keep=self.keep,
             collection=self.collection or None,
+            parts=False,
         )
 
     def takes(self, group: Group) -> bool:

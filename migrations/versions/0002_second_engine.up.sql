@@ -6894,11 +6894,7 @@ CREATE FUNCTION imgdb._connected_images(
     of_images bigint[],
     of_hashes bigint[],
     of_seconds bigint[],
-    of_sides integer[],
-    of_folders integer[],
     max_distance integer,
-    linked_a bigint[],
-    linked_b bigint[],
     different_a bigint[],
     different_b bigint[]
 )
@@ -6908,119 +6904,68 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_apart boolean := of_sides IS NOT NULL OR of_folders IS NOT NULL;
-    v_lone bigint[] := different_a || different_b
-        || CASE WHEN v_apart THEN linked_a || linked_b END;
+    v_lone bigint[] := different_a || different_b;
     -- One entry per image, in step.
     v_images bigint[];
-    v_keys bigint[];
-    v_sides integer[];
-    v_folders integer[];
     v_nodes integer[];
+    -- One entry per node: its hashes, the image if it is marked, and its parent in a forest whose
+    -- trees are the groups (union-find).
+    v_keys integer[];
+    v_marked bigint[];
+    v_parents integer[];
     -- One entry per hash, or per two together; v_keys are places in these.
     v_hashes bigint[];
     v_seconds bigint[];
-    -- One entry per node: its parent in a forest whose trees are the groups (union-find).
-    v_parents integer[];
     v_a integer;
     v_b integer;
 BEGIN
     SELECT
         pg_catalog.array_agg(n.image_id),
-        pg_catalog.array_agg(n.key),
-        pg_catalog.array_agg(n.side),
-        pg_catalog.array_agg(n.folder),
         pg_catalog.array_agg(n.node),
-        pg_catalog.array_agg(n.hash ORDER BY n.key) FILTER (WHERE n.is_first AND n.key > 0),
+        pg_catalog.array_agg(n.key ORDER BY n.node) FILTER (WHERE n.is_first),
+        pg_catalog.array_agg(n.marked ORDER BY n.node) FILTER (WHERE n.is_first),
+        pg_catalog.array_agg(n.node ORDER BY n.node) FILTER (WHERE n.is_first),
+        pg_catalog.array_agg(n.hash ORDER BY n.key) FILTER (WHERE n.is_first_of_key),
         pg_catalog.array_agg(n.second ORDER BY n.key) FILTER (
-            WHERE n.is_first AND n.key > 0 AND of_seconds IS NOT NULL
+            WHERE n.is_first_of_key AND of_seconds IS NOT NULL
         )
-    INTO v_images, v_keys, v_sides, v_folders, v_nodes, v_hashes, v_seconds
+    INTO v_images, v_nodes, v_keys, v_marked, v_parents, v_hashes, v_seconds
     FROM (
         SELECT
-            i.image_id, i.hash, i.second, i.side, i.folder,
-            CASE
-                WHEN pg_catalog.num_nonnulls(i.hash, i.second) > 0
-                    THEN pg_catalog.dense_rank() OVER (ORDER BY i.hash, i.second)
-            END AS key,
-            pg_catalog.row_number() OVER (PARTITION BY i.hash, i.second) = 1 AS is_first,
-            pg_catalog.dense_rank() OVER (
-                ORDER BY
-                    i.hash, i.second, i.side, i.folder, lone.image_id,
-                    CASE WHEN pg_catalog.num_nonnulls(i.hash, i.second) = 0 THEN i.image_id END
-            ) AS node
-        FROM unnest(of_images, of_hashes, of_seconds, of_sides, of_folders)
-            AS i (image_id, hash, second, side, folder)
+            i.image_id, i.hash, i.second,
+            lone.image_id AS marked,
+            pg_catalog.dense_rank() OVER by_key AS key,
+            pg_catalog.dense_rank() OVER by_node AS node,
+            pg_catalog.row_number() OVER (PARTITION BY i.hash, i.second) = 1 AS is_first_of_key,
+            pg_catalog.row_number() OVER (PARTITION BY i.hash, i.second, lone.image_id) = 1
+                AS is_first
+        FROM unnest(of_images, of_hashes, of_seconds) AS i (image_id, hash, second)
         LEFT JOIN (SELECT DISTINCT unnest(v_lone)) AS lone (image_id) ON lone.image_id = i.image_id
+        WINDOW
+            by_key AS (ORDER BY i.hash, i.second),
+            by_node AS (ORDER BY i.hash, i.second, lone.image_id)
     ) AS n;
-    SELECT array_agg(n.node ORDER BY n.node)
-    INTO v_parents
-    FROM generate_series(1, (SELECT max(n.node) FROM unnest(v_nodes) AS n (node))) AS n (node);
     FOR v_a, v_b IN
-        WITH image AS MATERIALIZED (
-            SELECT i.image_id, i.key, i.side, i.folder, i.node
-            FROM unnest(v_images, v_keys, v_sides, v_folders, v_nodes)
-                AS i (image_id, key, side, folder, node)
-        ),
-        -- Of many folders with near hashes, comparing the first three of each hash and side with
-        -- all others is enough: two folders always have a neighbour in common among three.
-        node AS MATERIALIZED (
-            SELECT
-                one.*,
-                CASE
-                    WHEN one.image_id IS NULL THEN pg_catalog.row_number() OVER (
-                        PARTITION BY one.key, one.side, one.image_id IS NULL ORDER BY one.folder
-                    )
-                    ELSE 0
-                END AS place
-            FROM (
-                SELECT DISTINCT ON (i.node) i.node, i.key, i.side, i.folder, lone.image_id
-                FROM image AS i
-                LEFT JOIN (SELECT DISTINCT pg_catalog.unnest(v_lone)) AS lone (image_id)
-                    ON lone.image_id = i.image_id
-                WHERE i.key IS NOT NULL
-                ORDER BY i.node
-            ) AS one
-        ),
-        pair AS (
-            SELECT p.place_a, p.place_b
-            FROM imgdb._pairs_by_rule(v_hashes, v_seconds, max_distance) AS p
+        WITH node AS MATERIALIZED (
+            SELECT n.key, n.marked, n.node
+            FROM unnest(v_keys, v_marked) WITH ORDINALITY AS n (key, marked, node)
         ),
         near AS (
-            SELECT p.place_a, p.place_b, -1 AS beyond FROM pair AS p
+            SELECT p.place_a, p.place_b
+            FROM imgdb._pairs_by_rule(v_hashes, v_seconds, max_distance) AS p
             UNION ALL
-            -- The other way round, for nodes beyond the first three on the first side.
-            SELECT p.place_b, p.place_a, 3 FROM pair AS p WHERE of_folders IS NOT NULL
-            UNION ALL
-            SELECT n.key, n.key, -1 FROM node AS n GROUP BY n.key HAVING pg_catalog.count(*) > 1
+            SELECT n.key, n.key FROM node AS n GROUP BY n.key HAVING pg_catalog.count(*) > 1
         )
         SELECT a.node, b.node
         FROM near
-        JOIN node AS a ON a.key = near.place_a AND a.place <= 3
-        JOIN node AS b ON b.key = near.place_b AND b.node <> a.node AND b.place > near.beyond
-        WHERE
-            (a.side IS NULL OR a.side <> b.side)
-            AND (a.folder IS NULL OR a.folder <> b.folder)
-            AND NOT EXISTS (
-                SELECT FROM unnest(different_a, different_b) AS d (image_id_a, image_id_b)
-                WHERE
-                    d.image_id_a = least(a.image_id, b.image_id)
-                    AND d.image_id_b = greatest(a.image_id, b.image_id)
-            )
-        UNION ALL
-        SELECT a.node, b.node
-        FROM unnest(linked_a, linked_b) AS linked (image_id_a, image_id_b)
-        JOIN image AS a ON a.image_id = linked.image_id_a
-        JOIN image AS b ON b.image_id = linked.image_id_b AND b.node <> a.node
-        WHERE
-            (a.side IS NULL OR a.side <> b.side)
-            AND (a.folder IS NULL OR a.folder <> b.folder)
-            AND NOT EXISTS (
-                SELECT FROM unnest(different_a, different_b) AS d (image_id_a, image_id_b)
-                WHERE
-                    d.image_id_a = least(a.image_id, b.image_id)
-                    AND d.image_id_b = greatest(a.image_id, b.image_id)
-            )
+        JOIN node AS a ON a.key = near.place_a
+        JOIN node AS b ON b.key = near.place_b AND b.node <> a.node
+        WHERE NOT EXISTS (
+            SELECT FROM unnest(different_a, different_b) AS d (image_id_a, image_id_b)
+            WHERE
+                d.image_id_a = least(a.marked, b.marked)
+                AND d.image_id_b = greatest(a.marked, b.marked)
+        )
     LOOP
         -- Each step to the parent also shortens the way (path halving).
         WHILE v_parents[v_a] <> v_a LOOP
@@ -7043,23 +6988,19 @@ BEGIN
         SELECT
             m.image_id,
             min(m.image_id) OVER tree AS first_image_id,
-            -- The images of one node are neighbours only where nothing sets them apart.
-            CASE WHEN v_apart THEN min(m.node) OVER tree ELSE min(m.image_id) OVER tree END AS least,
-            CASE WHEN v_apart THEN max(m.node) OVER tree ELSE max(m.image_id) OVER tree END AS most
+            count(*) OVER tree AS images
         FROM unnest(v_images, v_nodes) AS m (image_id, node)
         WINDOW tree AS (PARTITION BY v_parents[m.node])
     ) AS member
-    WHERE member.least < member.most;
+    WHERE member.images > 1;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._connected_images(
-    bigint[], bigint[], bigint[], integer[], integer[], integer, bigint[], bigint[], bigint[],
-    bigint[]
+    bigint[], bigint[], bigint[], integer, bigint[], bigint[]
 ) IS
-'Groups of images connected by near hashes (with of_seconds: by the sum of both distances) or by '
-'linked pairs, less different pairs (the smaller identity first). Sides and folders are NULL, or '
-'only pairs of unlike ones count.';
+'Groups of images connected by near hashes (with of_seconds: by the sum of both distances), less '
+'different pairs (the smaller identity first). Each image has a hash.';
 
 CREATE FUNCTION imgdb.duplicate_groups(
     space_name text DEFAULT 'phash+dhash',
@@ -7104,8 +7045,7 @@ BEGIN
         member.first_image_id, member.image_id, i.path,
         imgdb._rule_distance(h.hash, h.second, first.hash, first.second, v_is_sum)
     FROM imgdb._connected_images(
-        v_images, v_hashes, v_seconds, NULL, NULL, v_max_distance, NULL, NULL, v_different_a,
-        v_different_b
+        v_images, v_hashes, v_seconds, v_max_distance, v_different_a, v_different_b
     ) AS member
     JOIN imgdb.image AS i ON i.image_id = member.image_id
     JOIN hashed AS h ON h.image_id = member.image_id
@@ -7213,68 +7153,52 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
 'the bytes are), with the second hash of a rule, and their side and folder where these matter.';
 
-CREATE FUNCTION imgdb._same_bytes_pairs(
-    of_images bigint[],
-    of_hashes bigint[],
-    of_seconds bigint[],
-    of_sides integer[],
-    of_folders integer[],
-    marked_images bigint[]
+CREATE FUNCTION imgdb._compared_images(
+    space_name text,
+    tier_name text,
+    collection_name text,
+    against_name text,
+    other_folders boolean,
+    least_bytes bigint,
+    least_pixels bigint,
+    left_out bigint[]
 )
-RETURNS TABLE (image_id_a bigint, image_id_b bigint)
-LANGUAGE plpgsql STABLE ROWS 900
+RETURNS TABLE (
+    image_id bigint, hash bigint, second bigint, known integer, content integer, side integer,
+    folder integer
+)
+LANGUAGE plpgsql STABLE ROWS 100000
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH candidate AS MATERIALIZED (
-        SELECT
-            c.image_id, c.side, c.folder, i.sha256, c.hash, c.second,
-            m.image_id IS NOT NULL AS marked
-        FROM unnest(of_images, of_hashes, of_seconds, of_sides, of_folders)
-            AS c (image_id, hash, second, side, folder)
-        JOIN imgdb.image AS i ON i.image_id = c.image_id
-        LEFT JOIN (SELECT DISTINCT unnest(marked_images)) AS m (image_id)
-            ON m.image_id = c.image_id
-        WHERE i.sha256 IS NOT NULL
-    ),
-    file AS MATERIALIZED (
-        SELECT c.image_id, c.side, c.folder, c.sha256, c.marked
-        FROM candidate AS c
-        JOIN (
-            SELECT k.sha256
-            FROM candidate AS k
-            GROUP BY k.sha256
-            HAVING
-                count(*) > 1
-                AND (
-                    min(k.hash) <> max(k.hash) OR count(k.hash) < count(*)
-                    OR min(k.second) <> max(k.second)
-                    OR of_seconds IS NOT NULL AND count(k.second) < count(*)
-                )
-        ) AS unlike ON unlike.sha256 = c.sha256
-    ),
-    numbered AS (
-        SELECT
-            f.image_id, f.sha256, f.marked,
-            dense_rank() OVER (PARTITION BY f.sha256, f.side, f.marked ORDER BY f.folder) AS place,
-            row_number() OVER (
-                PARTITION BY f.sha256, f.side, f.marked, f.folder ORDER BY f.image_id
-            ) AS place_in_folder
-        FROM file AS f
-    )
-    SELECT few.image_id, f.image_id
-    FROM numbered AS few
-    JOIN file AS f ON f.sha256 = few.sha256 AND f.image_id <> few.image_id
-    WHERE few.marked OR few.place <= 3 AND few.place_in_folder = 1;
+    SELECT
+        c.image_id,
+        coalesce(c.hash, 0),
+        coalesce(c.second, 0),
+        (c.hash IS NOT NULL)::integer + 2 * (c.second IS NOT NULL)::integer,
+        CASE
+            WHEN i.sha256 IS NULL THEN 0
+            ELSE dense_rank() OVER (ORDER BY i.sha256)::integer
+        END,
+        coalesce(c.side, 0),
+        coalesce(c.folder, 0)
+    FROM imgdb._duplicate_candidates(
+        space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
+        least_pixels, left_out
+    ) AS c
+    JOIN imgdb.image AS i ON i.image_id = c.image_id
+    ORDER BY c.image_id;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._same_bytes_pairs(
-    bigint[], bigint[], bigint[], integer[], integer[], bigint[]
+COMMENT ON FUNCTION imgdb._compared_images(
+    text, text, text, text, boolean, bigint, bigint, bigint[]
 ) IS
-'Pairs that connect files of the same bytes among images where their hashes do not.';
+'The images that are compared to find duplicates, in their order: known has bit 1 if the hash is '
+'known, 2 if the second one is; content is one number for all files of the same bytes, 0 without '
+'a file.';
 
 CREATE OR REPLACE FUNCTION imgdb._different_pairs()
 RETURNS TABLE (image_id_a bigint, image_id_b bigint)
@@ -7400,14 +7324,14 @@ CREATE FUNCTION imgdb._duplicates(
     collection_name text,
     against_name text,
     other_folders boolean,
-    least_bytes bigint,
-    least_pixels bigint,
     keep_rule text,
     keep_folder text,
     group_limit integer,
+    member_images bigint[],
+    member_groups bigint[],
+    member_copies bigint[],
     linked_a bigint[],
     linked_b bigint[],
-    left_out bigint[],
     no_files bigint[],
     raw_copies boolean
 )
@@ -7448,15 +7372,8 @@ DECLARE
     v_max_distance integer := coalesce(
         max_distance, imgdb._default_distance(space_name, collection_name)
     );
-    v_images bigint[];
-    v_hashes bigint[];
-    v_seconds bigint[];
-    v_sides integer[];
-    v_folders integer[];
     v_different_a bigint[];
     v_different_b bigint[];
-    v_linked_a bigint[];
-    v_linked_b bigint[];
 BEGIN
     PERFORM imgdb._check_rule_distance(pg_catalog.cardinality(v_rule_hashes), v_max_distance);
     IF group_limit < 1 THEN
@@ -7464,39 +7381,20 @@ BEGIN
             ERRCODE = 'IM012',
             HINT = 'Leave it out for all groups.';
     END IF;
-    SELECT
-        array_agg(c.image_id), array_agg(c.hash),
-        CASE WHEN v_is_sum AND tier_name = 'near' THEN array_agg(c.second) END,
-        CASE WHEN against_name IS NOT NULL THEN array_agg(c.side) END,
-        CASE WHEN other_folders THEN array_agg(c.folder) END
-    INTO v_images, v_hashes, v_seconds, v_sides, v_folders
-    FROM imgdb._duplicate_candidates(
-        space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
-        least_pixels, left_out
-    ) AS c;
-    IF tier_name = 'same-picture' THEN
-        v_hashes := imgdb._same_pictures(v_images, v_hashes);
-    END IF;
     SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
     INTO v_different_a, v_different_b
     FROM imgdb._different_pairs() AS d;
-    IF tier_name <> 'same-bytes' THEN
-        SELECT array_agg(s.image_id_a), array_agg(s.image_id_b)
-        INTO v_linked_a, v_linked_b
-        FROM imgdb._same_bytes_pairs(
-            v_images, v_hashes, v_seconds, v_sides, v_folders, v_different_a || v_different_b
-        ) AS s;
-    END IF;
     RETURN QUERY
     WITH member AS (
         SELECT
             m.first_image_id,
+            m.copies_id,
             i.*,
             c.name AS collection,
             -- Files of the same bytes have the same colours, also those of old rows.
             (
                 array_agg(i.colours) FILTER (WHERE i.colours IS NOT NULL)
-                OVER (PARTITION BY m.first_image_id, i.sha256)
+                OVER (PARTITION BY m.copies_id, i.sha256)
             )[1] AS known_colours,
             c.name = against_name AS reference,
             imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
@@ -7510,11 +7408,8 @@ BEGIN
             END AS hash,
             -- No other rule has a second hash.
             CASE WHEN v_is_sum THEN i.dhash END AS second
-        FROM imgdb._connected_images(
-            v_images, v_hashes, v_seconds, v_sides, v_folders,
-            CASE WHEN tier_name = 'near' THEN v_max_distance ELSE 0 END,
-            v_linked_a || linked_a, v_linked_b || linked_b, v_different_a, v_different_b
-        ) AS m
+        FROM unnest(member_images, member_groups, member_copies)
+            AS m (image_id, first_image_id, copies_id)
         JOIN imgdb.image AS i ON i.image_id = m.image_id
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
     ),
@@ -7541,7 +7436,7 @@ BEGIN
                     m.path,
                     m.image_id
             ) AS place,
-            row_number() OVER (PARTITION BY m.first_image_id, m.hash, m.second) = 1
+            row_number() OVER (PARTITION BY m.copies_id, m.hash, m.second) = 1
                 AND num_nonnulls(m.hash, m.second) > 0 AS is_measured
         FROM member AS m
     ),
@@ -7550,7 +7445,7 @@ BEGIN
         SELECT d.image_id, d.kept_place
         FROM (
             SELECT
-                array_agg(r.first_image_id) AS in_groups,
+                array_agg(r.copies_id) AS in_groups,
                 array_agg(r.kind) AS kinds,
                 array_agg(r.place) AS places,
                 array_agg(r.image_id) AS image_ids,
@@ -7564,7 +7459,7 @@ BEGIN
         ) AS d
     ),
     paired AS (
-        SELECT r.*, d.kept_place
+        SELECT r.*, d.kept_place, min(r.place) OVER (PARTITION BY r.copies_id) AS first_place
         FROM ranked AS r
         JOIN split AS d ON d.image_id = r.image_id
     ),
@@ -7609,7 +7504,11 @@ BEGIN
         FROM paired AS r
         JOIN paired AS k
             ON k.first_image_id = r.first_image_id
-            AND k.place = CASE WHEN r.place = r.kept_place THEN 1 ELSE r.kept_place END
+            AND k.place = CASE
+                WHEN r.place > r.kept_place THEN r.kept_place
+                WHEN r.place > r.first_place THEN r.first_place
+                ELSE 1
+            END
     ),
     -- The far end of a chain is connected with the keeper by others, but no duplicate of it.
     decided AS (
@@ -7630,21 +7529,37 @@ BEGIN
             count(*) AS images,
             coalesce(sum(j.byte_size) FILTER (WHERE j.removable), 0)::bigint AS reclaimable_bytes,
             CASE
+                WHEN min(j.copies_id) < max(j.copies_id) THEN 'parts'
                 WHEN bool_and(j.same_bytes) THEN 'same-bytes'
                 WHEN bool_and(j.same_picture) THEN 'same-picture'
                 ELSE 'near'
-            END AS tier,
-            array_agg(j.hash) FILTER (WHERE j.is_measured) AS hashes,
-            array_agg(j.second) FILTER (WHERE j.is_measured AND v_is_sum) AS seconds
+            END AS tier
         FROM decided AS j
         GROUP BY j.first_image_id
         ORDER BY 3 DESC, 2 DESC, 1
         LIMIT group_limit
+    ),
+    -- What only shares parts is not measured.
+    measured AS (
+        SELECT d.first_image_id, max(d.diameter) AS diameter, bool_or(d.too_many) AS too_many
+        FROM (
+            SELECT
+                j.first_image_id,
+                imgdb._diameter(
+                    array_agg(j.hash) FILTER (WHERE j.is_measured),
+                    array_agg(j.second) FILTER (WHERE j.is_measured AND v_is_sum)
+                ) AS diameter,
+                count(*) FILTER (WHERE j.is_measured) > 5000 AS too_many
+            FROM summary AS s
+            JOIN decided AS j ON j.first_image_id = s.first_image_id
+            GROUP BY j.first_image_id, j.copies_id
+        ) AS d
+        GROUP BY d.first_image_id
     )
     SELECT
         s.first_image_id,
         s.tier,
-        imgdb._diameter(s.hashes, s.seconds),
+        CASE WHEN NOT d.too_many THEN d.diameter END,
         s.images,
         s.reclaimable_bytes,
         j.path,
@@ -7668,20 +7583,22 @@ BEGIN
         j.modified_at,
         j.sha256
     FROM summary AS s
+    JOIN measured AS d ON d.first_image_id = s.first_image_id
     JOIN decided AS j ON j.first_image_id = s.first_image_id
     ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.kept_place, j.place;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._duplicates(
-    text, integer, text, text, text, boolean, bigint, bigint, text, text, integer, bigint[],
+    text, integer, text, text, text, boolean, text, text, integer, bigint[], bigint[], bigint[],
     bigint[], bigint[], bigint[], boolean
 ) IS
-'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
-'most reclaimable bytes first; in a group the keeper first, distances are those to it (or to the '
-'keeper of its kind and colours: one of each is kept). linked_a '
-'and linked_b are further pairs of images that count as near; left_out are images that do not '
-'count, no_files are symbolic links, which can neither be kept nor go.';
+'What to keep of groups of a tier (same-bytes, same-picture, near: each with the narrower ones), '
+'most reclaimable bytes first: of images with one number in member_copies, that match as whole '
+'pictures, one of each kind and colours; these come first in their order, each followed by its '
+'copies, whose distances are those to it. A group of several such numbers is of tier parts. '
+'linked_a and linked_b are pairs that match, whatever their hashes are; no_files are symbolic '
+'links, which can neither be kept nor go.';
 
 CREATE FUNCTION imgdb._turnable(
     space_name text,
@@ -7962,7 +7879,9 @@ CREATE FUNCTION imgdb._region_matches(
     min_votes integer,
     wrong_per_query double precision,
     collection_name text,
-    match_limit integer
+    match_limit integer,
+    alike_asked bigint[] DEFAULT NULL,
+    alike_stored bigint[] DEFAULT NULL
 )
 RETURNS TABLE (
     path text,
@@ -8006,9 +7925,6 @@ DECLARE
         SELECT power(2.0::double precision, (s.third - 24) / 3.0::double precision)
         FROM generate_series(0, 48) AS s (third)
     );
-    v_stored bigint := (
-        SELECT count(*) FROM imgdb.image AS i WHERE i.region_recipe IS NOT NULL
-    );
     v_reach double precision := 0.15::double precision * greatest(query_width, query_height);
 BEGIN
     IF min_votes < 1 OR match_limit < 1 OR wrong_per_query <= 0 THEN
@@ -8028,7 +7944,11 @@ BEGIN
         FROM unnest(query_hashes) WITH ORDINALITY AS q (hash, region)
     ),
     hit AS MATERIALIZED (
-        SELECT * FROM imgdb.within_any('region', query_hashes, v_max_distance)
+        SELECT w.query_hash, w.hash
+        FROM imgdb.within_any('region', query_hashes, v_max_distance) AS w
+        WHERE alike_asked IS NULL
+        UNION ALL
+        SELECT * FROM unnest(alike_asked, alike_stored)
     ),
     alike AS MATERIALIZED (
         SELECT q.region AS query_region, r.image_id, r.region, q.x, q.y, q.size, r.box_left,
@@ -8041,16 +7961,29 @@ BEGIN
         ) AS r
         JOIN asked AS q ON q.hash = hit.query_hash
     ),
-    vote AS MATERIALIZED (
-        SELECT
-            a.query_region,
-            CASE
-                WHEN min_votes IS NULL
-                    THEN imgdb._vote_weight(count(DISTINCT a.image_id), v_stored)
-                ELSE 1
-            END AS weight
+    common AS MATERIALIZED (
+        SELECT a.query_region, count(DISTINCT a.image_id) AS images
         FROM alike AS a
         GROUP BY a.query_region
+    ),
+    -- What at most one of 20 images has counts in full: more of them need not be counted.
+    stored AS MATERIALIZED (
+        SELECT count(*) AS images
+        FROM (
+            SELECT FROM imgdb.image AS i
+            WHERE i.region_recipe IS NOT NULL
+            LIMIT (SELECT 20 * max(c.images) FROM common AS c)
+        ) AS enough
+    ),
+    vote AS MATERIALIZED (
+        SELECT
+            c.query_region,
+            CASE
+                WHEN min_votes IS NULL
+                    THEN imgdb._vote_weight(c.images, (SELECT s.images FROM stored AS s))
+                ELSE 1
+            END AS weight
+        FROM common AS c
     ),
     needed AS MATERIALIZED (
         SELECT
@@ -8188,12 +8121,13 @@ $$;
 
 COMMENT ON FUNCTION imgdb._region_matches(
     integer, integer, integer[], bigint[], bytea, integer, integer, double precision, text,
-    integer
+    integer, bigint[], bigint[]
 ) IS
 'The images that share regions with a query, most votes first, then by path: what the image is to '
 'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
 'where in the query it lies. NULL as max_distance stands for the default of the space, '
-'NULL as min_votes for as many as leave wrong_per_query images by chance.';
+'NULL as min_votes for as many as leave wrong_per_query images by chance. Which hashes are alike '
+'is searched, or alike_asked and alike_stored say it in pairs.';
 
 CREATE FUNCTION imgdb._is_grey(of_colours bytea)
 RETURNS boolean
@@ -8536,6 +8470,107 @@ $$;
 COMMENT ON FUNCTION imgdb._basket() IS
 'What was decided to be removed, as groups: first what is kept (decision_id is NULL), then what '
 'goes for it. Files that are gone are left out.';
+
+CREATE FUNCTION imgdb._part_pairs(
+    collection_name text, against_name text, wrong_per_image double precision
+)
+RETURNS TABLE (image_id bigint, other_id bigint, relation text, votes integer)
+LANGUAGE plpgsql STABLE ROWS 5000 COST 1000000
+SET search_path = pg_catalog, pg_temp
+SET enable_hashagg = off
+SET enable_hashjoin = off
+SET enable_nestloop = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_collection_ids integer[] := CASE
+        WHEN collection_name IS NOT NULL THEN array_remove(
+            ARRAY[imgdb._collection_id(collection_name), imgdb._collection_id(against_name)], NULL
+        )
+    END;
+    v_max_distance integer := (
+        SELECT s.default_max_distance FROM imgdb.space AS s WHERE s.name = 'region'
+    );
+BEGIN
+    RETURN QUERY
+    WITH pair AS MATERIALIZED (
+        SELECT p.hash_a, p.hash_b FROM imgdb.pairs('region', v_max_distance) AS p
+    ),
+    alike AS MATERIALIZED (
+        SELECT p.hash_a AS asked, p.hash_b AS stored FROM pair AS p
+        UNION ALL
+        SELECT p.hash_b, p.hash_a FROM pair AS p
+        UNION ALL
+        SELECT r.region_hash, r.region_hash
+        FROM imgdb.image_region AS r
+        GROUP BY r.region_hash
+        HAVING count(*) > 1
+    ),
+    held AS MATERIALIZED (
+        SELECT a.asked, r.image_id
+        FROM alike AS a
+        JOIN imgdb.image_region AS r ON r.region_hash = a.stored
+    ),
+    rare AS MATERIALIZED (
+        SELECT h.asked FROM held AS h GROUP BY h.asked HAVING count(DISTINCT h.image_id) <= 100
+    ),
+    -- One region in common is chance.
+    likely AS MATERIALIZED (
+        SELECT DISTINCT two.image_id
+        FROM (
+            SELECT q.image_id, h.image_id AS other_id
+            FROM rare AS u
+            JOIN held AS h ON h.asked = u.asked
+            JOIN imgdb.image_region AS q ON q.region_hash = u.asked
+            WHERE q.image_id <> h.image_id
+            GROUP BY q.image_id, h.image_id
+            HAVING count(DISTINCT q.region) > 1
+        ) AS two
+    ),
+    query AS MATERIALIZED (
+        SELECT
+            i.image_id, i.width, i.height, i.sha256, known.hashes, known.boxes, found.asked,
+            found.stored
+        FROM likely AS l
+        JOIN imgdb.image AS i ON i.image_id = l.image_id
+        CROSS JOIN LATERAL (
+            SELECT
+                array_agg(r.region_hash ORDER BY r.region, side.place)
+                    FILTER (WHERE side.place = 1) AS hashes,
+                array_agg(side.length ORDER BY r.region, side.place) AS boxes
+            FROM imgdb.image_region AS r
+            CROSS JOIN LATERAL unnest(
+                ARRAY[r.box_left, r.box_top, r.box_width, r.box_height]
+            ) WITH ORDINALITY AS side (length, place)
+            WHERE r.image_id = i.image_id
+        ) AS known
+        JOIN (
+            SELECT
+                own.image_id,
+                array_agg(a.asked) AS asked,
+                array_agg(a.stored) AS stored
+            FROM (SELECT DISTINCT r.image_id, r.region_hash FROM imgdb.image_region AS r) AS own
+            JOIN rare AS u ON u.asked = own.region_hash
+            JOIN alike AS a ON a.asked = own.region_hash
+            GROUP BY own.image_id
+        ) AS found ON found.image_id = i.image_id
+        WHERE
+            i.region_recipe IS NOT NULL AND i.missing_since IS NULL
+            AND (v_collection_ids IS NULL OR i.collection_id = ANY (v_collection_ids))
+    )
+    SELECT q.image_id, m.image_id, m.relation, m.votes
+    FROM query AS q
+    CROSS JOIN LATERAL imgdb._region_matches(
+        q.width, q.height, q.boxes, q.hashes, q.sha256, NULL, NULL, wrong_per_image, NULL, NULL,
+        q.asked, q.stored
+    ) AS m
+    WHERE m.image_id <> q.image_id;
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._part_pairs(text, text, double precision) IS
+'Pairs of images that share more regions than wrong_per_image of them would by chance: what the '
+'other one is to the image (contains it, is a part of it, ...). Most pairs come both ways.';
 
 CREATE FUNCTION imgdb._sampled_images(
     collection_name text, sample_size integer, sample_seed bigint

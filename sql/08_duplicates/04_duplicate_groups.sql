@@ -41,8 +41,7 @@ BEGIN
         member.first_image_id, member.image_id, i.path,
         imgdb._rule_distance(h.hash, h.second, first.hash, first.second, v_is_sum)
     FROM imgdb._connected_images(
-        v_images, v_hashes, v_seconds, NULL, NULL, v_max_distance, NULL, NULL, v_different_a,
-        v_different_b
+        v_images, v_hashes, v_seconds, v_max_distance, v_different_a, v_different_b
     ) AS member
     JOIN imgdb.image AS i ON i.image_id = member.image_id
     JOIN hashed AS h ON h.image_id = member.image_id

@@ -105,70 +105,53 @@ COMMENT ON FUNCTION imgdb._duplicate_candidates(
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
 'the bytes are), with the second hash of a rule, and their side and folder where these matter.';
 
--- Files of the same bytes whose hashes do not say so: flat ones, or hashed by other rules. Each is
--- paired with one file of the first three folders (imgdb._connected_images), marked ones with all.
-CREATE FUNCTION imgdb._same_bytes_pairs(
-    of_images bigint[],
-    of_hashes bigint[],
-    of_seconds bigint[],
-    of_sides integer[],
-    of_folders integer[],
-    marked_images bigint[]
+-- For a program that compares them in its own memory: no NULL, so that all rows are of one length.
+CREATE FUNCTION imgdb._compared_images(
+    space_name text,
+    tier_name text,
+    collection_name text,
+    against_name text,
+    other_folders boolean,
+    least_bytes bigint,
+    least_pixels bigint,
+    left_out bigint[]
 )
-RETURNS TABLE (image_id_a bigint, image_id_b bigint)
-LANGUAGE plpgsql STABLE ROWS 900
+RETURNS TABLE (
+    image_id bigint, hash bigint, second bigint, known integer, content integer, side integer,
+    folder integer
+)
+LANGUAGE plpgsql STABLE ROWS 100000
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH candidate AS MATERIALIZED (
-        SELECT
-            c.image_id, c.side, c.folder, i.sha256, c.hash, c.second,
-            m.image_id IS NOT NULL AS marked
-        FROM unnest(of_images, of_hashes, of_seconds, of_sides, of_folders)
-            AS c (image_id, hash, second, side, folder)
-        JOIN imgdb.image AS i ON i.image_id = c.image_id
-        LEFT JOIN (SELECT DISTINCT unnest(marked_images)) AS m (image_id)
-            ON m.image_id = c.image_id
-        WHERE i.sha256 IS NOT NULL
-    ),
-    file AS MATERIALIZED (
-        SELECT c.image_id, c.side, c.folder, c.sha256, c.marked
-        FROM candidate AS c
-        JOIN (
-            SELECT k.sha256
-            FROM candidate AS k
-            GROUP BY k.sha256
-            HAVING
-                count(*) > 1
-                AND (
-                    min(k.hash) <> max(k.hash) OR count(k.hash) < count(*)
-                    OR min(k.second) <> max(k.second)
-                    OR of_seconds IS NOT NULL AND count(k.second) < count(*)
-                )
-        ) AS unlike ON unlike.sha256 = c.sha256
-    ),
-    numbered AS (
-        SELECT
-            f.image_id, f.sha256, f.marked,
-            dense_rank() OVER (PARTITION BY f.sha256, f.side, f.marked ORDER BY f.folder) AS place,
-            row_number() OVER (
-                PARTITION BY f.sha256, f.side, f.marked, f.folder ORDER BY f.image_id
-            ) AS place_in_folder
-        FROM file AS f
-    )
-    SELECT few.image_id, f.image_id
-    FROM numbered AS few
-    JOIN file AS f ON f.sha256 = few.sha256 AND f.image_id <> few.image_id
-    WHERE few.marked OR few.place <= 3 AND few.place_in_folder = 1;
+    SELECT
+        c.image_id,
+        coalesce(c.hash, 0),
+        coalesce(c.second, 0),
+        (c.hash IS NOT NULL)::integer + 2 * (c.second IS NOT NULL)::integer,
+        CASE
+            WHEN i.sha256 IS NULL THEN 0
+            ELSE dense_rank() OVER (ORDER BY i.sha256)::integer
+        END,
+        coalesce(c.side, 0),
+        coalesce(c.folder, 0)
+    FROM imgdb._duplicate_candidates(
+        space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
+        least_pixels, left_out
+    ) AS c
+    JOIN imgdb.image AS i ON i.image_id = c.image_id
+    ORDER BY c.image_id;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._same_bytes_pairs(
-    bigint[], bigint[], bigint[], integer[], integer[], bigint[]
+COMMENT ON FUNCTION imgdb._compared_images(
+    text, text, text, text, boolean, bigint, bigint, bigint[]
 ) IS
-'Pairs that connect files of the same bytes among images where their hashes do not.';
+'The images that are compared to find duplicates, in their order: known has bit 1 if the hash is '
+'known, 2 if the second one is; content is one number for all files of the same bytes, 0 without '
+'a file.';
 
 -- A mark is about files: it holds for the rows of the same paths in other collections as well.
 CREATE FUNCTION imgdb._different_pairs()

@@ -78,14 +78,14 @@ CREATE FUNCTION imgdb._duplicates(
     collection_name text,
     against_name text,
     other_folders boolean,
-    least_bytes bigint,
-    least_pixels bigint,
     keep_rule text,
     keep_folder text,
     group_limit integer,
+    member_images bigint[],
+    member_groups bigint[],
+    member_copies bigint[],
     linked_a bigint[],
     linked_b bigint[],
-    left_out bigint[],
     no_files bigint[],
     raw_copies boolean
 )
@@ -126,15 +126,8 @@ DECLARE
     v_max_distance integer := coalesce(
         max_distance, imgdb._default_distance(space_name, collection_name)
     );
-    v_images bigint[];
-    v_hashes bigint[];
-    v_seconds bigint[];
-    v_sides integer[];
-    v_folders integer[];
     v_different_a bigint[];
     v_different_b bigint[];
-    v_linked_a bigint[];
-    v_linked_b bigint[];
 BEGIN
     PERFORM imgdb._check_rule_distance(pg_catalog.cardinality(v_rule_hashes), v_max_distance);
     IF group_limit < 1 THEN
@@ -142,39 +135,20 @@ BEGIN
             ERRCODE = 'IM012',
             HINT = 'Leave it out for all groups.';
     END IF;
-    SELECT
-        array_agg(c.image_id), array_agg(c.hash),
-        CASE WHEN v_is_sum AND tier_name = 'near' THEN array_agg(c.second) END,
-        CASE WHEN against_name IS NOT NULL THEN array_agg(c.side) END,
-        CASE WHEN other_folders THEN array_agg(c.folder) END
-    INTO v_images, v_hashes, v_seconds, v_sides, v_folders
-    FROM imgdb._duplicate_candidates(
-        space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
-        least_pixels, left_out
-    ) AS c;
-    IF tier_name = 'same-picture' THEN
-        v_hashes := imgdb._same_pictures(v_images, v_hashes);
-    END IF;
     SELECT array_agg(d.image_id_a), array_agg(d.image_id_b)
     INTO v_different_a, v_different_b
     FROM imgdb._different_pairs() AS d;
-    IF tier_name <> 'same-bytes' THEN
-        SELECT array_agg(s.image_id_a), array_agg(s.image_id_b)
-        INTO v_linked_a, v_linked_b
-        FROM imgdb._same_bytes_pairs(
-            v_images, v_hashes, v_seconds, v_sides, v_folders, v_different_a || v_different_b
-        ) AS s;
-    END IF;
     RETURN QUERY
     WITH member AS (
         SELECT
             m.first_image_id,
+            m.copies_id,
             i.*,
             c.name AS collection,
             -- Files of the same bytes have the same colours, also those of old rows.
             (
                 array_agg(i.colours) FILTER (WHERE i.colours IS NOT NULL)
-                OVER (PARTITION BY m.first_image_id, i.sha256)
+                OVER (PARTITION BY m.copies_id, i.sha256)
             )[1] AS known_colours,
             c.name = against_name AS reference,
             imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
@@ -188,11 +162,8 @@ BEGIN
             END AS hash,
             -- No other rule has a second hash.
             CASE WHEN v_is_sum THEN i.dhash END AS second
-        FROM imgdb._connected_images(
-            v_images, v_hashes, v_seconds, v_sides, v_folders,
-            CASE WHEN tier_name = 'near' THEN v_max_distance ELSE 0 END,
-            v_linked_a || linked_a, v_linked_b || linked_b, v_different_a, v_different_b
-        ) AS m
+        FROM unnest(member_images, member_groups, member_copies)
+            AS m (image_id, first_image_id, copies_id)
         JOIN imgdb.image AS i ON i.image_id = m.image_id
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
     ),
@@ -219,7 +190,7 @@ BEGIN
                     m.path,
                     m.image_id
             ) AS place,
-            row_number() OVER (PARTITION BY m.first_image_id, m.hash, m.second) = 1
+            row_number() OVER (PARTITION BY m.copies_id, m.hash, m.second) = 1
                 AND num_nonnulls(m.hash, m.second) > 0 AS is_measured
         FROM member AS m
     ),
@@ -228,7 +199,7 @@ BEGIN
         SELECT d.image_id, d.kept_place
         FROM (
             SELECT
-                array_agg(r.first_image_id) AS in_groups,
+                array_agg(r.copies_id) AS in_groups,
                 array_agg(r.kind) AS kinds,
                 array_agg(r.place) AS places,
                 array_agg(r.image_id) AS image_ids,
@@ -242,7 +213,7 @@ BEGIN
         ) AS d
     ),
     paired AS (
-        SELECT r.*, d.kept_place
+        SELECT r.*, d.kept_place, min(r.place) OVER (PARTITION BY r.copies_id) AS first_place
         FROM ranked AS r
         JOIN split AS d ON d.image_id = r.image_id
     ),
@@ -287,7 +258,11 @@ BEGIN
         FROM paired AS r
         JOIN paired AS k
             ON k.first_image_id = r.first_image_id
-            AND k.place = CASE WHEN r.place = r.kept_place THEN 1 ELSE r.kept_place END
+            AND k.place = CASE
+                WHEN r.place > r.kept_place THEN r.kept_place
+                WHEN r.place > r.first_place THEN r.first_place
+                ELSE 1
+            END
     ),
     -- The far end of a chain is connected with the keeper by others, but no duplicate of it.
     decided AS (
@@ -308,21 +283,37 @@ BEGIN
             count(*) AS images,
             coalesce(sum(j.byte_size) FILTER (WHERE j.removable), 0)::bigint AS reclaimable_bytes,
             CASE
+                WHEN min(j.copies_id) < max(j.copies_id) THEN 'parts'
                 WHEN bool_and(j.same_bytes) THEN 'same-bytes'
                 WHEN bool_and(j.same_picture) THEN 'same-picture'
                 ELSE 'near'
-            END AS tier,
-            array_agg(j.hash) FILTER (WHERE j.is_measured) AS hashes,
-            array_agg(j.second) FILTER (WHERE j.is_measured AND v_is_sum) AS seconds
+            END AS tier
         FROM decided AS j
         GROUP BY j.first_image_id
         ORDER BY 3 DESC, 2 DESC, 1
         LIMIT group_limit
+    ),
+    -- What only shares parts is not measured.
+    measured AS (
+        SELECT d.first_image_id, max(d.diameter) AS diameter, bool_or(d.too_many) AS too_many
+        FROM (
+            SELECT
+                j.first_image_id,
+                imgdb._diameter(
+                    array_agg(j.hash) FILTER (WHERE j.is_measured),
+                    array_agg(j.second) FILTER (WHERE j.is_measured AND v_is_sum)
+                ) AS diameter,
+                count(*) FILTER (WHERE j.is_measured) > 5000 AS too_many
+            FROM summary AS s
+            JOIN decided AS j ON j.first_image_id = s.first_image_id
+            GROUP BY j.first_image_id, j.copies_id
+        ) AS d
+        GROUP BY d.first_image_id
     )
     SELECT
         s.first_image_id,
         s.tier,
-        imgdb._diameter(s.hashes, s.seconds),
+        CASE WHEN NOT d.too_many THEN d.diameter END,
         s.images,
         s.reclaimable_bytes,
         j.path,
@@ -346,17 +337,19 @@ BEGIN
         j.modified_at,
         j.sha256
     FROM summary AS s
+    JOIN measured AS d ON d.first_image_id = s.first_image_id
     JOIN decided AS j ON j.first_image_id = s.first_image_id
     ORDER BY s.reclaimable_bytes DESC, s.images DESC, s.first_image_id, j.kept_place, j.place;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._duplicates(
-    text, integer, text, text, text, boolean, bigint, bigint, text, text, integer, bigint[],
+    text, integer, text, text, text, boolean, text, text, integer, bigint[], bigint[], bigint[],
     bigint[], bigint[], bigint[], boolean
 ) IS
-'Groups of duplicates of a tier (same-bytes, same-picture, near: each with the narrower ones), '
-'most reclaimable bytes first; in a group the keeper first, distances are those to it (or to the '
-'keeper of its kind and colours: one of each is kept). linked_a '
-'and linked_b are further pairs of images that count as near; left_out are images that do not '
-'count, no_files are symbolic links, which can neither be kept nor go.';
+'What to keep of groups of a tier (same-bytes, same-picture, near: each with the narrower ones), '
+'most reclaimable bytes first: of images with one number in member_copies, that match as whole '
+'pictures, one of each kind and colours; these come first in their order, each followed by its '
+'copies, whose distances are those to it. A group of several such numbers is of tier parts. '
+'linked_a and linked_b are pairs that match, whatever their hashes are; no_files are symbolic '
+'links, which can neither be kept nor go.';

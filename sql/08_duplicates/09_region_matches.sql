@@ -42,7 +42,9 @@ CREATE FUNCTION imgdb._region_matches(
     min_votes integer,
     wrong_per_query double precision,
     collection_name text,
-    match_limit integer
+    match_limit integer,
+    alike_asked bigint[] DEFAULT NULL,
+    alike_stored bigint[] DEFAULT NULL
 )
 RETURNS TABLE (
     path text,
@@ -86,9 +88,6 @@ DECLARE
         SELECT power(2.0::double precision, (s.third - 24) / 3.0::double precision)
         FROM generate_series(0, 48) AS s (third)
     );
-    v_stored bigint := (
-        SELECT count(*) FROM imgdb.image AS i WHERE i.region_recipe IS NOT NULL
-    );
     v_reach double precision := 0.15::double precision * greatest(query_width, query_height);
 BEGIN
     IF min_votes < 1 OR match_limit < 1 OR wrong_per_query <= 0 THEN
@@ -108,7 +107,11 @@ BEGIN
         FROM unnest(query_hashes) WITH ORDINALITY AS q (hash, region)
     ),
     hit AS MATERIALIZED (
-        SELECT * FROM imgdb.within_any('region', query_hashes, v_max_distance)
+        SELECT w.query_hash, w.hash
+        FROM imgdb.within_any('region', query_hashes, v_max_distance) AS w
+        WHERE alike_asked IS NULL
+        UNION ALL
+        SELECT * FROM unnest(alike_asked, alike_stored)
     ),
     alike AS MATERIALIZED (
         SELECT q.region AS query_region, r.image_id, r.region, q.x, q.y, q.size, r.box_left,
@@ -121,16 +124,29 @@ BEGIN
         ) AS r
         JOIN asked AS q ON q.hash = hit.query_hash
     ),
-    vote AS MATERIALIZED (
-        SELECT
-            a.query_region,
-            CASE
-                WHEN min_votes IS NULL
-                    THEN imgdb._vote_weight(count(DISTINCT a.image_id), v_stored)
-                ELSE 1
-            END AS weight
+    common AS MATERIALIZED (
+        SELECT a.query_region, count(DISTINCT a.image_id) AS images
         FROM alike AS a
         GROUP BY a.query_region
+    ),
+    -- What at most one of 20 images has counts in full: more of them need not be counted.
+    stored AS MATERIALIZED (
+        SELECT count(*) AS images
+        FROM (
+            SELECT FROM imgdb.image AS i
+            WHERE i.region_recipe IS NOT NULL
+            LIMIT (SELECT 20 * max(c.images) FROM common AS c)
+        ) AS enough
+    ),
+    vote AS MATERIALIZED (
+        SELECT
+            c.query_region,
+            CASE
+                WHEN min_votes IS NULL
+                    THEN imgdb._vote_weight(c.images, (SELECT s.images FROM stored AS s))
+                ELSE 1
+            END AS weight
+        FROM common AS c
     ),
     needed AS MATERIALIZED (
         SELECT
@@ -268,9 +284,10 @@ $$;
 
 COMMENT ON FUNCTION imgdb._region_matches(
     integer, integer, integer[], bigint[], bytea, integer, integer, double precision, text,
-    integer
+    integer, bigint[], bigint[]
 ) IS
 'The images that share regions with a query, most votes first, then by path: what the image is to '
 'the query (same, contains it, is a part of it, overlaps it), where in it the query lies, and '
 'where in the query it lies. NULL as max_distance stands for the default of the space, '
-'NULL as min_votes for as many as leave wrong_per_query images by chance.';
+'NULL as min_votes for as many as leave wrong_per_query images by chance. Which hashes are alike '
+'is searched, or alike_asked and alike_stored say it in pairs.';

@@ -21,6 +21,7 @@ MEMBER = {
     "frames", "byte_size", "format", "modified_at", "sha256", "same_file", "freed_bytes",
     "companions", "shared_companions",
     "orientation", "more_metadata", "colour_difference", "same_colours",
+    "relation", "votes",
 }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def loaded(arguments, **environment):
         (["stats"], DATABASE),
         (["collections"], DATABASE),
         (["failures", "--csv"], DATABASE),
-        (["duplicates", "--limit", "1"], DATABASE),
+        (["duplicates", "--limit", "1"], DATABASE | {"numpy"}),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "with",
 )

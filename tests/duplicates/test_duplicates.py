@@ -7,19 +7,14 @@ from types import SimpleNamespace
 
 import duplicate_model as model
 import networkx as nx
+import numpy as np
 import psycopg
 import pytest
 
+from imgdb.duplicates.connecting import Compared, connect_images
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
 
 pytestmark = pytest.mark.sql
-
-CONNECTED = (
-    "SELECT image_id, first_image_id FROM imgdb._connected_images(of_images => %s,"
-    " of_hashes => %s, of_seconds => %s, of_sides => %s, of_folders => %s, max_distance => %s,"
-    " linked_a => %s, linked_b => %s, different_a => %s, different_b => %s)"
-)
-
 
 CHOICES = [
     {"tier": tier, "collection": collection, "against": against, "other_folders": folders}
@@ -86,15 +81,27 @@ def test_images_of_many_folders_and_few_hashes(conn, seed):
                 and not (by_folder and folders[a] == folders[b])
             ):
                 graph.add_edge(a, b)
-        given = (
-            list(range(count)), hashes, seconds if "+" in rule else None,
-            sides if by_side else None, folders if by_folder else None, radius,
-            [a for a, _ in links], [b for _, b in links],
-            [a for a, _ in pairs], [b for _, b in pairs],
+        known = [
+            (a is not None) + 2 * (b is not None) for a, b in zip(hashes, seconds, strict=True)
+        ]
+        compared = Compared(
+            image_ids=np.arange(count) + 1,
+            hashes=np.array([value or 0 for value in hashes], np.uint64),
+            seconds=np.array([value or 0 for value in seconds], np.uint64),
+            known=np.array(known, np.int8) & (3 if "+" in rule else 1),
+            contents=np.zeros(count, np.int32),
+            sides=np.array(sides, np.int8) if by_side else None,
+            folders=np.array(folders, np.int32) if by_folder else None,
+        )
+        connected = connect_images(
+            conn, DuplicateChoice(space=rule), compared, radius,
+            different=[(a + 1, b + 1) for a, b in pairs],
+            linked=[(a + 1, b + 1) for a, b in links],
         )  # fmt: skip
         found = {}
-        for image, first in conn.execute(CONNECTED, given):
-            found.setdefault(first, set()).add(image)
+        for ids, firsts, _ in connected.batches():
+            for image, first in zip(ids, firsts, strict=True):
+                found.setdefault(first - 1, set()).add(image - 1)
         assert all(first == min(members) for first, members in found.items())
         assert sorted(map(sorted, found.values())) == sorted(
             map(sorted, nx.connected_components(graph))

@@ -8,6 +8,7 @@ from hash_sets import CORNERS
 from spaces import Space
 
 import imgdb
+from imgdb.hashes import near
 from imgdb.search import many
 
 THREE = [sum(1 << bit for bit in range(band, 64, 3)) for band in range(3)]
@@ -33,7 +34,7 @@ def drawn(seed: int, count: int) -> list[int]:
 @pytest.mark.parametrize("masks", [None, THREE], ids=["four bands", "three bands"])
 def test_as_within_any_finds(space: Space, monkeypatch, masks, export_cost):
     monkeypatch.setattr(many, "EXPORT_COST", export_cost)
-    monkeypatch.setattr(many, "AT_ONCE", 1000)
+    monkeypatch.setattr(near, "AT_ONCE", 1000)
     monkeypatch.setattr(many, "BATCH", 20)
     if masks:
         space.use_masks([signed(mask) for mask in masks])

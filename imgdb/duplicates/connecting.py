@@ -1,0 +1,474 @@
+"""Which images are connected by matches: found in this process's memory, 60 bytes an image.
+
+An image has a place in arrays. Images of equal hashes are a class: nobody compares ten thousand
+copies of one placeholder with each other, but each with a few that stand for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import comb
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imgdb.hashes.near import near_pairs, portions, ranges, search
+from imgdb.hashes.values import rule_hashes
+
+if TYPE_CHECKING:
+    import psycopg
+    from numpy.typing import NDArray
+
+    from imgdb.duplicates.groups import DuplicateChoice
+    from imgdb.duplicates.parts import PartPair
+
+    Places = NDArray[np.intp]
+    Hashes = NDArray[np.uint64]
+
+COMPARED = (
+    "COPY (SELECT * FROM imgdb._compared_images(space_name => %(space)s, tier_name => %(tier)s,"
+    " collection_name => %(collection)s, against_name => %(against)s,"
+    " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
+    " least_pixels => %(least_pixels)s, left_out => %(left_out)s)) TO STDOUT (FORMAT binary)"
+)
+SAME_PICTURES = "SELECT imgdb._same_pictures(of_images => %s, of_keys => %s)"
+PAIR_MASKS = "SELECT * FROM imgdb._pair_masks(max_distance => %s, of_count => %s)"
+
+# A row of COPY's binary format; before each value its length.
+ROW = np.dtype(
+    [("columns", ">i2")]
+    + [(f"{name}_length", ">i4") if of == "length" else (name, of)
+       for name, kind in (
+           ("image_id", ">i8"), ("hash", ">i8"), ("second", ">i8"), ("known", ">i4"),
+           ("content", ">i4"), ("side", ">i4"), ("folder", ">i4"),
+       )
+       for of in ("length", kind)]
+)  # fmt: skip
+HEADER, TRAILER = 19, 2
+BLOCK = ROW.itemsize * 1_000_000
+
+# Images whose colours are compared in one call, at least: those of a key are not split.
+BATCH = 20_000
+
+# Four bands of 16 bits, by which the hashes of one side are searched on the other one.
+BANDS = [0xFFFF << 16 * band for band in range(4)]
+
+# Told how much of the work is done, from 0 to 1.
+Watching = Callable[[float], None]
+
+
+@dataclass(slots=True)
+class Compared:
+    """The images that are compared, in the order of their image_id."""
+
+    image_ids: NDArray[np.int64]
+    hashes: Hashes
+    seconds: Hashes
+    # Bit 1 if the hash is known, 2 if the second one is.
+    known: NDArray[np.int8]
+    # One number for all files of the same bytes, 0 without a file.
+    contents: NDArray[np.int32]
+    # None if it does not matter.
+    sides: NDArray[np.int8] | None
+    folders: NDArray[np.int32] | None
+
+
+def _places(images: Compared, pairs: Sequence[tuple[int, int]]) -> tuple[Places, Places]:
+    """Return where the images of pairs are, without those of which one is not compared."""
+    a, b, _ = _found(images, np.array(pairs, dtype=np.int64).reshape(-1, 2))
+    return a, b
+
+
+def _found(images: Compared, pairs: NDArray[np.int64]) -> tuple[Places, Places, NDArray[np.bool_]]:
+    """Return where the images of pairs are, and of which pairs both are compared."""
+    found = np.searchsorted(images.image_ids, pairs)
+    known = (np.append(images.image_ids, -1)[found] == pairs).all(axis=1)
+    a, b = found[known].T
+    return a, b, known
+
+
+def compared_images(
+    conn: psycopg.Connection[Any], choice: DuplicateChoice, left_out: Iterable[int]
+) -> Compared:
+    """Fetch the images that are compared."""
+    blocks = [_block(rows) for rows in _copied(conn, choice, left_out)]
+    joined = {name: np.concatenate([one[name] for one in blocks]) for name in blocks[0]}
+    found = Compared(
+        image_ids=joined["image_id"],
+        hashes=joined["hash"].view(np.uint64),
+        seconds=joined["second"].view(np.uint64),
+        known=joined["known"],
+        contents=joined["content"],
+        sides=joined["side"] if choice.against is not None else None,
+        folders=joined["folder"] if choice.other_folders else None,
+    )
+    if choice.tier == "same-picture":
+        _compare_colours(conn, found)
+    return found
+
+
+def _copied(
+    conn: psycopg.Connection[Any], choice: DuplicateChoice, left_out: Iterable[int]
+) -> Iterator[NDArray[Any]]:
+    """Yield the rows in blocks, the last one of which may be empty."""
+    arguments = asdict(choice) | {"left_out": list(left_out)}
+    rows, skip = bytearray(), HEADER
+    with conn.cursor().copy(COMPARED, arguments) as copy:
+        for some in copy:
+            rows += some
+            if len(rows) >= BLOCK + HEADER + TRAILER:
+                whole = (len(rows) - skip - TRAILER) // ROW.itemsize
+                yield np.frombuffer(bytes(rows), ROW, count=whole, offset=skip)
+                rows, skip = rows[skip + whole * ROW.itemsize :], 0
+    whole = (len(rows) - skip - TRAILER) // ROW.itemsize
+    yield np.frombuffer(bytes(rows), ROW, count=whole, offset=skip)
+
+
+def _block(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    kinds = {
+        "image_id": np.int64, "hash": np.int64, "second": np.int64, "known": np.int8,
+        "content": np.int32, "side": np.int8, "folder": np.int32,
+    }  # fmt: skip
+    return {name: rows[name].astype(kind) for name, kind in kinds.items()}
+
+
+def _compare_colours(conn: psycopg.Connection[Any], images: Compared) -> None:
+    """Give those of equal hashes that also have equal colours one key, and no key to others."""
+    order = np.flatnonzero(images.known & 1)
+    order = order[np.argsort(images.hashes[order], kind="stable")]
+    begins, sizes = _runs(images.hashes[order])
+    images.known[order] = 0
+    several = sizes > 1
+    for chosen in _batches(begins[several], sizes[several]):
+        some = order[chosen]
+        arguments = (images.image_ids[some].tolist(), images.hashes[some].view(np.int64).tolist())
+        (keys,) = conn.execute(SAME_PICTURES, arguments).fetchone() or ([],)
+        kept = [(place, key) for place, key in zip(some, keys, strict=True) if key is not None]
+        if kept:
+            places, values = np.array(kept, dtype=np.int64).T
+            images.known[places] = 1
+            images.hashes[places] = values.view(np.uint64)
+
+
+def _runs(values: NDArray[Any]) -> tuple[Places, Places]:
+    """Return where the runs of equal values begin, and how long they are."""
+    if not len(values):
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    begins = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    return begins, np.diff(begins, append=len(values))
+
+
+def _batches(begins: Places, sizes: Places) -> Iterator[Places]:
+    """Yield the places of whole runs, about BATCH at a time."""
+    ends = np.flatnonzero(np.diff(np.cumsum(sizes) // BATCH, append=-1)) + 1
+    for first, end in pairwise([0, *ends.tolist()]):
+        yield ranges(begins[first:end], sizes[first:end])
+
+
+class Trees:
+    """Union-find: trees of places, one for all that are connected."""
+
+    def __init__(self, count: int) -> None:
+        self._parents = np.arange(count)
+
+    def roots(self, places: Places) -> Places:
+        """Return the least place of each one's tree."""
+        roots = self._parents[places]
+        while True:
+            above = self._parents[roots]
+            if np.array_equal(above, roots):
+                break
+            roots = above
+        self._parents[places] = roots
+        return roots
+
+    def unite(self, a: Places, b: Places) -> None:
+        """Connect each of some places with another one."""
+        while len(a):
+            a, b = self.roots(a), self.roots(b)
+            apart = a != b
+            a, b = a[apart], b[apart]
+            # Of several parents for one root one wins; the next round looks at the others.
+            self._parents[np.maximum(a, b)] = np.minimum(a, b)
+
+
+class Matches:
+    """What may connect two images, beside their hashes: sides, folders, and marks."""
+
+    def __init__(self, images: Compared, different: Sequence[tuple[int, int]]) -> None:
+        self._images = images
+        a, b = _places(images, different)
+        self._different = np.unique(self._codes(a, b))
+        self.marked = np.zeros(len(images.image_ids), dtype=bool)
+        self.marked[a] = self.marked[b] = True
+
+    def _codes(self, a: Places, b: Places) -> NDArray[np.int64]:
+        return np.minimum(a, b) * len(self._images.image_ids) + np.maximum(a, b)
+
+    def allowed(self, a: Places, b: Places) -> NDArray[np.bool_]:
+        """Tell which pairs count."""
+        keep = a != b
+        for what in (self._images.sides, self._images.folders):
+            if what is not None:
+                keep &= what[a] != what[b]
+        if len(self._different):
+            keep &= ~np.isin(self._codes(a, b), self._different)
+        return np.asarray(keep, dtype=bool)
+
+
+class Classes:
+    """Images of equal values, side by side, and the few of each class that stand for all.
+
+    Of many folders, comparing one image of the first three with all others is enough: two folders
+    always have a neighbour in common among three. What is marked stands for itself.
+    """
+
+    def __init__(
+        self, images: Compared, members: Places, numbers: Places, marked: NDArray[np.bool_]
+    ) -> None:
+        """Take images and the numbers of their classes, from 0 on without a gap."""
+        apart = [what[members] for what in (images.folders, images.sides) if what is not None]
+        order = np.lexsort((*apart, numbers))
+        self.members, numbers = members[order], numbers[order]
+        self.first, self.counts = _runs(numbers)
+        sides = images.sides[self.members] if images.sides is not None else 0
+        lone = marked[self.members]
+        plain = np.flatnonzero(~lone)
+        alike = (numbers * 4 + sides)[plain]
+        begins, sizes = _runs(alike)
+        if images.folders is None:
+            chosen = plain[begins]
+        else:
+            folders = images.folders[self.members][plain]
+            new = np.ones(len(plain), dtype=np.intp)
+            new[1:] = (alike[1:] != alike[:-1]) | (folders[1:] != folders[:-1])
+            place = np.cumsum(new)
+            chosen = plain[(new > 0) & (place - np.repeat(place[begins], sizes) < 3)]
+        few = np.sort(np.concatenate([chosen, np.flatnonzero(lone)]))
+        self.few = self.members[few]
+        self.few_counts = np.bincount(numbers[few], minlength=len(self.first))
+        self.few_first = np.cumsum(self.few_counts) - self.few_counts
+
+    def pairs(self, a: Places, b: Places) -> Iterator[tuple[Places, Places]]:
+        """Yield pairs of images that stand for those of pairs of classes."""
+        for one, other in ((a, b), (b, a))[: 1 if a is b else 2]:
+            few = (self.few_first[one], self.few_counts[one])
+            for rows, places in _products(*few, self.first[other], self.counts[other]):
+                yield self.few[rows], self.members[places]
+
+
+def _products(
+    first_a: Places, counts_a: Places, first_b: Places, counts_b: Places
+) -> Iterator[tuple[Places, Places]]:
+    """Yield every number of a range with every one of another range, for pairs of ranges."""
+    for chosen, first, counts in portions(np.arange(len(counts_a)), first_a, counts_a):
+        rows = ranges(first, counts)
+        first_of, counts_of = (np.repeat(what[chosen], counts) for what in (first_b, counts_b))
+        for some, begins, sizes in portions(rows, first_of, counts_of):
+            yield np.repeat(some, sizes), ranges(begins, sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Images in groups, those of a group side by side, each named by the least image_id in it.
+
+    `copies` are the groups by matches of whole pictures alone, within those by parts as well.
+    """
+
+    image_ids: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    copies: NDArray[np.int64]
+    # What shares regions, each with the names of the copies of both.
+    parts: list[tuple[int, int, PartPair]]
+
+    def batches(self) -> Iterator[tuple[list[int], list[int], list[int]]]:
+        """Yield images, groups and copies of whole groups, some thousand images at a time."""
+        for some in _batches(*_runs(self.groups)):
+            columns = (self.image_ids, self.groups, self.copies)
+            ids, groups, copies = (column[some].tolist() for column in columns)
+            yield ids, groups, copies
+
+
+def connect_images(
+    conn: psycopg.Connection[Any],
+    choice: DuplicateChoice,
+    images: Compared,
+    max_distance: int,
+    *,
+    different: Sequence[tuple[int, int]] = (),
+    linked: Sequence[tuple[int, int]] = (),
+    part_pairs: Sequence[PartPair] = (),
+    watching: Watching = lambda done: None,
+) -> Connected:
+    """Find what is connected by near hashes, the same bytes, or linked pairs; and by parts.
+
+    Pairs that are `different` do not count, however they match.
+    """
+    matches = Matches(images, different)
+    trees = Trees(len(images.image_ids))
+
+    def unite(pairs: Iterable[tuple[Places, Places]]) -> None:
+        for a, b in pairs:
+            keep = matches.allowed(a, b)
+            trees.unite(a[keep], b[keep])
+
+    classes, values = _classes(images, matches.marked)
+    several = np.flatnonzero(classes.counts > 1)
+    unite(classes.pairs(several, several))
+    if choice.tier == "near":
+        for a, b in _near_classes(conn, choice, values, max_distance, watching):
+            unite(classes.pairs(a, b))
+    if choice.tier != "same-bytes":
+        files = Classes(images, *_numbered(images.contents), matches.marked)
+        several = np.flatnonzero(files.counts > 1)
+        unite(files.pairs(several, several))
+    unite([_places(images, linked)])
+    every = np.arange(len(images.image_ids))
+    copies = trees.roots(every)
+    together = Trees(len(every))
+    sharing = np.array([(one.image_id, one.other_id) for one in part_pairs], dtype=np.int64)
+    a, b, known = _found(images, sharing.reshape(-1, 2))
+    keep = matches.allowed(a, b)
+    known[known] = keep
+    a, b = copies[a[keep]], copies[b[keep]]
+    together.unite(a, b)
+    groups = together.roots(copies)
+    members = np.flatnonzero(np.bincount(groups, minlength=len(every))[groups] > 1)
+    members = members[np.argsort(groups[members], kind="stable")]
+    ids = images.image_ids
+    pairs = [pair for pair, there in zip(part_pairs, known, strict=True) if there]
+    parts = [*zip(ids[a].tolist(), ids[b].tolist(), pairs, strict=True)]
+    return Connected(ids[members], ids[groups[members]], ids[copies[members]], parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """What the images of each class have in common; `sides` has bit 1 or 2 for each side."""
+
+    hashes: Hashes
+    seconds: Hashes
+    known: NDArray[np.int8]
+    sides: NDArray[np.int8] | None
+
+
+def _numbered(values: NDArray[Any]) -> tuple[Places, Places]:
+    """Return the places of values above 0, and numbers from 0 on without a gap."""
+    members = np.flatnonzero(values)
+    return members, np.unique(values[members], return_inverse=True)[1]
+
+
+def _classes(images: Compared, marked: NDArray[np.bool_]) -> tuple[Classes, _Values]:
+    members = np.flatnonzero(images.known)
+    keys = [what[members] for what in (images.known, images.seconds, images.hashes)]
+    order = np.lexsort(keys)
+    new = np.zeros(len(order), dtype=bool)
+    for key in keys:
+        new[1:] |= key[order[1:]] != key[order[:-1]]
+    numbers = np.cumsum(new)
+    classes = Classes(images, members[order], numbers, marked)
+    first = classes.members[classes.first]
+    sides = None
+    if images.sides is not None and len(first):
+        sides = np.bitwise_or.reduceat(images.sides[classes.members], classes.first)
+    return classes, _Values(images.hashes[first], images.seconds[first], images.known[first], sides)
+
+
+def _near_classes(
+    conn: psycopg.Connection[Any],
+    choice: DuplicateChoice,
+    values: _Values,
+    max_distance: int,
+    watching: Watching,
+) -> Iterator[tuple[Places, Places]]:
+    """Yield pairs of classes within the distance by the rule.
+
+    Two distances that sum up to it are not both above half of it: each hash is searched alone.
+    """
+    count = len(rule_hashes(choice.space))
+    for number, hashes in enumerate((values.hashes, values.seconds)[:count]):
+        having = np.flatnonzero(values.known & (1 << number))
+        distinct, numbers = np.unique(hashes[having], return_inverse=True)
+        order = np.argsort(numbers, kind="stable")
+        having = having[order]
+        first, counts = _runs(numbers[order])
+        sides = None
+        if values.sides is not None and len(first):
+            sides = np.bitwise_or.reduceat(values.sides[having], first)
+        alike = np.flatnonzero(counts > 1)
+        near = _near_values(conn, distinct, sides, max_distance // count)
+        yield from _by_rule(values, having, first, counts, [(alike, alike)], count, max_distance)
+        for done, pairs in near:
+            watching((number + done) / count)
+            yield from _by_rule(values, having, first, counts, pairs, count, max_distance)
+
+
+def _by_rule(
+    values: _Values,
+    having: Places,
+    first: Places,
+    counts: Places,
+    pairs: Iterable[tuple[Places, Places]],
+    count: int,
+    max_distance: int,
+) -> Iterator[tuple[Places, Places]]:
+    """Yield the classes of pairs of values that are within the distance by the rule."""
+    for one, other in pairs:
+        for a, b in _products(first[one], counts[one], first[other], counts[other]):
+            a, b = having[a], having[b]
+            both = values.known[a] & values.known[b]
+            apart = [
+                np.bitwise_count(what[a] ^ what[b]).astype(np.int16)
+                for what in (values.hashes, values.seconds)[:count]
+            ]
+            if count == 1:
+                measured = apart[0]
+            else:
+                one_of_two = 2 * np.where(both & 1, apart[0], apart[1])
+                measured = np.where(both == 3, apart[0] + apart[1], one_of_two)
+            keep = (measured <= max_distance) & (a != b)
+            yield a[keep], b[keep]
+
+
+def _near_values(
+    conn: psycopg.Connection[Any], distinct: Hashes, sides: NDArray[np.int8] | None, radius: int
+) -> Iterator[tuple[float, Iterator[tuple[Places, Places]]]]:
+    """Yield how much is done, and pairs of distinct values near each other."""
+    if radius == 0 or len(distinct) < 2:
+        return
+    masks = conn.execute(PAIR_MASKS, (radius, len(distinct))).fetchall()
+    if sides is not None:
+        asked, stored = np.flatnonzero(sides & 1), np.flatnonzero(sides & 2)
+        if len(asked) > len(stored):
+            asked, stored = stored, asked
+        probes = sum(
+            comb(16, bits)
+            for band in range(len(BANDS))
+            for bits in range((radius - band) // len(BANDS) + 1)
+        )
+        # In comparisons: sorting a hash costs about six of them, in each of the bands or masks.
+        by_search = len(asked) * probes * (1 + len(stored) / 2**16) + 24 * len(stored)
+        by_masks = sum(
+            len(distinct) * (6 + len(distinct) / 2 ** mask.bit_count() / 2)
+            for mask in (mask % 2**64 for mask, _ in masks)
+        )
+        if by_search < by_masks:
+            yield from _searched(distinct, asked, stored, radius)
+            return
+    for number, (mask, skipped) in enumerate(masks):
+        unsigned = [one % 2**64 for one in skipped]
+        yield number / len(masks), near_pairs(distinct, mask % 2**64, unsigned, radius)
+
+
+def _searched(
+    distinct: Hashes, asked: Places, stored: Places, radius: int
+) -> Iterator[tuple[float, Iterator[tuple[Places, Places]]]]:
+    step = max(len(asked) // 10, 50_000)
+    for first in range(0, len(asked), step):
+        queries = distinct[asked[first : first + step]]
+        found = search(distinct[stored], queries, BANDS, radius)
+        yield (
+            first / len(asked),
+            ((np.searchsorted(distinct, a), np.searchsorted(distinct, b)) for a, b, _ in found),
+        )
