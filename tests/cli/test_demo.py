@@ -6,8 +6,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import parse_qs, quote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 
 import pytest
+
+
+class NoRedirect(HTTPRedirectHandler):
+    """Take an answer that leads elsewhere as it is."""
+
+    def redirect_request(self, *_):
+        return None
+
 
 IMGDB = Path(sys.executable).with_name("imgdb")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -78,7 +89,42 @@ def test_the_browser_is_asked_to_show_the_page(demo, place):
     browser.write_text('#!/bin/sh\nprintf %s "$1" > "$0.asked"\n')
     browser.chmod(0o755)
     with demo("--open", "--folder", "pictures", BROWSER=str(browser)) as run:
-        assert run.communicate(timeout=120) and run.returncode == 0
+        while " until Ctrl-C" not in (line := run.stderr.readline()):
+            assert line
+        asked = urlsplit((place / "browser.asked").read_text())
+        told = urlsplit(line.split()[1])
+        # The address that a browser is started with opens once; what it shows is found.
+        with pytest.raises(HTTPError):
+            build_opener(NoRedirect).open(asked.geturl())
+        with pytest.raises(HTTPError) as refused:
+            urlopen(asked.geturl())
+        assert refused.value.code == 401
+        (picture,), (token,) = (parse_qs(told.query)[name] for name in ("path", "token"))
+        search = f"http://{told.netloc}/api/search?path={quote(picture)}&limit=3"
+        with urlopen(Request(search, headers={"Authorization": f"Bearer {token}"})) as answer:
+            assert len(json.load(answer)["matches"]) == 3
+        os.killpg(run.pid, signal.SIGINT)
+        run.communicate(timeout=120)
+    assert run.returncode == 0
+    assert {path.name for path in place.iterdir()} == {"browser", "browser.asked", "pictures"}
+    assert not servers_of(place)
+
+
+def test_without_the_extra_the_browser_shows_the_page_that_was_made(place):
+    browser = place / "browser"
+    browser.write_text('#!/bin/sh\nprintf %s "$1" > "$0.asked"\n')
+    browser.chmod(0o755)
+    code = "import sys; sys.modules['fastapi'] = None; from imgdb.cli import main; main()"
+    settings = {"IMGDB_HOME": str(place / "home"), "TMPDIR": str(place), "BROWSER": str(browser)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "demo", "--open", "--folder", "pictures"],
+        cwd=place,
+        env={**os.environ, **settings},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
     asked = (place / "browser.asked").read_text()
     assert asked == (place / "pictures" / "found.html").as_uri()
 

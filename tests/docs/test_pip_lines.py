@@ -20,8 +20,8 @@ THIRD_PARTIES = {
     canonicalize_name(Requirement(line).name)
     for line in [*PROJECT["dependencies"], *(line for extra in EXTRAS.values() for line in extra)]
 }
-# What only a developer of imgdb uses.
-TOOLS = {"pre-commit"}
+# What only a developer of imgdb uses, or of a client.
+TOOLS = {"openapi-python-client", "pre-commit"}
 WITH_VALUE = {"-c", "--constraint", "-r", "--requirement"}
 # Up to where a sentence, a string, an inline code or a shell's command ends.
 LINE = re.compile(r"pip3? install((?:[ ]+(?:'[^'\n]*'|[^\s'\"`,;&|()]+))+)")

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -102,6 +103,16 @@ def test_a_hash_and_a_path_are_typed_by_keyboard_alone(page, pictures):
     page.find(".match button.frame").click()  # what is compared is the image of that path
     assert page.find("#lens").is_displayed()
     assert [one for one in page.complaints() if "404" not in one] == []
+
+
+def test_an_address_says_what_to_look_for(page, served, pictures):
+    page.open_address(f"{served.origin}/?path={quote(str(pictures / 'hill.png'))}")
+    assert found(page) == ["hill.png"]
+    made = fingerprint(pictures / "hill.png")
+    page.open_address(f"{served.origin}/?hex={to_hex(made.dhash)}%2B{to_hex(made.phash)}")
+    page.wait(lambda: page.find("#says").text.startswith("Nothing within"))
+    page.open_address(f"{served.origin}/?hex={to_hex(made.phash)}%2B{to_hex(made.dhash)}")
+    assert found(page) == ["hill.png"]
 
 
 def test_every_choice_is_a_control(page, pictures, tmp_path):

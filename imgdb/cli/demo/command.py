@@ -30,7 +30,8 @@ def demo(
         bool | None,
         typer.Option(
             "--open/--no-open",
-            help="Open the page in the browser. Default: on a terminal.",
+            help="Open it in the browser: the pages of `imgdb serve`, until Ctrl-C, or without its "
+            "extra the page that was made. Default: on a terminal.",
             show_default=False,
         ),
     ] = None,
@@ -42,7 +43,7 @@ def demo(
     when the demo ends; yours is not touched. The pictures stay, with a page that shows what was
     found.
     """
-    from imgdb.cli.demo import throwaway
+    from imgdb.cli.demo import live, throwaway
 
     if folder and folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty: name a new folder for the pictures")
@@ -55,14 +56,20 @@ def demo(
         stack.enter_context(contextlib.chdir(place))
         _say("imgdb ingest images")
         throwaway.fill(database, place / "images")
+        opens = sys.stderr.isatty() if open_page is None else open_page
+        served = opens and live.can_serve()
         _say("imgdb query query.jpg --html found.html")
         query(
             ["query.jpg"],
             format=format,
             html=place / "found.html",
-            open_page=sys.stderr.isatty() if open_page is None else open_page,
+            open_page=opens and not served,
             dsn=database.conninfo,
         )
+        if served:
+            _say("imgdb serve --open --allow-changes --trash trash")
+            picture = place / "images" / "cat-in-the-window.jpg"
+            live.serve_pages(database.conninfo, picture=picture, trash=place / "trash")
 
 
 def _copy_examples(place: Path) -> None:

@@ -123,4 +123,9 @@
     if (picture) take(picture);
     else say("What was dropped is no file: save the picture first, or copy and paste it.", true);
   });
+
+  // An address may say what to look for: /?path=/photos/cat.jpg
+  const given = new URLSearchParams(location.search);
+  typed.value = given.get("path") ?? given.get("hex") ?? "";
+  if (typed.value) ask.requestSubmit();
 })();
