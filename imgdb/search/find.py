@@ -38,7 +38,7 @@ def may_read(conn: psycopg.Connection[Any]) -> bool:
     return bool(value(conn, MAY_READ))
 
 
-def find(
+def find_images(
     conn: psycopg.Connection[Any],
     query: Query,
     *,

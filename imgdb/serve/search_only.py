@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from imgdb.errors import UsageError
 from imgdb.hashes.values import USUAL_RULE
-from imgdb.search.find import Found, find
+from imgdb.search.find import Found, find_images
 from imgdb.search.images import Query, query_by_hex
 from imgdb.serve import api
 from imgdb.serve.searching import (
@@ -75,7 +75,7 @@ def _find(state: ServerState, query: Query, rule: str, options: SearchChoices) -
     if options.same_colours or options.include_flat:
         raise UsageError("same_colours and include_flat need a login that may read images")
     with state.connection() as conn:
-        matches = find(
+        matches = find_images(
             conn,
             query,
             space=rule,
@@ -94,9 +94,9 @@ class SearchHealth:
     server: str
 
 
-@router.get("/health")
-def health(state: TheState) -> SearchHealth:
+@router.get("/health", name="health")
+def search_health(state: TheState) -> SearchHealth:
     """Tell whether the database answers a search."""
     with state.connection() as conn:
-        find(conn, query_by_hex("phash", "0" * 16), space="phash", limit=1)
+        find_images(conn, query_by_hex("phash", "0" * 16), space="phash", limit=1)
         return SearchHealth("ok", str(conn.info.parameter_status("server_version")))
