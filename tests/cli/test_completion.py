@@ -43,7 +43,7 @@ def test_every_command_is_offered_with_its_help():
         ("query --hash ", ["phash+dhash", *HASHES, *PDQ_RULES]),
         ("query --hash d", ["dhash"]),
         ("query --hash=w", ["--hash=whash"]),
-        ("compare --hash ph", ["phash"]),
+        ("compare --hash ph", ["phash", "phash+dhash"]),
         ("space explain --hash a", ["ahash"]),
         ("query --dsn stats --hash d", ["dhash"]),  # stats is no command here
         ("ingest --hashes phash,w", ["phash,whash"]),

@@ -34,7 +34,8 @@ def test_two_hashes_are_enough_from_ingest_to_calibrate(cli, database, tmp_path)
     assert len({one["group_id"] for one in said("duplicates")}) == 1
     assert said("stats")["images"] == 6
     measured = said("calibrate", "--sample", "1", "--edits", "jpeg", "--jobs", "1")["hashes"]
-    assert {one["hash"] for one in measured if one["images"]} == {"phash+dhash", "phash", "dhash"}
+    rules = {"phash+dhash", "phash", "dhash", "trimmed"}
+    assert {one["hash"] for one in measured if one["images"]} == rules
     exported = cli("export", dsn=database).stdout
     rows = list(csv.DictReader(io.StringIO(exported, newline="")))
     assert {row["whash"] for row in rows} == {""} and all(row["dhash"] for row in rows)
