@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import charts, clients, ingest_tables, render, search, targets
+from benchmarks import charts, clients, ingest_tables, render, search, serve_tables, targets
 from benchmarks.options import PARTS
 from benchmarks.results import CHANGED, OtherEnvironment, Results, measure
 
@@ -21,6 +21,11 @@ def test_page_and_charts_are_what_the_stored_results_render_to():
 def test_ingest_page_is_what_its_stored_results_render_to():
     page = ingest_tables.PAGE.read_text("utf-8")
     assert ingest_tables.render(page) == page, "run: python -m benchmarks.ingest_tables"
+
+
+def test_page_of_the_server_is_what_its_stored_results_render_to():
+    page = serve_tables.PAGE.read_text("utf-8")
+    assert serve_tables.render(page) == page, "run: python -m benchmarks.serve_tables"
 
 
 def test_results_say_where_they_are_from():
