@@ -66,7 +66,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {"4XX": _PROBLEM, "5XX": _PROBLEM}
 router = APIRouter(responses=PROBLEMS)
 
 
-def _may_change(state: TheState) -> None:
+async def _may_change(state: TheState) -> None:
     if not state.allow_changes:
         raise RequestRefused(
             HTTPStatus.FORBIDDEN, "nothing can be changed: imgdb serve runs without --allow-changes"

@@ -143,7 +143,7 @@ def _of_its_own(part: Group) -> Group:
     return replace(part, reclaimable_bytes=freed, members=members)
 
 
-def _groups(request: Request) -> Groups:
+async def _groups(request: Request) -> Groups:
     found: Groups = request.app.state.groups
     return found
 

@@ -69,7 +69,7 @@ class SearchChoices:
     same_colours: bool
 
 
-def _options(
+async def _options(
     hash: Annotated[
         str | None,
         fastapi.Query(

@@ -100,10 +100,11 @@ def default_trash() -> Path:
     return home.with_name(f"{home.name}-trash")
 
 
-def _state(request: Request) -> ServerState:
+async def _state(request: Request) -> ServerState:
     found: ServerState = request.app.state.imgdb
     return found
 
 
-# What an endpoint takes to have the state: `state: TheState`.
+# What an endpoint takes to have the state: `state: TheState`. Of such functions those that are not
+# async cost a thread each, and wait for one while all are in searches.
 TheState = Annotated[ServerState, Depends(_state)]

@@ -1,5 +1,6 @@
 """The API of `imgdb serve`: searches, hashes, images, thumbnails, and errors as problems."""
 
+import inspect
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from fastapi.routing import iter_route_contexts
 from library import scene
 from pictures import encode, see_through
 from PIL import Image
@@ -21,6 +23,7 @@ from imgdb.hashes.fingerprint import fingerprint
 from imgdb.hashes.values import ALGORITHMS, to_hex
 from imgdb.search.images import Match, query_by_file, similar
 from imgdb.search.parts import RegionMatch
+from imgdb.serve.app import application
 
 BAUHAUS = Path(__file__).parents[2] / "examples" / "images" / "bauhaus.jpg"
 PROBLEM = {"type", "title", "status", "detail"}
@@ -391,3 +394,20 @@ def test_a_picture_that_hangs_does_not_hold_the_others_up(served):
         finally:
             os.kill(stopped, signal.SIGCONT)
         assert next(done).result().status == 200
+
+
+def test_what_endpoints_ask_for_takes_no_thread():
+    """While searches have all threads, it would wait for one of them, and so would /api/health."""
+    seen = set()
+
+    def check(dependant):
+        for one in dependant.dependencies:
+            call = one.call if inspect.isfunction(one.call) else type(one.call).__call__
+            assert inspect.iscoroutinefunction(call), call
+            seen.add(call.__name__)
+            check(one)
+
+    for route in iter_route_contexts(application(None).routes):
+        if dependant := getattr(route, "dependant", None):
+            check(dependant)
+    assert {"_state", "_options", "_may_change", "_groups"} <= seen
