@@ -13,8 +13,9 @@ from psycopg.rows import class_row
 
 from imgdb.database.connect import read_only
 from imgdb.database.sessions import value
-from imgdb.errors import NotOwner
+from imgdb.errors import NotOwner, UnknownName
 from imgdb.sqlstate import translate
+from imgdb.words import printable
 
 # A shadow is what a rebuild fills: it is no space yet.
 SPACES = (
@@ -160,7 +161,10 @@ def own_spaces(conn: Connection) -> list[str]:
 def default_distance(conn: Connection, space: str, collection: str | None) -> int:
     """Return the distance that counts as alike by a rule, or in a space, where nobody says one."""
     with read_only(conn):
-        return int(value(conn, DEFAULT, space, collection))
+        found: int | None = value(conn, DEFAULT, space, collection)
+    if found is None:
+        raise UnknownName(f"there is no rule or space {printable(space)}")
+    return found
 
 
 def space_statistics(conn: Connection, space: str) -> SpaceStatistics:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import fastapi
 from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from imgdb import schema
@@ -220,7 +221,8 @@ async def add_image(
     return stored
 
 
-ImageId = Annotated[int, fastapi.Path(ge=0, lt=1 << 63)]
+# What a bigint of the database holds.
+ImageId = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -73,6 +74,9 @@ async def _of_imgdb(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestRefused):
         return problem(error.status, str(error))
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
+    # Without a code of PostgreSQL it is a value that cannot even be sent: a text with a NUL.
+    if isinstance(error.__cause__, psycopg.DataError) and error.__cause__.sqlstate is None:
+        status = HTTPStatus.BAD_REQUEST
     if isinstance(error, PictureError):
         if error.reason == "missing":
             status = HTTPStatus.NOT_FOUND

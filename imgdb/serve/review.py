@@ -41,12 +41,15 @@ from imgdb.hashes.values import USUAL_RULE
 from imgdb.pages.answers import SHOWN
 from imgdb.pages.render import render_part
 from imgdb.paths import absolute, path_text
-from imgdb.serve.api import MAY_CHANGE, PROBLEMS
+from imgdb.serve.api import MAY_CHANGE, PROBLEMS, ImageId
 from imgdb.serve.pages import LARGE, LinkedThumbnail, linked, served_page
 from imgdb.serve.state import ServerState, TheState
 from imgdb.workers.work import ReadMetadata
 
-router = APIRouter(responses=PROBLEMS)
+# Bytes of JSON: decisions about a group of 100,000 images.
+_MAX_BODY = 8 << 20
+
+router = APIRouter(responses=PROBLEMS, max_body_size=_MAX_BODY)
 
 # Searches whose groups are kept: a slider makes a few.
 _KEPT = 8
@@ -269,8 +272,8 @@ class NewDecision(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image_id: int
-    beside_id: int
+    image_id: ImageId
+    beside_id: ImageId
     verdict: Verdict
 
 
@@ -372,7 +375,7 @@ def ask_skipped_again(state: TheState) -> int:
 
 
 @router.delete("/api/decisions/{image_id}", dependencies=MAY_CHANGE)
-def undo_one(state: TheState, image_id: int) -> list[Decision]:
+def undo_one(state: TheState, image_id: ImageId) -> list[Decision]:
     """Take back, and return, what was decided about an image, if anything was."""
     with state.connection() as conn:
         return review.undecide(conn, image_id)
@@ -387,7 +390,9 @@ class Marked:
 
 @router.post("/api/marks", dependencies=MAY_CHANGE)
 def mark_pairs(
-    state: TheState, image_ids: Annotated[list[int], Body(embed=True, min_length=2)]
+    state: TheState,
+    # Each beside each other one: a thousand are half a million pairs.
+    image_ids: Annotated[list[ImageId], Body(embed=True, min_length=2, max_length=1000)],
 ) -> Marked:
     """Remember for good that each of several images is different from each other one."""
     with state.connection() as conn:
@@ -403,7 +408,7 @@ class MoreMetadata:
 
 
 @router.get("/api/metadata")
-def compare_more(state: TheState, image_id: int, beside_id: int) -> MoreMetadata:
+def compare_more(state: TheState, image_id: ImageId, beside_id: ImageId) -> MoreMetadata:
     """Say which kinds of metadata each of two files has that the other one lacks."""
     with state.connection() as conn:
         paths = dict(conn.execute(PATHS, ([image_id, beside_id],)).fetchall())

@@ -43,7 +43,8 @@ def serve(state: ServerState, listener: socket.socket, *, keys: Keys, names: set
     guarded = Guard(app, keys=keys, names=LOOPBACK | names, port=port)
     config = uvicorn.Config(
         guarded,
-        log_level="warning",
+        # Warnings are of requests that are none: anybody could fill a log with them.
+        log_level="error",
         access_log=False,
         server_header=False,
         # Whose address a proxy tells is of no interest here.

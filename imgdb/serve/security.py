@@ -124,7 +124,8 @@ class Guard:
         authorization = headers.getlist("authorization")
         if authorization:
             scheme, _, given = authorization[0].partition(" ")
-            if scheme.lower() != "bearer" or not _same(given.strip(), self._keys.token):
+            bearer = len(authorization) == 1 and scheme.lower() == "bearer"
+            if not bearer or not _same(given.strip(), self._keys.token):
                 raise _no_token("the token is wrong")
         else:
             if login := self._login(scope):

@@ -1,8 +1,9 @@
 """Who may ask `imgdb serve`: only who has the token, by its own name, from its own pages."""
 
-import http.client
+import asyncio
 import os
 import re
+import socket
 import subprocess
 import sys
 from http.cookies import SimpleCookie
@@ -10,19 +11,26 @@ from http.cookies import SimpleCookie
 import pytest
 from fastapi.routing import iter_route_contexts
 from serving import HOST, Served
+from starlette.responses import Response
 
 from imgdb.errors import UsageError
 from imgdb.serve.app import application
 from imgdb.serve.run import listen
-from imgdb.serve.security import Keys, is_loopback
+from imgdb.serve.security import Guard, Keys, is_loopback
 
 PRIVATE = {
     "content-security-policy",
     "x-content-type-options",
+    "x-frame-options",
     "referrer-policy",
     "cache-control",
     "cross-origin-resource-policy",
+    "cross-origin-opener-policy",
 }
+
+
+# They take a picture, and keep nothing.
+SEARCHES = {"/find", "/api/search", "/api/parts", "/api/hash"}
 
 
 def every_route():
@@ -147,15 +155,93 @@ def test_pages_may_load_nothing_but_their_own(served):
     assert "access-control-allow-origin" not in {name.lower() for name in api}
 
 
-def test_two_host_headers_are_one_too_many(served):
-    connection = http.client.HTTPConnection(HOST, served.port, timeout=60)
-    connection.putrequest("GET", "/api/health", skip_host=True)
-    for name, value in (("Host", HOST), ("Host", "evil.example")):
-        connection.putheader(name, value)
-    connection.putheader("Authorization", f"Bearer {served.token}")
-    connection.endheaders()
-    assert connection.getresponse().status in (400, 421)
-    connection.close()
+KEYS = Keys("t" * 43)
+ME = "host: localhost:8"
+GIVEN = f"authorization: Bearer {KEYS.token}"
+COOKIE = f"cookie: imgdb-8={KEYS.cookie}"
+OWN = "origin: http://localhost:8"
+
+
+def guarded(request, *headers, kind="http"):
+    """Return what the guard alone sends: a status of 200 where it lets a request through."""
+    method, _, address = request.partition(" ")
+    path, _, query = address.partition("?")
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [tuple(one.encode("latin-1").split(b": ", 1)) for one in headers],
+    }
+    guard = Guard(Response(), keys=KEYS, names={"localhost"}, port=8)
+    asyncio.run(guard(scope, None, send))
+    return sent[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "request_line", "headers"),
+    [
+        (200, "GET /", [ME, GIVEN]),
+        (200, "GET /", ["host: LOCALHOST", "authorization: bearer  " + KEYS.token]),
+        (200, "POST /", [ME, COOKIE, OWN]),
+        (200, "POST /", [ME, "cookie: a=b; imgdb-8=tossed", COOKIE, "sec-fetch-site: same-origin"]),
+        (401, "GET /", [ME, "authorization: Bearer "]),
+        (401, "GET /", [ME, GIVEN[:-1]]),
+        (401, "GET /", [ME, GIVEN + "t"]),
+        (401, "GET /", [ME, f"authorization: Basic {KEYS.token}"]),
+        (401, "GET /", [ME, GIVEN, "authorization: Bearer x"]),
+        (401, "GET /", [ME, "authorization: Bearer x", GIVEN]),
+        (401, "GET /", [ME, "authorization: Bearer \xff"]),
+        (401, "GET /", [ME, f"cookie: imgdb-9={KEYS.cookie}"]),
+        (401, "GET /", [ME, COOKIE[:-1]]),
+        (401, "GET /", [ME, "cookie: imgdb-8="]),
+        (401, f"POST /find?token={KEYS.token}", [ME, OWN]),
+        (401, f"GET /?token=wrong&token={KEYS.token}", [ME]),
+        (401, "GET /?token=", [ME]),
+        (403, "POST /", [ME, COOKIE, "sec-fetch-site: none"]),
+        (403, "POST /", [ME, COOKIE, OWN, "sec-fetch-site: cross-site"]),
+        (403, "GET /", [ME, GIVEN, "origin: evil://localhost:8"]),
+        (403, "GET /", [ME, GIVEN, OWN, "origin: http://evil.example"]),
+        (403, "GET /", [ME, GIVEN, "origin: http://localhost:8.evil.example"]),
+        (421, "GET /", [GIVEN]),
+        (421, "GET /", [ME, "host: evil.example", GIVEN]),
+        (421, "GET /", ["host: evil-localhost", GIVEN]),
+        (421, "GET /", ["host: localhost.", GIVEN]),
+        (421, "GET /", ["host: localhost:8/evil", GIVEN]),
+        (421, "GET /", ["host: me@localhost", GIVEN]),
+    ],
+)
+def test_one_header_too_many_or_too_few_is_refused(status, request_line, headers):
+    assert guarded(request_line, *headers)["status"] == status
+
+
+def test_there_are_no_websockets():
+    assert guarded("GET /", ME, GIVEN, kind="websocket")["type"] == "websocket.close"
+
+
+def test_what_is_no_request_fills_no_log(served):
+    upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n"
+    for lines in (f"GET / HTTP/1.1\r\nHost: {HOST}\r\n{upgrade}", "no request\x1b[31m\r\n"):
+        with socket.create_connection((HOST, served.port), timeout=60) as connection:
+            connection.sendall(f"{lines}\r\n".encode())
+            assert connection.recv(100).split()[1] in (b"400", b"401")
+    assert served.command.process.output()[1] == b""
+
+
+def test_a_reader_changes_nothing(filled):
+    """Whatever is not a search needs --allow-changes: every route, as the application lists it."""
+    with Served(filled) as careful:
+        for method, path in every_route():
+            if method in ("GET", "HEAD") or path in SEARCHES:
+                continue
+            reply = careful.ask(method, path + "?id=x", b"")
+            assert (reply.status, "--allow-changes" in reply.json["detail"]) == (403, True), path
+        assert "verdicts" not in careful.get("/review/pair").body.decode()
 
 
 def test_no_path_leads_to_a_file(served, pictures):
