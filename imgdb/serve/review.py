@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -105,7 +105,12 @@ TheFilters = Annotated[Filters, Query()]
 
 @dataclass(slots=True)
 class Groups:
-    """The groups of the last searches, each of one kind, those with the most bytes first."""
+    """The groups of the last searches, each of one kind, those with the most bytes first.
+
+    `searched` is how much of the search is done that runs now, from 0 to 1; None where none runs.
+    """
+
+    searched: float | None = None
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _found: dict[DuplicateChoice, list[Group]] = field(default_factory=dict)
@@ -119,10 +124,16 @@ class Groups:
             with self._lock:
                 found = self._found.get(choice)
                 if found is None:
-                    found = self._found[choice] = _search(state, choice)
+                    try:
+                        found = self._found[choice] = _search(state, choice, self._watch)
+                    finally:
+                        self.searched = None
                     while len(self._found) > _KEPT:
                         del self._found[next(iter(self._found))]
         return [group for group in found if filters.takes(group)]
+
+    def _watch(self, done: float) -> None:
+        self.searched = done
 
     def forget(self) -> None:
         """Have the next request search again: files went, or came back."""
@@ -130,12 +141,16 @@ class Groups:
             self._found.clear()
 
 
-def _search(state: ServerState, choice: DuplicateChoice) -> list[Group]:
+def _search(
+    state: ServerState, choice: DuplicateChoice, watching: Callable[[float], None]
+) -> list[Group]:
+    watching(0)
     with state.connection() as conn:
-        parts = [part for group in duplicates(conn, choice) for part in group.parts()]
+        found = duplicates(conn, choice, watching=watching)
+    parts = [part for group in found for part in group.parts()]
     # What is alone of its kind is nothing to decide.
-    found = [_of_its_own(part) for part in parts if len(part.members) > 1]
-    return sorted(found, key=lambda part: -part.reclaimable_bytes)
+    several = [_of_its_own(part) for part in parts if len(part.members) > 1]
+    return sorted(several, key=lambda part: -part.reclaimable_bytes)
 
 
 def _of_its_own(part: Group) -> Group:
@@ -212,6 +227,12 @@ def pair(state: TheState, found: TheGroups, filters: TheFilters) -> HTMLResponse
         hashes=(filters.hash, *(name for name in SHOWN if name != filters.hash)),
     )
     return HTMLResponse(shown)
+
+
+@router.get("/review/searched", include_in_schema=False)
+async def searched(found: TheGroups) -> float | None:
+    """Tell how much of the search for groups is done, from 0 to 1, while one runs."""
+    return found.searched
 
 
 @router.get("/basket", include_in_schema=False)

@@ -3,9 +3,10 @@
 import http.client
 import json
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from queue import SimpleQueue
 from threading import Thread
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -14,6 +15,9 @@ from library import add, scene, shelf
 from pictures import encode
 from PIL import Image
 from serving import Served
+
+from imgdb.duplicates.groups import DuplicateChoice
+from imgdb.serve.review import _search
 
 LEFT, RIGHT, ESCAPE = "\ue012", "\ue014", "\ue00c"
 
@@ -234,6 +238,15 @@ def test_without_a_trash_files_go_beside_the_folder_of_the_embedded_server(here,
         assert (back["outcome"], (here.folder / "lake-copy.png").exists()) == ("restored", True)
 
 
+def test_a_search_tells_how_far_it_is(here):
+    told = []
+    with psycopg.connect(here.dsn, autocommit=True) as conn:
+        state = SimpleNamespace(connection=lambda: nullcontext(conn))
+        assert len(_search(state, DuplicateChoice(parts=False), told.append)) == 2
+    assert (told[0], told) == (0, sorted(told))
+    assert told[-1] >= 0.5  # the second hash of the rule is searched
+
+
 def test_marks_are_for_good(here):
     pair = [here.ids["hill.png"], here.ids["hill-small.jpg"]]
     with here.serve() as served:
@@ -401,6 +414,19 @@ def test_a_slider_that_is_dragged_searches_for_where_it_ends(here, browser):
         asked = [one for one in browser.requests() if "/review/pair" in one]
         assert ["max_distance=1&" in asked[0], "max_distance=6&" in asked[-1]] == [True, True]
         assert len(asked) == 2
+
+
+def test_a_search_shows_how_far_it_is(here, browser):
+    with looking(here, browser, "/review") as served:
+        names(browser)
+        assert served.get("/review/searched").json is None
+        with psycopg.connect(here.dsn) as conn:  # the search waits for the table
+            conn.execute("LOCK TABLE imgdb.image")
+            browser.run("document.getElementById('search-again').click()")
+            browser.wait(lambda: browser.count("#searched:not([hidden])"))
+            assert served.get("/review/searched").json == 0
+        browser.wait(lambda: browser.count("#searched[hidden]"))
+        assert names(browser) != ()
 
 
 def test_a_proposal_is_accepted_and_goes_to_the_trash(here, browser):

@@ -8,6 +8,8 @@
   let busy = false;
   let loading = null;
   let again = false;
+  let watching = null;
+  const searched = document.getElementById("searched");
 
   const pair = () => place.querySelector(".pair");
   const query = () => {
@@ -23,11 +25,20 @@
     trouble.hidden = false;
   };
 
+  /* Shows how far a search is, until it is told to stop. */
+  const watch = () => setInterval(async () => {
+    const answer = await fetch("/review/searched").catch(() => null);
+    const done = answer?.ok ? await answer.json() : null;
+    searched.hidden = done === null || !loading;
+    searched.value = done ?? 0;
+  }, 1000);
+
   /* One request at a time: a search takes seconds, and a slider that moves on makes one more, not ten. */
   const load = () => {
     again = true;
     loading ??= (async () => {
       place.setAttribute("aria-busy", "true");
+      watching = watch();
       let text = "";
       while (again) {
         again = false;
@@ -36,6 +47,8 @@
       show(text);
     })().finally(() => {
       loading = null;
+      clearInterval(watching);
+      searched.hidden = true;
       place.setAttribute("aria-busy", "false");
     });
     return loading;
