@@ -21,7 +21,11 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that takes connections; UsageError where that cannot be."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=512)
+        listener = socket.create_server((host, port), family=family, backlog=512)
+        # Connections inherit it; asyncio sets it only where the socket's protocol has a name. An
+        # answer is two packets, and the second one would wait 40 ms for who confirms the first.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise UsageError(
             f"cannot listen on {printable(host)}, port {port}: {_reason(error)}; "

@@ -301,3 +301,10 @@ def test_without_the_extra_the_command_says_what_to_install():
     )
     assert done.returncode == 2
     assert "pip install '.[serve]'" in done.stderr
+
+
+def test_no_answer_waits_for_who_confirms_its_first_packet():
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
