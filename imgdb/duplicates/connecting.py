@@ -55,6 +55,9 @@ BATCH = 20_000
 # Four bands of 16 bits, by which the hashes of one side are searched on the other one.
 BANDS = [0xFFFF << 16 * band for band in range(4)]
 
+# Hashes by which the cost of a search is reckoned.
+SAMPLE = 20_000
+
 # Told how much of the work is done, from 0 to 1.
 Watching = Callable[[float], None]
 
@@ -384,10 +387,13 @@ def _near_classes(
 ) -> Iterator[tuple[Places, Places]]:
     """Yield pairs of classes within the distance by the rule.
 
-    Two distances that sum up to it are not both above half of it: each hash is searched alone.
+    Two distances that sum up to it are not both above the radii of _radii: each hash is searched
+    alone. What has one hash only counts it twice, so it is searched within half of the distance.
     """
     count = len(rule_hashes(choice.space))
-    for number, hashes in enumerate((values.hashes, values.seconds)[:count]):
+    both = (values.hashes, values.seconds)[:count]
+    radii = _radii(conn, values, both, max_distance)
+    for number, (hashes, radius) in enumerate(zip(both, radii, strict=True)):
         having = np.flatnonzero(values.known & (1 << number))
         distinct, numbers = np.unique(hashes[having], return_inverse=True)
         order = np.argsort(numbers, kind="stable")
@@ -397,11 +403,55 @@ def _near_classes(
         if values.sides is not None and len(first):
             sides = np.bitwise_or.reduceat(values.sides[having], first)
         alike = np.flatnonzero(counts > 1)
-        near = _near_values(conn, distinct, sides, max_distance // count)
         yield from _by_rule(values, having, first, counts, [(alike, alike)], count, max_distance)
-        for done, pairs in near:
-            watching((number + done) / count)
-            yield from _by_rule(values, having, first, counts, pairs, count, max_distance)
+        searches = [_near_values(conn, distinct, sides, radius)]
+        if radius < max_distance // count and len(first):
+            alone = (values.known[having] == 1 << number).view(np.int8)
+            alone = np.bitwise_or.reduceat(alone, first)
+            if alone.any():
+                searches.append(_near_values(conn, distinct, alone | 2, max_distance // count))
+        for near in searches:
+            for done, pairs in near:
+                watching((number + done) / count)
+                yield from _by_rule(values, having, first, counts, pairs, count, max_distance)
+
+
+def _radii(
+    conn: psycopg.Connection[Any], values: _Values, both: Sequence[Hashes], max_distance: int
+) -> Sequence[int]:
+    """Return the distance to search each hash within, chosen for few comparisons.
+
+    If the sum is at most s, one of two distances is within a or the other within s - 1 - a.
+    """
+    if len(both) == 1 or max_distance == 0 or values.sides is not None:
+        return [max_distance // len(both)] * len(both)
+    distinct = [
+        np.unique(hashes[values.known & (1 << number) > 0]) for number, hashes in enumerate(both)
+    ]
+    splits = [(a, max_distance - 1 - a) for a in range(max_distance)]
+    splits = [split for split in splits if max(split) <= 64]
+    costs = [
+        {radius: _cost(conn, hashes, radius) for radius in {split[number] for split in splits}}
+        for number, hashes in enumerate(distinct)
+    ]
+    return min(splits, key=lambda split: costs[0][split[0]] + costs[1][split[1]])
+
+
+def _cost(conn: psycopg.Connection[Any], distinct: Hashes, radius: int) -> float:
+    """Reckon the comparisons of _near_values by masks, from a sample of hashes and masks."""
+    if radius == 0 or len(distinct) < 2:
+        return 0
+    masks = conn.execute(PAIR_MASKS, (radius, len(distinct))).fetchall()
+    sample = distinct
+    if len(distinct) > SAMPLE:
+        sample = np.random.default_rng(0).choice(distinct, SAMPLE, replace=False)
+    some = masks[:: -(-len(masks) // 5)]
+    together = 0
+    for mask, _ in some:
+        _, sizes = _runs(np.sort(sample & np.uint64(mask % 2**64)))
+        together += int((sizes * (sizes - 1) // 2).sum())
+    scale = (len(distinct) / len(sample)) ** 2
+    return len(masks) * (6 * len(distinct) + scale * together / len(some))
 
 
 def _by_rule(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
     Places = NDArray[np.intp]
 
-# Pairs that are compared at a time: 24 bytes each.
-AT_ONCE = 4_000_000
+# Pairs that are compared at a time, 24 bytes each: about what a cache holds.
+AT_ONCE = 250_000
 # Odd, so that no two numbers become one; the bits of all of them get into the upper ones.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 

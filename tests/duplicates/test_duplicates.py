@@ -108,6 +108,50 @@ def test_images_of_many_folders_and_few_hashes(conn, seed):
         )
 
 
+@pytest.mark.parametrize("crowded", [0, 1])
+@pytest.mark.parametrize("radius", [9, 17])
+def test_each_hash_is_searched_as_far_as_it_must(conn, crowded, radius):
+    """Two hashes share the distance unevenly, and what lacks one is still found by the other."""
+    draw = random.Random(radius)
+    count = 160
+    centres = [[draw.getrandbits(64) for _ in range(2)] for _ in range(40)]
+    rows = [[one ^ _some_bits(draw, radius) for one in draw.choice(centres)] for _ in range(count)]
+    for row in rows[:100]:
+        row[crowded] = rows[0][crowded]
+    known = [draw.choice((1, 2, 3, 3, 3, 3)) for _ in range(count)]
+    images = [
+        SimpleNamespace(phash=row[0] if have & 1 else None, dhash=row[1] if have & 2 else None)
+        for row, have in zip(rows, known, strict=True)
+    ]
+    graph = nx.Graph()
+    for a, b in itertools.combinations(range(count), 2):
+        measured = model.apart("phash+dhash", images[a], images[b])
+        if measured is not None and measured <= radius:
+            graph.add_edge(a, b)
+    hashes, seconds = np.array(rows, np.uint64).T.copy()
+    compared = Compared(
+        image_ids=np.arange(count),
+        hashes=hashes,
+        seconds=seconds,
+        known=np.array(known, np.int8),
+        contents=np.zeros(count, np.int32),
+        sides=None,
+        folders=None,
+    )
+    choice = DuplicateChoice(space="phash+dhash")
+    connected = connect_images(conn, choice, compared, radius)
+    found = {}
+    for image, group in zip(connected.image_ids.tolist(), connected.groups.tolist(), strict=True):
+        found.setdefault(group, set()).add(image)
+    assert sorted(map(sorted, found.values())) == sorted(
+        map(sorted, nx.connected_components(graph))
+    )
+
+
+def _some_bits(draw, most):
+    return sum(1 << place for place in draw.sample(range(64), draw.randint(0, most // 2 + 1)))
+
+
 @pytest.mark.parametrize("rule", model.RULES)
 @pytest.mark.parametrize("seed", range(2))
 def test_what_is_said_of_a_group(database, seed, rule):
