@@ -72,18 +72,6 @@ def test_it_finds_the_edits_of_the_query(demo, place):
     assert not servers_of(place)
 
 
-def test_the_folder_can_be_chosen(demo, place):
-    with demo("--folder", "my pictures") as run:
-        assert run.communicate(timeout=120) and run.returncode == 0
-    made = place / "my pictures"
-    assert sorted(path.name for path in made.iterdir()) == ["found.html", "images", "query.jpg"]
-    assert contents(made / "images") == contents(EXAMPLES / "images")
-    with demo("--folder", "my pictures") as run:
-        _, stderr = run.communicate(timeout=120)
-    assert run.returncode == 2
-    assert stderr == "imgdb: my pictures is not empty: name a new folder for the pictures\n"
-
-
 def test_the_browser_is_asked_to_show_the_page(demo, place):
     browser = place / "browser"
     browser.write_text('#!/bin/sh\nprintf %s "$1" > "$0.asked"\n')
@@ -110,7 +98,7 @@ def test_the_browser_is_asked_to_show_the_page(demo, place):
     assert not servers_of(place)
 
 
-def test_without_the_extra_the_browser_shows_the_page_that_was_made(place):
+def test_without_the_extra_the_browser_shows_the_page_in_the_chosen_folder(demo, place):
     browser = place / "browser"
     browser.write_text('#!/bin/sh\nprintf %s "$1" > "$0.asked"\n')
     browser.chmod(0o755)
@@ -127,6 +115,13 @@ def test_without_the_extra_the_browser_shows_the_page_that_was_made(place):
     assert done.returncode == 0, done.stderr
     asked = (place / "browser.asked").read_text()
     assert asked == (place / "pictures" / "found.html").as_uri()
+    made = place / "pictures"
+    assert sorted(path.name for path in made.iterdir()) == ["found.html", "images", "query.jpg"]
+    assert contents(made / "images") == contents(EXAMPLES / "images")
+    with demo("--folder", "pictures") as run:
+        _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert stderr == "imgdb: pictures is not empty: name a new folder for the pictures\n"
 
 
 @pytest.mark.parametrize("moment", ["copying", "imgdb ingest", "imgdb query"])
