@@ -2,13 +2,11 @@
 
 import base64
 import gzip
-import json
-import os
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 import pytest
+from axe import needs_axe, violations
 from browser import DESKTOP, PHONE, slide
 from library import add, scene
 from pictures import encode
@@ -302,23 +300,9 @@ def test_all_is_reached_by_keyboard_and_shows_its_focus(page, pictures):
     }
 
 
-AXE = os.environ.get("IMGDB_TEST_AXE", "")
-
-
-def violations(browser):
-    """Return what axe has against the page that is shown."""
-    browser.command("Runtime.evaluate", expression=Path(AXE).read_text("utf-8"))
-    run = "axe.run().then((found) => JSON.stringify(found.violations))"
-    answer = browser.command("Runtime.evaluate", expression=run, awaitPromise=True)
-    found = json.loads(answer["result"]["value"])
-    return [(one["id"], node["html"]) for one in found for node in one["nodes"]]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(browser, served, pictures, scheme):
-    """axe-core is not in the repository: IMGDB_TEST_AXE names its axe.min.js."""
-    if not AXE:
-        pytest.skip("IMGDB_TEST_AXE names no axe.min.js")
+    needs_axe()
     browser.ask_only(served.origin)
     browser.open_address(served.address, scheme=scheme)
     assert violations(browser) == []

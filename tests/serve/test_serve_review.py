@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 from contextlib import contextmanager, nullcontext
 from queue import SimpleQueue
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from axe import needs_axe, violations
 from browser import DESKTOP, PHONE
 from library import add, scene, shelf
 from pictures import encode
@@ -458,6 +460,56 @@ def test_nothing_is_wider_than_the_screen(here, browser, size, scheme):
                 names(browser)
             wide = browser.run("return document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, page
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_review_and_basket(here, browser, size, scheme):
+    needs_axe()
+    with here.serve() as served:
+        opened(browser, served, "/review", size=size, scheme=scheme)
+        names(browser)
+        assert violations(browser) == []
+        browser.press("?")
+        assert violations(browser) == []
+        browser.press(ESCAPE, "a")
+        browser.wait(here.decided)
+        opened(browser, served, "/basket", size=size, scheme=scheme)
+        assert violations(browser) == []
+
+
+def test_hostile_names_are_only_shown(database, tmp_path, browser):
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    spelled = [
+        "<img src=x onerror=alert(1)>.png",
+        "\u202egnp.exe.png",
+        "a\nb.png",
+        "'\"><script>alert(2)</script>.png".replace("/", "\u2215"),
+        os.fsdecode(b"\xff.png"),
+    ]
+    for number, name in enumerate(spelled):
+        size = (400 - 40 * number, 300 - 30 * number)
+        (folder / name).write_bytes(encode(scene(1, size), "PNG"))
+    add(database, *folder.iterdir())
+    trash = tmp_path / "trash"
+    with Served(database, "--allow-changes", "--trash", trash) as served:
+        opened(browser, served, "/review?keep=most-pixels")
+        shown = {*names(browser)}
+        while names(browser) != ():
+            before = names(browser)
+            shown |= {*before}
+            browser.press(LEFT)
+            browser.wait(lambda before=before: names(browser) != before)
+        # What cannot be shown as it is, is spelled; nothing became an element.
+        assert spelled[0] in shown and len(shown) == len(spelled)
+        assert browser.count("img[src='x']") == 0
+        browser.open_address(f"{served.origin}/basket")
+        assert browser.count("img[src='x']") == 0
+        browser.find("#apply").click()
+        browser.wait(lambda: browser.find("#done-name").text == "4 files moved to the trash")
+        assert [file.name for file in folder.iterdir()] == [spelled[0]]
+        browser.driver.get("about:blank")
 
 
 def test_the_slider_regroups(here, browser):
