@@ -8,6 +8,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from imgdb import __version__
 from imgdb.serve import api, pages, review
+from imgdb.serve.metrics import add_metrics
 from imgdb.serve.problems import explain_errors
 from imgdb.serve.search_only import router as search_only_routes
 from imgdb.serve.state import ServerState
@@ -31,6 +32,7 @@ def application(state: ServerState, *, search_only: bool = False) -> FastAPI:
     app.state.imgdb = state
     # A thousand matches are 1.9 MB of HTML, and 0.1 MB when sent. No answer holds a secret.
     app.add_middleware(GZipMiddleware, minimum_size=100_000, compresslevel=1)
+    add_metrics(app)
     explain_errors(app)
     if search_only:
         app.include_router(search_only_routes, prefix="/api")

@@ -230,7 +230,7 @@ def pair(state: TheState, found: TheGroups, filters: TheFilters) -> HTMLResponse
 
 
 @router.get("/review/searched", include_in_schema=False)
-async def searched(found: TheGroups) -> float | None:
+async def search_progress(found: TheGroups) -> float | None:
     """Tell how much of the search for groups is done, from 0 to 1, while one runs."""
     return found.searched
 

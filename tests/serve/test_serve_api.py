@@ -4,6 +4,7 @@ import inspect
 import io
 import json
 import os
+import re
 import signal
 import struct
 import zlib
@@ -282,6 +283,24 @@ def test_collections_and_health(served, filled, cli):
         assert health["server"] == conn.info.parameter_status("server_version")
     assert health["schema"] == revision
     assert health["newest_image"].startswith("20")
+
+
+def test_metrics_count_answers_by_route(served):
+    served.get("/api/images/1")
+    served.get("/api/images/2147483647")
+    served.ask("BREW", "/nowhere/at/all")
+    counts = {
+        tuple(re.findall(r'"(.*?)"', labels)): float(count)
+        for labels, count in re.findall(
+            r"^imgdb_request_seconds_count\{(.*?)\} (\S+)$",
+            served.get("/metrics").body.decode(),
+            re.MULTILINE,
+        )
+    }
+    route = ("GET", "show_image")
+    assert (*route, "404") in counts, counts
+    assert sum(counts.get((*route, status), 0) for status in ("200", "404")) >= 2
+    assert not any("nowhere" in part or "BREW" in part for labels in counts for part in labels)
 
 
 @pytest.mark.parametrize(
