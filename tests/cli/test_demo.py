@@ -82,10 +82,12 @@ def test_the_browser_is_asked_to_show_the_page(demo, place):
         asked = urlsplit((place / "browser.asked").read_text())
         told = urlsplit(line.split()[1])
         # The address that a browser is started with opens once; what it shows is found.
-        with pytest.raises(HTTPError):
+        with pytest.raises(HTTPError) as led:
             build_opener(NoRedirect).open(asked.geturl())
+        led.value.close()
         with pytest.raises(HTTPError) as refused:
             urlopen(asked.geturl())
+        refused.value.close()
         assert refused.value.code == 401
         (picture,), (token,) = (parse_qs(told.query)[name] for name in ("path", "token"))
         search = f"http://{told.netloc}/api/search?path={quote(picture)}&limit=3"
