@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
 import socket
 from pathlib import Path
@@ -88,17 +89,14 @@ def serve_command(
     The address that is printed holds the token that opens it. Nothing is changed without
     --allow-changes.
     """
-    try:
-        from imgdb.serve.run import listen, serve
-        from imgdb.serve.security import Keys, is_loopback
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "imgdb":
-            raise
+    if lacking := lacking_module():
         raise UsageError(
-            f"imgdb serve needs the extra `serve` ({error.name} is missing): in a checkout "
+            f"imgdb serve needs the extra `serve` ({lacking} is missing): in a checkout "
             "pip install '.[serve]'"
-        ) from None
+        )
     from imgdb.serve.decoder import Decoder
+    from imgdb.serve.run import listen, serve
+    from imgdb.serve.security import Keys, is_loopback
     from imgdb.serve.state import open_state
 
     if not is_loopback(host) and token_file is None:
@@ -131,6 +129,17 @@ def serve_command(
         if open_page and not _opened(f"{address}?token={keys.make_once()}"):
             typer.echo("imgdb: there is no browser here to open it with", err=True)
         serve(state, listener, keys=keys, names={host, *(names or ())})
+
+
+def lacking_module() -> str | None:
+    """Return a module that the server needs and that is not installed, None if it can run."""
+    try:
+        importlib.import_module("imgdb.serve.run")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "imgdb":
+            raise
+        return error.name
+    return None
 
 
 def _token(file: Path) -> str:

@@ -100,11 +100,12 @@ def test_the_browser_is_asked_to_show_the_page(demo, place):
     assert not servers_of(place)
 
 
-def test_without_the_extra_the_browser_shows_the_page_in_the_chosen_folder(demo, place):
+@pytest.mark.parametrize("lacking", ["fastapi", "prometheus_client"])
+def test_without_the_extra_the_browser_shows_the_page_in_the_chosen_folder(demo, place, lacking):
     browser = place / "browser"
     browser.write_text('#!/bin/sh\nprintf %s "$1" > "$0.asked"\n')
     browser.chmod(0o755)
-    code = "import sys; sys.modules['fastapi'] = None; from imgdb.cli import main; main()"
+    code = f"import sys; sys.modules['{lacking}'] = None; from imgdb.cli import main; main()"
     settings = {"IMGDB_HOME": str(place / "home"), "TMPDIR": str(place), "BROWSER": str(browser)}
     done = subprocess.run(
         [sys.executable, "-c", code, "demo", "--open", "--folder", "pictures"],

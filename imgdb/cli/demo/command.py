@@ -12,6 +12,7 @@ import typer
 
 from imgdb.cli.options import FormatOption
 from imgdb.cli.query import query
+from imgdb.cli.serve import lacking_module
 from imgdb.errors import UsageError
 from imgdb.shipped import shipped_folder
 
@@ -57,7 +58,7 @@ def demo(
         _say("imgdb ingest images")
         throwaway.fill(database, place / "images")
         opens = sys.stderr.isatty() if open_page is None else open_page
-        served = opens and live.can_serve()
+        served = opens and not lacking_module()
         _say("imgdb query query.jpg --html found.html")
         query(
             ["query.jpg"],

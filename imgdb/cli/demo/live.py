@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import webbrowser
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,13 +12,6 @@ import typer
 
 from imgdb.cli.serve import MAX_UPLOAD
 from imgdb.paths import path_text
-
-NEEDS = ("fastapi", "psycopg_pool", "uvicorn")
-
-
-def can_serve() -> bool:
-    """Tell whether the extra is installed."""
-    return all(find_spec(name) for name in NEEDS)
 
 
 def serve_pages(dsn: str, *, picture: Path, trash: Path) -> None:
