@@ -19,7 +19,7 @@ FIND_IMAGES = (
     " max_distance => %(max_distance)s, collection_name => %(collection)s,"
     " match_limit => %(limit)s)"
 )
-FIND_PDQ = "SELECT * FROM imgdb.find_pdq(%(pdq)s::bigint[], coalesce(%(max_distance)s, 31))"
+FIND_PDQ = "SELECT * FROM imgdb.find_pdq(%(pdq)s::bigint[], %(max_distance)s)"
 MAY_READ = "SELECT has_table_privilege('imgdb.image', 'SELECT')"
 
 
@@ -69,10 +69,12 @@ def _find_look(
 ) -> Iterator[Found]:
     by_pdq = asked["space"] == "pdq"
     hashes = () if by_pdq else rule_hashes(asked["space"])
-    given = {
+    given: dict[str, Any] = {
         "hashes": [getattr(look.hashes, name) for name in hashes],
         "pdq": [*(look.pdq or ())],
     }
+    if by_pdq and asked["max_distance"] is None:
+        given["max_distance"] = PDQ_RULES["pdq"]
     with conn.cursor(row_factory=class_row(Found)) as cursor:
         for one in cursor.execute(FIND_PDQ if by_pdq else FIND_IMAGES, asked | given):
             # All collections have one space of PDQ.
