@@ -431,17 +431,19 @@ def _radii(
     splits = [(a, max_distance - 1 - a) for a in range(max_distance)]
     splits = [split for split in splits if max(split) <= 64]
     costs = [
-        {radius: _cost(conn, hashes, radius) for radius in {split[number] for split in splits}}
+        {
+            radius: _cost(hashes, _pair_masks(conn, radius, len(hashes)))
+            for radius in {split[number] for split in splits}
+        }
         for number, hashes in enumerate(distinct)
     ]
     return min(splits, key=lambda split: costs[0][split[0]] + costs[1][split[1]])
 
 
-def _cost(conn: psycopg.Connection[Any], distinct: Hashes, radius: int) -> float:
-    """Reckon the comparisons of _near_values by masks, from a sample of hashes and masks."""
-    if radius == 0 or len(distinct) < 2:
+def _cost(distinct: Hashes, masks: Sequence[tuple[int, Any]]) -> float:
+    """Reckon the comparisons of distinct hashes by masks, from a sample of both."""
+    if not masks:
         return 0
-    masks = conn.execute(PAIR_MASKS, (radius, len(distinct))).fetchall()
     sample = distinct
     if len(distinct) > SAMPLE:
         sample = np.random.default_rng(0).choice(distinct, SAMPLE, replace=False)
@@ -452,6 +454,13 @@ def _cost(conn: psycopg.Connection[Any], distinct: Hashes, radius: int) -> float
         together += int((sizes * (sizes - 1) // 2).sum())
     scale = (len(distinct) / len(sample)) ** 2
     return len(masks) * (6 * len(distinct) + scale * together / len(some))
+
+
+def _pair_masks(
+    conn: psycopg.Connection[Any], radius: int, count: int
+) -> Sequence[tuple[int, list[int]]]:
+    """Return imgdb._pair_masks for so many distinct hashes; none where none can be near another."""
+    return conn.execute(PAIR_MASKS, (radius, count)).fetchall() if radius and count > 1 else []
 
 
 def _by_rule(
@@ -485,9 +494,7 @@ def _near_values(
     conn: psycopg.Connection[Any], distinct: Hashes, sides: NDArray[np.int8] | None, radius: int
 ) -> Iterator[tuple[float, Iterator[tuple[Places, Places]]]]:
     """Yield how much is done, and pairs of distinct values near each other."""
-    if radius == 0 or len(distinct) < 2:
-        return
-    masks = conn.execute(PAIR_MASKS, (radius, len(distinct))).fetchall()
+    masks = _pair_masks(conn, radius, len(distinct))
     if sides is not None:
         asked, stored = np.flatnonzero(sides & 1), np.flatnonzero(sides & 2)
         if len(asked) > len(stored):
@@ -499,11 +506,7 @@ def _near_values(
         )
         # In comparisons: sorting a hash costs about six of them, in each of the bands or masks.
         by_search = len(asked) * probes * (1 + len(stored) / 2**16) + 24 * len(stored)
-        by_masks = sum(
-            len(distinct) * (6 + len(distinct) / 2 ** mask.bit_count() / 2)
-            for mask in (mask % 2**64 for mask, _ in masks)
-        )
-        if by_search < by_masks:
+        if by_search < _cost(distinct, masks):
             yield from _searched(distinct, asked, stored, radius)
             return
     for number, (mask, skipped) in enumerate(masks):
