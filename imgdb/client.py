@@ -8,10 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import psycopg
-
-from imgdb.database.connect import open_database, translate
-from imgdb.errors import ImgdbError
+from imgdb.database.connect import open_database
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.hashes.values import PDQ_RULES, USUAL_RULE
 from imgdb.ingest.exclusion import Exclusion
@@ -24,6 +21,8 @@ from imgdb.search.images import Match, query_by_file, similar
 from imgdb.search.many import Near, within_many
 
 if TYPE_CHECKING:
+    import psycopg
+
     from imgdb.pictures.images import AnyImage
 
 
@@ -62,18 +61,20 @@ class Database:
         query = query_by_file(
             image, any_orientation=any_orientation, pdq=hash in PDQ_RULES, parts=parts
         )
-        with _translated():
-            return similar(
-                self.connection,
-                query,
-                space=hash,
-                max_distance=max_distance,
-                collection=collection,
-                limit=limit,
-                include_flat=include_flat,
-                parts=parts,
-                same_colours=same_colours,
-            )
+        found = similar(
+            self.connection,
+            query,
+            space=hash,
+            max_distance=max_distance,
+            collection=collection,
+            limit=limit,
+            include_flat=include_flat,
+            parts=parts,
+            same_colours=same_colours,
+        )
+        if query.flat and not include_flat:
+            return [match for match in found if match.same_bytes]
+        return found
 
     def add(
         self,
@@ -94,9 +95,7 @@ class Database:
             name = path_text(absolute(image))
         else:
             raise TypeError("a picture without a path needs a name: add(image, id=...)")
-        picture = fingerprint(image, pdq=pdq)
-        with _translated():
-            return store_one(self.connection, collection, name, picture)[0]
+        return store_one(self.connection, collection, name, fingerprint(image, pdq=pdq))[0]
 
     def ingest(
         self,
@@ -115,8 +114,7 @@ class Database:
             raise TypeError("ingest takes a list of paths")
         named: Sequence[str] = [os.fspath(path) for path in paths]
         how = Options(collection=collection, exclusion=Exclusion(exclude), **options)
-        with _translated():
-            return ingest(self.connection, named, options=how)
+        return ingest(self.connection, named, options=how)
 
     def within_many(
         self, hashes: Iterable[int], max_distance: int = 8, *, space: str = "phash"
@@ -125,8 +123,7 @@ class Database:
 
         Thousands of hashes are searched in this process's memory where that costs less.
         """
-        with _translated():
-            yield from within_many(self.connection, space, hashes, max_distance)
+        return within_many(self.connection, space, hashes, max_distance)
 
     def close(self) -> None:
         """Close the connection, and leave the embedded server if it was used."""
@@ -141,20 +138,7 @@ class Database:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._stack.__exit__(kind, error, trace)
-        except ImgdbError as translated:
-            # What fails in SQL of the caller's own is psycopg's, inside of the block and outside.
-            if error is None or translated.__cause__ is not error:
-                raise
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise translate(error) from error
+        self._stack.__exit__(kind, error, trace)
 
 
 # So that it reads as what it does: `imgdb.connect()`.

@@ -89,7 +89,7 @@ def parts_command(
     }
     search: Search[RegionQuery, RegionMatch] = Search(
         read=lambda image, name: region_query(image, name=name),
-        remark=_without_regions,
+        refuse=_without_regions,
         find=partial(sharing_parts, limit=limit, wrong_per_query=wrong_per_query, **asked),
         advise=_advise,
         row=_row,

@@ -329,6 +329,7 @@ UPDATE imgdb.space SET default_max_distance = 8
 WHERE (name, default_max_distance) IN (('ahash', 2), ('dhash', 4), ('whash', 2));
 
 DROP INDEX imgdb.image_byte_size_idx;
+DROP INDEX imgdb.image_dhash_alone_idx;
 -- End by hand
 
 -- Made by tools/make_revision.py: what comes.

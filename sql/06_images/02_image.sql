@@ -43,6 +43,9 @@ CREATE TABLE imgdb.image (
 CREATE INDEX image_ahash_idx ON imgdb.image (ahash) WHERE ahash IS NOT NULL;
 CREATE INDEX image_dhash_idx ON imgdb.image (dhash) WHERE dhash IS NOT NULL;
 CREATE INDEX image_phash_idx ON imgdb.image (phash) WHERE phash IS NOT NULL;
+-- Mostly it is empty, and a search wants to know that.
+CREATE INDEX image_dhash_alone_idx ON imgdb.image (dhash)
+WHERE phash IS NULL AND dhash IS NOT NULL;
 CREATE INDEX image_whash_idx ON imgdb.image (whash) WHERE whash IS NOT NULL;
 CREATE INDEX image_sha256_idx ON imgdb.image (sha256) WHERE sha256 IS NOT NULL;
 CREATE INDEX image_byte_size_idx ON imgdb.image (byte_size) WHERE byte_size IS NOT NULL;
@@ -82,6 +85,7 @@ COMMENT ON COLUMN imgdb.image.colours IS
 COMMENT ON INDEX imgdb.image_ahash_idx IS 'Joins with matches in space ahash.';
 COMMENT ON INDEX imgdb.image_dhash_idx IS 'Joins with matches in space dhash.';
 COMMENT ON INDEX imgdb.image_phash_idx IS 'Joins with matches in space phash.';
+COMMENT ON INDEX imgdb.image_dhash_alone_idx IS 'Tells whether any image has a dhash and no phash.';
 COMMENT ON INDEX imgdb.image_whash_idx IS 'Joins with matches in space whash.';
 COMMENT ON INDEX imgdb.image_sha256_idx IS 'Finds files of the same bytes.';
 COMMENT ON INDEX imgdb.image_byte_size_idx IS 'Finds what a file may have been called before.';

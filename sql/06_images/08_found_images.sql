@@ -3,6 +3,11 @@
 -- though one could be asked for a bit less: where a row lacks a hash, the other one decides.) An
 -- image that is near in several orientations counts for the nearest, then for the first of them.
 -- Beyond a half of 16 nearly every row would be a candidate, and all are read.
+--
+-- Any two reaches do that sum up to s - 1. One picture in twenty has dhash 0, since nothing changes
+-- in it from left to right, and many more are near that. Where it is within half of s, dhash is
+-- asked for what is nearer than 0 only, and phash for the rest: up to some 20 bits phashes do not
+-- crowd. This needs a phash of every row that has a dhash.
 CREATE FUNCTION imgdb._near_images(rule_hashes name[], half_distance integer)
 RETURNS text
 LANGUAGE plpgsql STABLE
@@ -15,6 +20,8 @@ DECLARE
         || pg_catalog.format('i.%I AS hash, ', rule_hashes[1])
         || coalesce('i.' || pg_catalog.quote_ident(rule_hashes[2]), 'NULL::bigint') || ' AS second';
     v_distance text := imgdb._distance_to_query(rule_hashes);
+    v_first text := half_distance;
+    v_second text := half_distance;
     v_parts text[];
 BEGIN
     IF half_distance > 16 THEN
@@ -25,15 +32,31 @@ BEGIN
             v_row, v_distance, v_queries
         );
     END IF;
+    IF
+        rule_hashes[2] = 'dhash' AND half_distance <= 10
+        -- EXISTS would read the table where statistics say that there are many.
+        AND (SELECT pg_catalog.min(i.dhash) FROM imgdb.image AS i WHERE i.phash IS NULL) IS NULL
+    THEN
+        v_first := pg_catalog.format(
+            'CASE WHEN imgdb.distance(q.second, 0) <= %1$s '
+            'THEN $1 - imgdb.distance(q.second, 0) ELSE %1$s END',
+            half_distance
+        );
+        v_second := pg_catalog.format(
+            'CASE WHEN q.hash IS NULL THEN %1$s '
+            'ELSE least(imgdb.distance(q.second, 0) - 1, %1$s) END',
+            half_distance
+        );
+    END IF;
     FOR v_place IN 1..pg_catalog.cardinality(rule_hashes) LOOP
         v_parts[v_place] := pg_catalog.format(
             'SELECT %1$s, %2$s AS distance, q.query_number::integer '
-            'FROM (SELECT * FROM %3$s WHERE %4$s IS NOT NULL) AS q '
+            'FROM (SELECT * FROM %3$s WHERE %4$s IS NOT NULL AND %6$s >= 0) AS q '
             'CROSS JOIN LATERAL imgdb.within(%5$L, query_hash => %4$s, max_distance => %6$s) AS m '
             'JOIN imgdb.image AS i ON i.%5$I = m.hash',
             v_row, v_distance, v_queries,
             CASE v_place WHEN 1 THEN 'q.hash' ELSE 'q.second' END, rule_hashes[v_place],
-            half_distance
+            CASE v_place WHEN 1 THEN v_first ELSE v_second END
         );
     END LOOP;
     RETURN 'SELECT DISTINCT ON (n.image_id) n.* FROM ('

@@ -43,20 +43,21 @@ class Model:
         self.images, self.marks = {}, set()
         self.draw = draw
 
-    def fill(self, conn, centres):
+    def fill(self, conn, centres, lacks_hashes=True):
         conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a'), ('b')")
         draw, rows = self.draw, {}
         for number in range(60):
             near = draw.choice(centres)
             bits = [
-                frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 5, 9]))) for _ in near
+                frozenset(draw.sample(range(64), draw.choice([0, 0, 0, 1, 2, 5, 9, 14])))
+                for _ in near
             ]
             hashes = [flipped(*one) for one in zip(near, bits, strict=True)]
             row = {
                 "collection": draw.choice("ab"),
                 "path": f"/{draw.randrange(1000):03}-{number}.jpg",
-                "hash": draw.choice([hashes[0]] * 9 + [None]),
-                "second": draw.choice([hashes[1]] * 9 + [None]),
+                "hash": None if lacks_hashes and draw.random() < 0.1 else hashes[0],
+                "second": None if draw.random() < 0.1 else hashes[1],
                 "flat": draw.random() < 0.1,
                 "sha256": SHA if draw.random() < 0.1 else draw.randbytes(32),
                 "missing": draw.random() < 0.2,
@@ -97,10 +98,8 @@ class Model:
             same = row["sha256"] == sha256
             hashes = (row["hash"], row["second"])
             apart = [distance(self.rule, hashes, query) for query in queries]
-            if same or apart[0] is None:
-                best = (apart[0], 1)
-            else:
-                best = min((d, k) for k, d in enumerate(apart, 1))
+            known = [(d, k) for k, d in enumerate(apart, 1) if d is not None]
+            best = (apart[0], 1) if same else min(known, default=(None, 1))
             near = best[0] is not None and best[0] <= radius
             listed = near and image not in excluded and (include_flat or not row["flat"])
             seen = include_missing or not row["missing"]
@@ -135,8 +134,60 @@ def test_a_search_finds_what_the_model_says(conn, seed, turns, rule):
         queries[6] = (flipped(queries[1][0], frozenset({3, 40})), queries[1][1])
     model = Model(draw, rule)
     model.fill(conn, queries)
-    several = len(rule.split("+"))
-    for radius in (0, 2, 8, 13, 17, 20, 26, 40, 64 * several):
+    compare(conn, model, queries, (0, 2, 8, 13, 17, 20, 26, 40, 64 * len(rule.split("+"))))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("turns", [1, 8])
+@pytest.mark.parametrize("lacks_hashes", [True, False])
+def test_a_search_by_a_dhash_near_zero_finds_what_the_model_says(conn, seed, turns, lacks_hashes):
+    draw = random.Random(f"{seed} {turns}")
+    crowded = [
+        flipped(0, frozenset(draw.sample(range(64), draw.randrange(12)))) for _ in range(turns)
+    ]
+    queries = [(draw.getrandbits(64) - 2**63, second) for second in crowded]
+    if turns > 1:
+        queries[2] = (None, queries[2][1])
+        queries[3] = (queries[3][0], None)
+    model = Model(draw, "phash+dhash")
+    model.fill(conn, [query for query in queries if None not in query], lacks_hashes)
+    compare(conn, model, queries, (0, 1, 2, 7, 12, 15, 16, 17, 18, 19, 20, 21, 22, 26))
+
+
+@pytest.mark.parametrize("largest", [1, 16, 17, 20, 21, 22])
+def test_every_share_of_the_sum_is_found(conn, largest):
+    """For dhashes ever farther from zero, images whose two distances share the sum in each way."""
+    draw = random.Random(largest)
+    conn.execute("INSERT INTO imgdb.collection (name) VALUES ('a')")
+    queries = [
+        (draw.getrandbits(64) - 2**63, flipped(0, frozenset(draw.sample(range(64), bits))))
+        for bits in range(13)
+    ]
+    for query in queries:
+        rows = [
+            [
+                flipped(one, frozenset(draw.sample(range(64), apart)))
+                for one, apart in zip(query, (first, largest - first), strict=True)
+            ]
+            for first in range(largest + 1)
+        ]
+        conn.cursor().executemany(
+            "INSERT INTO imgdb.image (collection_id, path, phash, dhash, recipe)"
+            " SELECT collection_id, gen_random_uuid(), %s, %s, 'x' FROM imgdb.collection",
+            rows,
+        )
+    for query in queries:
+        for sum_asked, wanted in ((largest, largest + 1), (largest - 1, 0)):
+            found = conn.execute(
+                "SELECT FROM imgdb.similar_images(query_hashes => %s, max_distance => %s)",
+                [[*query], sum_asked],
+            ).fetchall()
+            assert len(found) == wanted
+
+
+def compare(conn, model, queries, radii):
+    draw, several = model.draw, len(model.rule.split("+"))
+    for radius in radii:
         for _ in range(4):
             options = {
                 "sha256": draw.choice([None, SHA]),
@@ -148,7 +199,7 @@ def test_a_search_finds_what_the_model_says(conn, seed, turns, rule):
                 "include_missing": draw.choice([True, False]),
             }
             asked = {
-                "rule": rule,
+                "rule": model.rule,
                 "hashes": [query[0] for query in queries],
                 "seconds": [query[1] for query in queries] if several == 2 else None,
             }

@@ -194,6 +194,12 @@ def test_images_are_found_by_the_sum_through_both_indexes(images):
             now = image_scans(images)
             assert now[0] == scans
             assert now[1] > by_phash and now[2] > by_dhash
+        # Rows of a dhash that crowds are not read.
+        scans, _, by_dhash = image_scans(images)
+        for _ in range(7):
+            images.execute("SELECT * FROM imgdb.similar_images(query_hashes => ARRAY[5, 0])")
+        now = image_scans(images)
+        assert (now[0], now[2]) == (scans, by_dhash)
         # Beyond, nearly every image would be a candidate.
         images.execute(statement.format(40))
         assert image_scans(images)[0] > scans
