@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from imgdb.database.connect import open_database
+import psycopg
+
+from imgdb.database.connect import open_database, translate
+from imgdb.errors import ImgdbError
 from imgdb.hashes.fingerprint import fingerprint
 from imgdb.hashes.values import PDQ_RULES, USUAL_RULE
 from imgdb.ingest.exclusion import Exclusion
@@ -21,8 +24,6 @@ from imgdb.search.images import Match, query_by_file, similar
 from imgdb.search.many import Near, within_many
 
 if TYPE_CHECKING:
-    import psycopg
-
     from imgdb.pictures.images import AnyImage
 
 
@@ -61,20 +62,18 @@ class Database:
         query = query_by_file(
             image, any_orientation=any_orientation, pdq=hash in PDQ_RULES, parts=parts
         )
-        found = similar(
-            self.connection,
-            query,
-            space=hash,
-            max_distance=max_distance,
-            collection=collection,
-            limit=limit,
-            include_flat=include_flat,
-            parts=parts,
-            same_colours=same_colours,
-        )
-        if query.flat and not include_flat:
-            return [match for match in found if match.same_bytes]
-        return found
+        with _translated():
+            return similar(
+                self.connection,
+                query,
+                space=hash,
+                max_distance=max_distance,
+                collection=collection,
+                limit=limit,
+                include_flat=include_flat,
+                parts=parts,
+                same_colours=same_colours,
+            )
 
     def add(
         self,
@@ -95,7 +94,9 @@ class Database:
             name = path_text(absolute(image))
         else:
             raise TypeError("a picture without a path needs a name: add(image, id=...)")
-        return store_one(self.connection, collection, name, fingerprint(image, pdq=pdq))[0]
+        picture = fingerprint(image, pdq=pdq)
+        with _translated():
+            return store_one(self.connection, collection, name, picture)[0]
 
     def ingest(
         self,
@@ -114,7 +115,8 @@ class Database:
             raise TypeError("ingest takes a list of paths")
         named: Sequence[str] = [os.fspath(path) for path in paths]
         how = Options(collection=collection, exclusion=Exclusion(exclude), **options)
-        return ingest(self.connection, named, options=how)
+        with _translated():
+            return ingest(self.connection, named, options=how)
 
     def within_many(
         self, hashes: Iterable[int], max_distance: int = 8, *, space: str = "phash"
@@ -123,7 +125,8 @@ class Database:
 
         Thousands of hashes are searched in this process's memory where that costs less.
         """
-        return within_many(self.connection, space, hashes, max_distance)
+        with _translated():
+            yield from within_many(self.connection, space, hashes, max_distance)
 
     def close(self) -> None:
         """Close the connection, and leave the embedded server if it was used."""
@@ -138,7 +141,20 @@ class Database:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except ImgdbError as translated:
+            # What fails in SQL of the caller's own is psycopg's, inside of the block and outside.
+            if error is None or translated.__cause__ is not error:
+                raise
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error) from error
 
 
 # So that it reads as what it does: `imgdb.connect()`.

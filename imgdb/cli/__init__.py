@@ -10,6 +10,7 @@ def main() -> None:
     # Before numpy is loaded: the products of one picture are too small for threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.unraisablehook = _keep_interrupts
+    _open_what_is_closed()
     try:
         from imgdb.cli.app import run_command as run
 
@@ -17,6 +18,15 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("imgdb: interrupted\n")
         sys.exit(128 + signal.SIGINT)
+
+
+def _open_what_is_closed() -> None:
+    """Let no connection come to stand where stdin, stdout or stderr should: `imgdb query >&-`."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # The lowest number that is free, so that it is this one.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _keep_interrupts(lost: "sys.UnraisableHookArgs") -> None:

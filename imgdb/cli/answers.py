@@ -38,8 +38,9 @@ class Search(Generic[Asked, Found]):
     """How pictures are read, how the matches of one are found, and how these are shown."""
 
     read: Callable[[AnyImage, str], Asked]
-    # Why nothing can look like this picture, "" if something can.
-    refuse: Callable[[Asked], str]
+    # Why hardly anything can look like this picture, "" if something can. It is asked for all the
+    # same: for its bytes, and since a failure must not pass for "nothing is found".
+    remark: Callable[[Asked], str]
     find: Callable[[Connection[Any], Asked], Sequence[Found]]
     # What a person can do about the answers, "" for nothing.
     advise: Callable[[Connection[Any], Answers[Asked, Found]], str]
@@ -74,17 +75,16 @@ def search_and_show(
     canvas = find_canvas(show)
     failures = Failures()
     queries = [*given, *_read(search, files, failures)]
-    asked = [query for query in queries if not _refused(search, query)]
     answers: Answers[Asked, Found] = []
     advice = ""
-    if asked:
+    if queries:
         with open_database(dsn) as conn:
-            answers = [(query, _find(search, conn, query)) for query in asked]
+            answers = [(query, _find(search, conn, query)) for query in queries]
             advice = search.advise(conn, answers)
     if format is Format.table:
         _print_tables(search, answers)
     else:
-        _print_rows(search, queries, answers, format)
+        _print_rows(search, answers, format)
     _say(advice)
     if canvas is not None:
         draw_answers(canvas, answers, search.brief)
@@ -139,15 +139,12 @@ def _read(
             failures.report(spelled(file), error)
 
 
-def _refused(search: Search[Asked, Found], query: Asked) -> bool:
-    reason = search.refuse(query)
-    _say(reason and f"{printable(query.name)} {reason}")
-    return bool(reason)
-
-
 def _find(search: Search[Asked, Found], conn: Connection[Any], query: Asked) -> Sequence[Found]:
-    matches = search.find(conn, query)
-    _say("" if matches else f"no match for {printable(query.name)}")
+    matches, remark = search.find(conn, query), search.remark(query)
+    if remark:
+        _say(f"{printable(query.name)} {remark}")
+    elif not matches:
+        _say(f"no match for {printable(query.name)}")
     return matches
 
 
@@ -158,16 +155,14 @@ def _say(words: str) -> None:
 
 def _print_rows(
     search: Search[Asked, Found],
-    queries: Sequence[Asked],
     answers: Answers[Asked, Found],
     format: Format,
 ) -> None:
     """Print one list: what was asked for, and a match; a picture without one has an empty row."""
-    found = {id(query): matches for query, matches in answers}
     rows = [
         (query.name, *(getattr(match, name, None) for name in search.fields))
-        for query in queries
-        for match in found.get(id(query)) or (None,)
+        for query, matches in answers
+        for match in matches or (None,)
     ]
     print_rows(rows, ["query", *search.fields], format)
 

@@ -89,7 +89,7 @@ def parts_command(
     }
     search: Search[RegionQuery, RegionMatch] = Search(
         read=lambda image, name: region_query(image, name=name),
-        refuse=_without_regions,
+        remark=_without_regions,
         find=partial(sharing_parts, limit=limit, wrong_per_query=wrong_per_query, **asked),
         advise=_advise,
         row=_row,

@@ -160,7 +160,7 @@ def query(
             pdq=rule in PDQ_RULES,
             parts=parts,
         ),
-        refuse=_flat if not include_flat else lambda query: "",
+        remark=_flat if not include_flat else lambda query: "",
         find=partial(
             similar,
             space=rule,
@@ -197,8 +197,8 @@ def _flat(query: Query) -> str:
     if not query.flat:
         return ""
     return (
-        "is flat (a solid colour, a blank page): to every hash it looks like all flat pictures; "
-        "--include-flat searches all the same"
+        "is flat (a solid colour, a blank page): to every hash it looks like all flat pictures, "
+        "so only files of the same bytes are looked for; --include-flat searches all the same"
     )
 
 

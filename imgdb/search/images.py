@@ -244,7 +244,8 @@ def similar(
 
     `space` is a rule, or one of its hashes alone; a rule of PDQ_RULES takes a query with PDQ.
 
-    Files of the same bytes come first, whatever their hashes are; what is gone (`missing_since`)
+    Files of the same bytes come first, whatever their hashes are; without `include_flat` a flat
+    picture finds nothing else, and nothing else finds a flat one. What is gone (`missing_since`)
     comes last, or not at all without `missing`. With `parts`, what shares regions with the query
     comes after what is near. Where more than `flood` matches have one hash, one of them stands for
     all. With `same_colours`, what has other colours, or none that are known, is left out, and no
@@ -278,7 +279,9 @@ def similar(
         arguments["counts"] = [len(some) for some in regions]
         arguments["boxes"] = [side for some in regions for one in some for side in one.box]
         arguments["region_hashes"] = [one.hash for some in regions for one in some]
-        return cursor.execute(MATCHES, arguments).fetchall()
+        found = cursor.execute(MATCHES, arguments).fetchall()
+    # What is flat looks like all that is flat, and is only known by its bytes.
+    return [one for one in found if one.same_bytes or include_flat or not query.flat]
 
 
 def _regions(look: Asked) -> list[Region]:

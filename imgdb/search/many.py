@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgdb.errors import UsageError
 from imgdb.hashes.near import search
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ def within_many(
     Thousands of hashes are searched in an export of the space: 40 bytes of memory for each stored
     one. Each is asked for once, in no order.
     """
-    queries = np.unique(np.fromiter(hashes, dtype=np.int64))
+    try:
+        queries = np.unique(np.fromiter(map(index, hashes), dtype=np.int64))
+    except OverflowError:
+        raise UsageError("a hash is a signed 64-bit number; imgdb.from_hex gives it") from None
     found = conn.execute(COST, (space, max_distance)).fetchone()
     assert found is not None
     masks, count, cost = found

@@ -255,8 +255,6 @@ def _search(state: ServerState, query: Query, rule: str, options: SearchChoices)
             parts=options.parts,
             same_colours=options.same_colours,
         )
-    if query.flat and not options.include_flat:
-        found = [match for match in found if match.same_bytes]
     return SearchAnswer(asked_hashes(query), rule, wanted, found)
 
 

@@ -158,7 +158,7 @@ COMMENT ON FUNCTION imgdb._load(smallint, bigint[]) IS
 -- A statement that brings many hashes pays for them itself; a small one leaves them in the fresh
 -- level, and one in many looks whether that is worth a flush. An older snapshot could fail on rows
 -- that others have changed, so REPEATABLE READ leaves the buckets to others.
-CREATE FUNCTION imgdb._append(for_space_id smallint, new_hashes bigint[])
+CREATE FUNCTION imgdb._append(for_space_id smallint, new_hashes bigint[], from_table text)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -171,28 +171,33 @@ BEGIN
     IF v_may_flush AND v_count >= 10000 AND NOT imgdb._is_distributed()
     AND imgdb._lock_space(for_space_id, false) THEN
         PERFORM imgdb._load(for_space_id, new_hashes);
-        RETURN;
-    END IF;
-    INSERT INTO imgdb.fresh_hashes (space_id, hashes)
-    SELECT for_space_id, new_hashes[first:first + 199]
-    FROM generate_series(1, v_count, 200) AS first;
-    IF v_may_flush AND random() * 200 < v_count THEN
-        SELECT count(*) AS rows, sum(cardinality(f.hashes)) AS hashes
-        INTO v_fresh
-        FROM imgdb.fresh_hashes AS f
-        WHERE f.space_id = for_space_id;
-        IF v_fresh.rows > 500 OR v_fresh.hashes > 1000 THEN
-            -- More than statements bring from one look to the next, and not so much that one waits
-            -- long: each hash takes some 45 us. Of many, which slow all searches, it takes a part.
-            PERFORM imgdb._flush(
-                for_space_id,
-                greatest(500, v_count * 5 / 4, least(v_fresh.hashes / 4, 20000))::integer,
-                false
-            );
+    ELSE
+        INSERT INTO imgdb.fresh_hashes (space_id, hashes)
+        SELECT for_space_id, new_hashes[first:first + 199]
+        FROM generate_series(1, v_count, 200) AS first;
+        IF v_may_flush AND random() * 200 < v_count THEN
+            SELECT count(*) AS rows, sum(cardinality(f.hashes)) AS hashes
+            INTO v_fresh
+            FROM imgdb.fresh_hashes AS f
+            WHERE f.space_id = for_space_id;
+            IF v_fresh.rows > 500 OR v_fresh.hashes > 1000 THEN
+                -- More than statements bring from one look to the next, and not so much that one
+                -- waits long: each hash takes some 45 us. Of many, which slow all searches, it
+                -- takes a part.
+                PERFORM imgdb._flush(
+                    for_space_id,
+                    greatest(500, v_count * 5 / 4, least(v_fresh.hashes / 4, 20000))::integer,
+                    false
+                );
+            END IF;
         END IF;
+    END IF;
+    IF EXISTS (SELECT FROM imgdb.watch_list AS w WHERE w.space_id = for_space_id) THEN
+        PERFORM imgdb._note_matches(for_space_id, new_hashes, from_table);
     END IF;
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._append(smallint, bigint[]) IS
-'Makes hashes searchable in a space: puts them into its fresh level, or many into its buckets.';
+COMMENT ON FUNCTION imgdb._append(smallint, bigint[], text) IS
+'Makes hashes of a table searchable in a space: puts them into its fresh level, or many into its '
+'buckets; and notes those that somebody watches for.';

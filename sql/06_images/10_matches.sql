@@ -62,6 +62,8 @@ DECLARE
     v_flood integer := CASE WHEN NOT only_same_colours THEN flood_limit END;
     v_hashes name[] := CASE WHEN NOT v_is_by_pdq THEN imgdb._rule_hashes(space_name) END;
 BEGIN
+    -- What it calls does so, too; but a plan that meets an empty table first calls nothing.
+    PERFORM imgdb._collection_id(collection_name);
     RETURN QUERY
     WITH whole AS MATERIALIZED (
         SELECT f.image_id, f.distance, f.query_number, f.same_bytes, f.images

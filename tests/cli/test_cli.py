@@ -190,6 +190,21 @@ def test_output_that_cannot_be_written_is_an_error():
 
 
 @pytest.mark.parametrize(
+    ("closed", "said"),
+    [(">&-", ""), ("2>&-", "default\t0\t0\t0\t0\n"), ("<&- >&- 2>&-", "")],
+)
+def test_what_is_closed_counts_as_nowhere(database, closed, said):
+    with psycopg.connect(database) as conn:
+        conn.execute("SELECT imgdb._make_collection('default')")
+    done = subprocess.run(
+        f"{IMGDB} collections {closed}",
+        shell=True, capture_output=True, text=True, check=False, timeout=60,
+        env={**os.environ, "IMGDB_DSN": database},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+
+
+@pytest.mark.parametrize(
     "sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda sent: sent.name
 )
 def test_signals_end_a_command_that_waits(empty_database, sent):

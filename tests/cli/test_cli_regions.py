@@ -192,7 +192,7 @@ def test_a_page_and_the_same_rows(cli, database, folder, tmp_path):
     assert (blank["query"], blank["path"]) == (str(folder / "blank.png"), None)
     left, top, width, height = (found[f"box_{side}"] for side in ("left", "top", "width", "height"))
     assert page.count('<li class="card match"') == 1
-    assert "Pictures that share a part with crop.jpg" in page
+    assert "Pictures that share a part with 2 others" in page
     assert f'data-votes="{found["votes"]}"' in page
     assert f"M{left} {top}h{width}v{height}h-{width}z" in page
     assert f"<dd>{width}x{height}+{left}+{top}</dd>" in page

@@ -17,14 +17,18 @@ from imgdb.search.images import Match
 PAGE = Path(__file__).parents[2] / "docs" / "output.md"
 
 
-def _offering(words, command):
-    if any("--json" in param.opts for param in command.params):
+def _offering(option, words, command):
+    if any(option in param.opts for param in command.params):
         yield " ".join(words)
     for name, inner in getattr(command, "commands", {}).items():
-        yield from _offering([*words, name], inner)
+        yield from _offering(option, [*words, name], inner)
 
 
-OFFERING = [*_offering(["imgdb"], typer.main.get_command(make_app()))]
+def commands_with(option):
+    return [*_offering(option, ["imgdb"], typer.main.get_command(make_app()))]
+
+
+OFFERING = commands_with("--json")
 
 # A call of each that prints rows, and whether it prints facts.
 ROWS, FACTS = False, True
@@ -60,6 +64,13 @@ CALLS = {
 CHANGING = {"imgdb restore", "imgdb space compact", "imgdb space explain", "imgdb stats"}
 # Nothing is to be seen in a database without regions.
 EMPTY = {"imgdb parts"}
+
+
+# The others make the collection, or want paths of it.
+ASKING = sorted(
+    {*commands_with("--collection"), "imgdb mark"}
+    & {*CALLS, "imgdb export"} - {"imgdb ingest", "imgdb import"}
+)
 
 
 @pytest.fixture
@@ -199,6 +210,19 @@ def test_what_is_no_picture_on_stdin_is_one_line(cli, filled):
         assert (twice.code, "stdin can be read once" in twice.stderr) == (2, True)
     refused = cli("ingest", "-", stdin=b"", dsn=filled)
     assert (refused.code, "--files-from -" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_no_command_takes_a_collection_that_is_not_there_for_an_empty_one(
+    cli, database, tmp_path, name
+):
+    # In an empty database, too, where a plan may have nothing to ask what would notice.
+    scene(1).save(tmp_path / "lake.png")
+    call, _ = CALLS.get(name, (name.split()[1:], None))
+    words = ["{}/lake.png" if "lake" in word else word for word in call if "unlike" not in word]
+    given = [word.format(tmp_path) for word in words]
+    gone = cli(*given, "--collection", "gone", dsn=database)
+    assert (gone.code, gone.stdout, 'no collection "gone"' in gone.stderr) == (2, "", True)
 
 
 def test_collections_are_listed_renamed_and_removed(cli, filled, tmp_path):

@@ -232,9 +232,9 @@ def test_equal_prefixes(space):
 @embedded_only
 def test_more_hashes_in_a_statement_than_an_array_part_holds(space):
     """Parts of a thousand hashes, not of a million: no test waits for 1.2 million rows."""
-    defined = space.value("SELECT pg_get_functiondef('imgdb._new_hashes_query'::regproc)")
-    assert defined.count("/ 1000000") == 2
-    space.conn.execute(defined.replace("/ 1000000", "/ 1000").encode())
+    defined = space.value("SELECT pg_get_functiondef('imgdb._append_hashes'::regproc)")
+    assert defined.count("= 1000000 ") == 1
+    space.conn.execute(defined.replace("= 1000000 ", "= 1000 ").encode())
     space.conn.execute(
         "INSERT INTO hashes (hash) SELECT ('x' || left(md5(i::text), 16))::bit(64)::bigint"
         " FROM generate_series(1, 1200) AS i"

@@ -146,13 +146,14 @@ def test_nothing_is_turned_unless_asked(monkeypatch, tmp_path):
     assert turned.looks[0].hashes == turned.hashes == as_it_is.hashes
 
 
-def test_a_flat_query_is_searched_only_if_asked_in_any_orientation(cli, database, tmp_path):
+def test_a_flat_query_finds_its_bytes_only_unless_asked_in_any_orientation(cli, database, tmp_path):
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "teal.png")
     add(database, tmp_path / "navy.png")
-    silent = cli("query", tmp_path / "navy.png", "--any-orientation", "--json", dsn=database)
+    silent = cli("query", tmp_path / "teal.png", "--any-orientation", "--json", dsn=database)
     assert (silent.code, [found["path"] for found in json.loads(silent.stdout)]) == (0, [None])
     assert "is flat" in silent.stderr
     (found,) = matches(
-        cli, tmp_path / "navy.png", "--any-orientation", "--include-flat", dsn=database
+        cli, tmp_path / "teal.png", "--any-orientation", "--include-flat", dsn=database
     )
     assert found["orientation"] == "as is"

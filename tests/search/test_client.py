@@ -157,6 +157,35 @@ def test_a_name_that_cannot_be_stored_is_refused(database, folder, name):
             db.add(b"content")
 
 
+def test_what_the_server_refuses_is_an_imgdb_error_at_once(database, folder):
+    with imgdb.connect(database) as db:
+        for fails in (
+            lambda: db.query(folder / "lake.png", collection="nowhere"),
+            lambda: list(db.within_many([0], space="nowhere")),
+            lambda: db.add(folder / "lake.png", id="x", collection=""),
+            lambda: db.ingest([folder], collection="", jobs=1),
+        ):
+            with pytest.raises(imgdb.ImgdbError) as caught:
+                fails()
+            assert "\n" not in str(caught.value)
+
+
+def test_sql_of_the_callers_own_fails_with_the_drivers_error(database):
+    with (
+        pytest.raises(psycopg.errors.DivisionByZero),
+        imgdb.connect(database) as db,
+    ):
+        db.connection.execute("SELECT 1 / 0")
+    assert db.connection.closed
+    # What was not committed is gone.
+    with pytest.raises(psycopg.errors.DivisionByZero), imgdb.connect(database) as db:
+        db.connection.autocommit = False
+        db.connection.execute("INSERT INTO imgdb.collection (name) VALUES ('half')")
+        db.connection.execute("SELECT 1 / 0")
+    with psycopg.connect(database) as conn:
+        assert conn.execute("SELECT FROM imgdb.collection WHERE name = 'half'").fetchone() is None
+
+
 def test_nothing_stays_open(database, folder):
     before = set(Path("/proc/self/fd").iterdir())
     db = imgdb.connect(database)

@@ -55,6 +55,14 @@ def test_as_within_any_finds(space: Space, monkeypatch, masks, export_cost):
         assert radius == 64 or 0 < len(expected) < 361 * 68
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error"), [(1.5, TypeError), ("5", TypeError), (2**63, imgdb.ImgdbError)]
+)
+def test_what_is_no_stored_hash_is_refused(space: Space, wrong, error):
+    with pytest.raises(error):
+        list(many.within_many(space.conn, space.name, [wrong], 8))
+
+
 def test_of_nothing_and_in_nothing(space: Space, monkeypatch):
     monkeypatch.setattr(many, "EXPORT_COST", 0)
     assert list(many.within_many(space.conn, space.name, [5], 8)) == []

@@ -230,13 +230,18 @@ def test_no_match_says_so(cli, filled, tmp_path):
     assert result.stderr == f"imgdb: no match for {tmp_path}/unlike.png\n"
 
 
-def test_a_flat_query_is_not_searched_unless_asked(cli, filled, folder, tmp_path):
+def test_a_flat_query_finds_its_own_bytes_only_unless_asked(cli, filled, folder, tmp_path):
     Image.new("RGB", (64, 64), "navy").save(tmp_path / "navy.png")
     result = cli("query", tmp_path / "navy.png", "--json", dsn=filled)
     empty = dict.fromkeys(KEYS) | {"query": f"{tmp_path}/navy.png"}
     assert (result.code, json.loads(result.stdout)) == (0, [empty])
     assert "is flat" in result.stderr and len(result.stderr.splitlines()) == 1
     assert names(matches(cli, tmp_path / "navy.png", "--include-flat", dsn=filled)) == ["blank.png"]
+    known = cli("query", folder / "blank.png", "--json", "--exit-code", dsn=filled)
+    assert (known.code, names(json.loads(known.stdout))) == (0, ["blank.png"])
+    # A failure does not look like a picture that is not known.
+    down = cli("query", tmp_path / "navy.png", "--exit-code", dsn="host=/nowhere")
+    assert (down.code, down.stdout) == (2, "")
 
 
 @pytest.mark.parametrize(

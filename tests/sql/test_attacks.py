@@ -266,7 +266,7 @@ def test_a_keeper_can_do_nothing_to_a_space_of_another(admin, database, step):
                 "UPDATE imgdb.space SET claimed_by = 1",
                 "INSERT INTO imgdb.own_space (name, owner_name) VALUES ('x', 'postgres')",
                 "INSERT INTO imgdb.fresh_hashes VALUES (1, '{1}')",
-                "SELECT imgdb._append(1::smallint, '{1}')",
+                "SELECT imgdb._append(1::smallint, '{1}', NULL)",
                 "SELECT count(*) FROM imgdb.image",
             ):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -76,7 +76,7 @@ OPERATIONS = {
     "SELECT imgdb.undistribute()": "",
     "SELECT imgdb.grant_access(current_user, 'write')": "",
     "SELECT imgdb.revoke_access('postgres')": "",
-    "SELECT imgdb._append(1::smallint, '{5}')": "",
+    "SELECT imgdb._append(1::smallint, '{5}', NULL)": "",
     "UPDATE imgdb.space SET owner_name = current_user": "",
     "DELETE FROM imgdb.tracked_column": "",
     "INSERT INTO imgdb.fresh_hashes VALUES (1, '{5}')": "",
