@@ -37,9 +37,9 @@ def test_every_file_has_its_outcome(name: str) -> None:
     prepare_all()
     table = read_table(name)
     wrong = []
-    for file, path in files(folder, name):
-        outcome = examine(file, path).outcome
-        wanted = table.get(file, unlisted(file, name))
+    for run in examine([*files(folder, name)]):
+        outcome = run.outcome
+        wanted = table.get(outcome.file, unlisted(outcome.file, name))
         if not same(outcome, wanted):
             wrong.append((outcome, wanted))
     assert wrong == []

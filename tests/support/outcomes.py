@@ -7,7 +7,8 @@ import csv
 import os
 import resource
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,14 +89,41 @@ def files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
                 yield path_text(path.relative_to(base)), path
 
 
-def examine(file: str, path: Path) -> Run:
-    """Load one file in a process of its own, with limits on memory and time."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def examine(found: Sequence[tuple[str, Path]]) -> list[Run]:
+    """Load files in a process of their own, with limits on memory and on the time of each.
+
+    After a file that ends the process another one goes on. The peak is that of the process.
+    """
+    runs: list[Run] = []
+    while len(runs) < len(found):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            try:
+                _examine([path for _, path in found[len(runs) :]], writer)
+            finally:
+                os._exit(1)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            for line in pipe:
+                seconds, peak, *answer = line.rstrip("\n").split("\t")
+                outcome = Outcome(found[len(runs)][0], *answer)
+                runs.append(Run(outcome, float(seconds), int(peak) // 1024))
+        _, status, usage = os.wait4(child, 0)
+        if status:
+            outcome = Outcome(found[len(runs)][0], f"killed by {signal.Signals(status & 127).name}")
+            runs.append(Run(outcome, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024))
+        else:
+            assert len(runs) == len(found)
+    return runs
+
+
+def _examine(paths: Sequence[Path], writer: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for path in paths:
+        begun = time.process_time()
         # Of the processor, not of the clock: the machine may have other things to do.
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         signal.alarm(20 * SECONDS)
@@ -103,15 +131,10 @@ def examine(file: str, path: Path) -> Run:
             answer = _load(path)
         except BaseException as exc:
             answer = (f"raised {type(exc).__name__}",)
-        os.write(writer, "\t".join(answer).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        answer = tuple(pipe.read().split("\t"))
-    _, status, usage = os.wait4(child, 0)
-    if status:
-        answer = (f"killed by {signal.Signals(status & 127).name}",)
-    return Run(Outcome(file, *answer), usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024)
+        seconds = time.process_time() - begun
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        os.write(writer, "\t".join((str(seconds), str(peak), *answer)).encode() + b"\n")
+    os._exit(0)
 
 
 def _load(path: Path) -> tuple[str, ...]:
