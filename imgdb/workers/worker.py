@@ -81,9 +81,12 @@ def serve_tasks() -> NoReturn:
 def _receive(fd: int, tasks: queue.SimpleQueue[object]) -> None:
     """Take tasks in at any time, so that the command never waits for us to do so."""
     unpacker = Unpacker()
-    while piece := os.read(fd, 1 << 16):
-        for message in unpacker.feed(piece):
-            tasks.put(message)
+    try:
+        while piece := os.read(fd, 1 << 16):
+            for message in unpacker.feed(piece):
+                tasks.put(message)
+    except BaseException:  # no memory: another worker may have some, and this one would never work
+        os._exit(1)
     # Nobody waits for answers any more, so even the picture at hand is not finished.
     os._exit(0)
 

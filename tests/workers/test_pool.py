@@ -1,4 +1,4 @@
-"""Workers that end at their start, before any picture can be to blame."""
+"""Workers that end at their start, before any picture can be to blame, or by what they are told."""
 
 import subprocess
 import sys
@@ -8,7 +8,10 @@ from folders import paint
 
 from imgdb.errors import ImgdbError
 from imgdb.paths import path_text
+from imgdb.workers.pool import Pool
+from imgdb.workers.task import Task
 from imgdb.workers.thumbnails import thumbnails
+from imgdb.workers.work import HashFiles
 
 # What is run instead of Python: the first so many times it comes to an end of its own.
 ENDS = """#!/bin/sh
@@ -64,3 +67,23 @@ def test_a_worker_that_edits_nothing_loads_no_edits():
     code = "import sys, imgdb.workers.worker; print('imgdb.pictures.edits' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+class Unreadable:
+    """A message that a worker cannot read: as if it had no memory for it."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+class UnreadableTask(Task):
+    def message(self):
+        return Unreadable()
+
+
+def test_a_worker_that_cannot_read_its_tasks_ends_and_is_not_waited_for():
+    with (
+        Pool(HashFiles(), jobs=1, timeout=60) as pool,
+        pytest.raises(ImgdbError, match=r"ended at its start \(exit code 1\)"),
+    ):
+        list(pool.run([UnreadableTask(path="")]))
