@@ -1,4 +1,4 @@
-"""Which images are connected by matches: found in this process's memory, 60 bytes an image.
+"""Which images are connected by matches: found in this process's memory, 150 bytes an image.
 
 An image has a place in arrays. Images of equal hashes are a class: nobody compares ten thousand
 copies of one placeholder with each other, but each with a few that stand for all.
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from math import comb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imgdb.hashes.near import near_pairs, portions, ranges, search
+from imgdb.hashes.near import NearHashes, products, ranges
 from imgdb.hashes.values import rule_hashes
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ COMPARED = (
     " least_pixels => %(least_pixels)s, left_out => %(left_out)s)) TO STDOUT (FORMAT binary)"
 )
 SAME_PICTURES = "SELECT imgdb._same_pictures(of_images => %s, of_keys => %s)"
-PAIR_MASKS = "SELECT * FROM imgdb._pair_masks(max_distance => %s, of_count => %s)"
 
 # A row of COPY's binary format; before each value its length.
 ROW = np.dtype(
@@ -51,12 +49,6 @@ BLOCK = ROW.itemsize * 1_000_000
 
 # Images whose colours are compared in one call, at least: those of a key are not split.
 BATCH = 20_000
-
-# Four bands of 16 bits, by which the hashes of one side are searched on the other one.
-BANDS = [0xFFFF << 16 * band for band in range(4)]
-
-# Hashes by which the cost of a search is reckoned.
-SAMPLE = 20_000
 
 # Told how much of the work is done, from 0 to 1.
 Watching = Callable[[float], None]
@@ -258,19 +250,8 @@ class Classes:
         """Yield pairs of images that stand for those of pairs of classes."""
         for one, other in ((a, b), (b, a))[: 1 if a is b else 2]:
             few = (self.few_first[one], self.few_counts[one])
-            for rows, places in _products(*few, self.first[other], self.counts[other]):
-                yield self.few[rows], self.members[places]
-
-
-def _products(
-    first_a: Places, counts_a: Places, first_b: Places, counts_b: Places
-) -> Iterator[tuple[Places, Places]]:
-    """Yield every number of a range with every one of another range, for pairs of ranges."""
-    for chosen, first, counts in portions(np.arange(len(counts_a)), first_a, counts_a):
-        rows = ranges(first, counts)
-        first_of, counts_of = (np.repeat(what[chosen], counts) for what in (first_b, counts_b))
-        for some, begins, sizes in portions(rows, first_of, counts_of):
-            yield np.repeat(some, sizes), ranges(begins, sizes)
+            for rows, first, counts in products(*few, self.first[other], self.counts[other]):
+                yield np.repeat(self.few[rows], counts), self.members[ranges(first, counts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +276,6 @@ class Connected:
 
 
 def connect_images(
-    conn: psycopg.Connection[Any],
     choice: DuplicateChoice,
     images: Compared,
     max_distance: int,
@@ -321,7 +301,7 @@ def connect_images(
     several = np.flatnonzero(classes.counts > 1)
     unite(classes.pairs(several, several))
     if choice.tier == "near":
-        for a, b in _near_classes(conn, choice, values, max_distance, watching):
+        for a, b in _near_classes(choice, values, max_distance, watching):
             unite(classes.pairs(a, b))
     if choice.tier != "same-bytes":
         files = Classes(images, *_numbered(images.contents), matches.marked)
@@ -379,149 +359,35 @@ def _classes(images: Compared, marked: NDArray[np.bool_]) -> tuple[Classes, _Val
 
 
 def _near_classes(
-    conn: psycopg.Connection[Any],
-    choice: DuplicateChoice,
-    values: _Values,
-    max_distance: int,
-    watching: Watching,
+    choice: DuplicateChoice, values: _Values, max_distance: int, watching: Watching
 ) -> Iterator[tuple[Places, Places]]:
-    """Yield pairs of classes within the distance by the rule.
-
-    Two distances that sum up to it are not both above the radii of _radii: each hash is searched
-    alone. What has one hash only counts it twice, so it is searched within half of the distance.
-    """
-    count = len(rule_hashes(choice.space))
-    both = (values.hashes, values.seconds)[:count]
-    radii = _radii(conn, values, both, max_distance)
-    for number, (hashes, radius) in enumerate(zip(both, radii, strict=True)):
-        having = np.flatnonzero(values.known & (1 << number))
-        distinct, numbers = np.unique(hashes[having], return_inverse=True)
-        order = np.argsort(numbers, kind="stable")
-        having = having[order]
-        first, counts = _runs(numbers[order])
-        sides = None
-        if values.sides is not None and len(first):
-            sides = np.bitwise_or.reduceat(values.sides[having], first)
-        alike = np.flatnonzero(counts > 1)
-        yield from _by_rule(values, having, first, counts, [(alike, alike)], count, max_distance)
-        searches = [_near_values(conn, distinct, sides, radius)]
-        if radius < max_distance // count and len(first):
-            alone = (values.known[having] == 1 << number).view(np.int8)
-            alone = np.bitwise_or.reduceat(alone, first)
-            if alone.any():
-                searches.append(_near_values(conn, distinct, alone | 2, max_distance // count))
-        for near in searches:
-            for done, pairs in near:
-                watching((number + done) / count)
-                yield from _by_rule(values, having, first, counts, pairs, count, max_distance)
+    """Yield pairs of classes within the distance by the rule."""
+    searches = list(_searches(values, len(rule_hashes(choice.space)), max_distance))
+    costs = [near.choose_bands(radius)[0] for near, _, _, radius in searches]
+    before = 0.0
+    for (near, of_a, of_b, radius), cost in zip(searches, costs, strict=True):
+        for done, a, b in near.pairs(radius):
+            watching((before + done * cost) / sum(costs))
+            a, b = of_a[a], of_b[b]
+            yield a[a != b], b[a != b]
+        before += cost
 
 
-def _radii(
-    conn: psycopg.Connection[Any], values: _Values, both: Sequence[Hashes], max_distance: int
-) -> Sequence[int]:
-    """Return the distance to search each hash within, chosen for few comparisons.
-
-    If the sum is at most s, one of two distances is within a or the other within s - 1 - a.
-    """
-    if len(both) == 1 or max_distance == 0 or values.sides is not None:
-        return [max_distance // len(both)] * len(both)
-    distinct = [
-        np.unique(hashes[values.known & (1 << number) > 0]) for number, hashes in enumerate(both)
-    ]
-    splits = [(a, max_distance - 1 - a) for a in range(max_distance)]
-    splits = [split for split in splits if max(split) <= 64]
-    costs = [
-        {
-            radius: _cost(hashes, _pair_masks(conn, radius, len(hashes)))
-            for radius in {split[number] for split in splits}
-        }
-        for number, hashes in enumerate(distinct)
-    ]
-    return min(splits, key=lambda split: costs[0][split[0]] + costs[1][split[1]])
-
-
-def _cost(distinct: Hashes, masks: Sequence[tuple[int, Any]]) -> float:
-    """Reckon the comparisons of distinct hashes by masks, from a sample of both."""
-    if not masks:
-        return 0
-    sample = distinct
-    if len(distinct) > SAMPLE:
-        sample = np.random.default_rng(0).choice(distinct, SAMPLE, replace=False)
-    some = masks[:: -(-len(masks) // 5)]
-    together = 0
-    for mask, _ in some:
-        _, sizes = _runs(np.sort(sample & np.uint64(mask % 2**64)))
-        together += int((sizes * (sizes - 1) // 2).sum())
-    scale = (len(distinct) / len(sample)) ** 2
-    return len(masks) * (6 * len(distinct) + scale * together / len(some))
-
-
-def _pair_masks(
-    conn: psycopg.Connection[Any], radius: int, count: int
-) -> Sequence[tuple[int, list[int]]]:
-    """Return imgdb._pair_masks for so many distinct hashes; none where none can be near another."""
-    return conn.execute(PAIR_MASKS, (radius, count)).fetchall() if radius and count > 1 else []
-
-
-def _by_rule(
-    values: _Values,
-    having: Places,
-    first: Places,
-    counts: Places,
-    pairs: Iterable[tuple[Places, Places]],
-    count: int,
-    max_distance: int,
-) -> Iterator[tuple[Places, Places]]:
-    """Yield the classes of pairs of values that are within the distance by the rule."""
-    for one, other in pairs:
-        for a, b in _products(first[one], counts[one], first[other], counts[other]):
-            a, b = having[a], having[b]
-            both = values.known[a] & values.known[b]
-            apart = [
-                np.bitwise_count(what[a] ^ what[b]).astype(np.int16)
-                for what in (values.hashes, values.seconds)[:count]
-            ]
-            if count == 1:
-                measured = apart[0]
-            else:
-                one_of_two = 2 * np.where(both & 1, apart[0], apart[1])
-                measured = np.where(both == 3, apart[0] + apart[1], one_of_two)
-            keep = (measured <= max_distance) & (a != b)
-            yield a[keep], b[keep]
-
-
-def _near_values(
-    conn: psycopg.Connection[Any], distinct: Hashes, sides: NDArray[np.int8] | None, radius: int
-) -> Iterator[tuple[float, Iterator[tuple[Places, Places]]]]:
-    """Yield how much is done, and pairs of distinct values near each other."""
-    masks = _pair_masks(conn, radius, len(distinct))
-    if sides is not None:
-        asked, stored = np.flatnonzero(sides & 1), np.flatnonzero(sides & 2)
-        if len(asked) > len(stored):
-            asked, stored = stored, asked
-        probes = sum(
-            comb(16, bits)
-            for band in range(len(BANDS))
-            for bits in range((radius - band) // len(BANDS) + 1)
-        )
-        # In comparisons: sorting a hash costs about six of them, in each of the bands or masks.
-        by_search = len(asked) * probes * (1 + len(stored) / 2**16) + 24 * len(stored)
-        if by_search < _cost(distinct, masks):
-            yield from _searched(distinct, asked, stored, radius)
-            return
-    for number, (mask, skipped) in enumerate(masks):
-        unsigned = [one % 2**64 for one in skipped]
-        yield number / len(masks), near_pairs(distinct, mask % 2**64, unsigned, radius)
-
-
-def _searched(
-    distinct: Hashes, asked: Places, stored: Places, radius: int
-) -> Iterator[tuple[float, Iterator[tuple[Places, Places]]]]:
-    step = max(len(asked) // 10, 50_000)
-    for first in range(0, len(asked), step):
-        queries = distinct[asked[first : first + step]]
-        found = search(distinct[stored], queries, BANDS, radius)
-        yield (
-            first / len(asked),
-            ((np.searchsorted(distinct, a), np.searchsorted(distinct, b)) for a, b, _ in found),
-        )
+def _searches(
+    values: _Values, count: int, max_distance: int
+) -> Iterator[tuple[NearHashes, Places, Places, int]]:
+    """Yield searches that find all: which classes they compare, and within which distance."""
+    having = np.flatnonzero(values.known == (1 << count) - 1)
+    words = (values.hashes, values.seconds)[:count]
+    if values.sides is None:
+        yield NearHashes([word[having] for word in words]), having, having, max_distance
+    else:
+        a, b = (having[values.sides[having] & side > 0] for side in (1, 2))
+        near = NearHashes([word[a] for word in words], [word[b] for word in words])
+        yield near, a, b, max_distance
+    # What has one hash only counts it twice.
+    for number, word in enumerate(words):
+        alone = np.flatnonzero(values.known == 1 << number)
+        if count > 1 and len(alone):
+            having = np.flatnonzero(values.known & (1 << number))
+            yield NearHashes([word[alone]], [word[having]]), alone, having, max_distance // 2

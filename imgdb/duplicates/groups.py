@@ -214,7 +214,6 @@ def _ask(
         cursor.execute(DUPLICATES, arguments | dict.fromkeys(MEMBERS))
         images = compared_images(conn, choice, names.left_out)
         connected = connect_images(
-            conn,
             choice,
             images,
             value(conn, DISTANCE, choice.max_distance, choice.space, choice.collection),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgdb.errors import UsageError
-from imgdb.hashes.near import search
+from imgdb.hashes.near import NearHashes
 
 if TYPE_CHECKING:
     import psycopg
@@ -57,7 +57,7 @@ def within_many(
         raise UsageError("a hash is a signed 64-bit number; imgdb.from_hex gives it") from None
     found = conn.execute(COST, (space, max_distance)).fetchone()
     assert found is not None
-    masks, count, cost = found
+    count, cost = found
     if len(queries) * cost * (1 - PART) <= count * EXPORT_COST:
         for first in range(0, len(queries), BATCH):
             asked = queries[first : first + BATCH].tolist()
@@ -65,11 +65,11 @@ def within_many(
                 yield Near(*row)
         return
     stored = np.unique(copied_hashes(conn, space))
-    unsigned = [mask % 2**64 for mask in masks]
-    for near in search(stored, queries.view(np.uint64), unsigned, max_distance):
-        columns = (near[0].view(np.int64).tolist(), near[1].view(np.int64).tolist(), near[2])
-        for query, value, distance in zip(*columns, strict=True):
-            yield Near(query, value, int(distance))
+    near = NearHashes([queries.view(np.uint64)], [stored])
+    for _, a, b in near.pairs(max_distance):
+        distances = np.bitwise_count(queries.view(np.uint64)[a] ^ stored[b])
+        columns = (queries[a].tolist(), stored[b].view(np.int64).tolist(), distances.tolist())
+        yield from map(Near, *columns)
 
 
 def copied_hashes(conn: psycopg.Connection[Any], space: str) -> Hashes:

@@ -3115,7 +3115,7 @@ $$;
 COMMENT ON FUNCTION imgdb._all_hashes(text) IS 'All hashes of a space, some of them several times.';
 
 CREATE FUNCTION imgdb._search_cost(space_name text, max_distance integer)
-RETURNS TABLE (band_masks bigint[], hash_count bigint, query_cost double precision)
+RETURNS TABLE (hash_count bigint, query_cost double precision)
 LANGUAGE plpgsql STABLE ROWS 1
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -3125,17 +3125,15 @@ DECLARE
 BEGIN
     PERFORM imgdb._check_distance(max_distance);
     RETURN QUERY
-    SELECT s.band_masks, st.hash_count, least(c.probe_cost, c.scan_cost)
-    FROM imgdb.space AS s
-    JOIN imgdb.space_state AS st ON st.space_id = s.space_id
-    CROSS JOIN LATERAL imgdb._cost(s.space_id, max_distance, st.hash_count) AS c
-    WHERE s.space_id = v_space_id;
+    SELECT st.hash_count, least(c.probe_cost, c.scan_cost)
+    FROM imgdb.space_state AS st
+    CROSS JOIN LATERAL imgdb._cost(v_space_id, max_distance, st.hash_count) AS c
+    WHERE st.space_id = v_space_id;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._search_cost(text, integer) IS
-'The bands of a space, nearly how many hashes are in its buckets, and what one search costs, in '
-'microseconds.';
+'Nearly how many hashes are in the buckets of a space, and what one search costs, in microseconds.';
 
 CREATE FUNCTION imgdb._watch_prefixes(of_space_id smallint, of_hash bigint, of_radius integer)
 RETURNS bigint[]
