@@ -274,7 +274,8 @@ def similar(
         "missing": missing,
     }
     with read_only(conn), conn.cursor(row_factory=class_row(Match)) as cursor:
-        look_for_parts = parts and bool(value(conn, ANY_REGIONS))
+        has_pixels = any(look.small is not None for look in asked)
+        look_for_parts = parts and has_pixels and bool(value(conn, ANY_REGIONS))
         regions = [_regions(look) if look_for_parts else [] for look in asked]
         arguments["counts"] = [len(some) for some in regions]
         arguments["boxes"] = [side for some in regions for one in some for side in one.box]
