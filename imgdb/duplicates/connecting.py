@@ -7,7 +7,7 @@ copies of one placeholder with each other, but each with a few that stand for al
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ COMPARED = (
     "COPY (SELECT * FROM imgdb._compared_images(space_name => %(space)s, tier_name => %(tier)s,"
     " collection_name => %(collection)s, against_name => %(against)s,"
     " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
-    " least_pixels => %(least_pixels)s, left_out => %(left_out)s)) TO STDOUT (FORMAT binary)"
+    " least_pixels => %(least_pixels)s)) TO STDOUT (FORMAT binary)"
 )
 SAME_PICTURES = "SELECT imgdb._same_pictures(of_images => %s, of_keys => %s)"
 
@@ -69,6 +69,20 @@ class Compared:
     sides: NDArray[np.int8] | None
     folders: NDArray[np.int32] | None
 
+    def only(self, image_ids: NDArray[np.int64], left_out: Iterable[int]) -> Compared:
+        """Return those among some images that are not left out."""
+        keep = np.isin(self.image_ids, np.setdiff1d(image_ids, [*left_out]))
+        return replace(
+            self,
+            image_ids=self.image_ids[keep],
+            hashes=self.hashes[keep],
+            seconds=self.seconds[keep],
+            known=self.known[keep],
+            contents=self.contents[keep],
+            sides=None if self.sides is None else self.sides[keep],
+            folders=None if self.folders is None else self.folders[keep],
+        )
+
 
 def _places(images: Compared, pairs: Sequence[tuple[int, int]]) -> tuple[Places, Places]:
     """Return where the images of pairs are, without those of which one is not compared."""
@@ -84,13 +98,11 @@ def _found(images: Compared, pairs: NDArray[np.int64]) -> tuple[Places, Places, 
     return a, b, known
 
 
-def compared_images(
-    conn: psycopg.Connection[Any], choice: DuplicateChoice, left_out: Iterable[int]
-) -> Compared:
+def compared_images(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> Compared:
     """Fetch the images that are compared."""
-    blocks = [_block(rows) for rows in _copied(conn, choice, left_out)]
+    blocks = [_block(rows) for rows in _copied(conn, choice)]
     joined = {name: np.concatenate([one[name] for one in blocks]) for name in blocks[0]}
-    found = Compared(
+    return Compared(
         image_ids=joined["image_id"],
         hashes=joined["hash"].view(np.uint64),
         seconds=joined["second"].view(np.uint64),
@@ -99,18 +111,12 @@ def compared_images(
         sides=joined["side"] if choice.against is not None else None,
         folders=joined["folder"] if choice.other_folders else None,
     )
-    if choice.tier == "same-picture":
-        _compare_colours(conn, found)
-    return found
 
 
-def _copied(
-    conn: psycopg.Connection[Any], choice: DuplicateChoice, left_out: Iterable[int]
-) -> Iterator[NDArray[Any]]:
+def _copied(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> Iterator[NDArray[Any]]:
     """Yield the rows in blocks, the last one of which may be empty."""
-    arguments = asdict(choice) | {"left_out": list(left_out)}
     rows, skip = bytearray(), HEADER
-    with conn.cursor().copy(COMPARED, arguments) as copy:
+    with conn.cursor().copy(COMPARED, asdict(choice)) as copy:
         for some in copy:
             rows += some
             if len(rows) >= BLOCK + HEADER + TRAILER:
@@ -129,8 +135,9 @@ def _block(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {name: rows[name].astype(kind) for name, kind in kinds.items()}
 
 
-def _compare_colours(conn: psycopg.Connection[Any], images: Compared) -> None:
+def _by_colours(conn: psycopg.Connection[Any], images: Compared) -> Compared:
     """Give those of equal hashes that also have equal colours one key, and no key to others."""
+    images = replace(images, known=images.known.copy(), hashes=images.hashes.copy())
     order = np.flatnonzero(images.known & 1)
     order = order[np.argsort(images.hashes[order], kind="stable")]
     begins, sizes = _runs(images.hashes[order])
@@ -145,6 +152,7 @@ def _compare_colours(conn: psycopg.Connection[Any], images: Compared) -> None:
             places, values = np.array(kept, dtype=np.int64).T
             images.known[places] = 1
             images.hashes[places] = values.view(np.uint64)
+    return images
 
 
 def _runs(values: NDArray[Any]) -> tuple[Places, Places]:
@@ -276,6 +284,7 @@ class Connected:
 
 
 def connect_images(
+    conn: psycopg.Connection[Any],
     choice: DuplicateChoice,
     images: Compared,
     max_distance: int,
@@ -289,6 +298,8 @@ def connect_images(
 
     Pairs that are `different` do not count, however they match.
     """
+    if choice.tier == "same-picture":
+        images = _by_colours(conn, images)
     matches = Matches(images, different)
     trees = Trees(len(images.image_ids))
 

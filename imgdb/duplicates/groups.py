@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import class_row
@@ -17,6 +18,9 @@ from imgdb.database.sessions import value
 from imgdb.duplicates.companions import find_companions
 from imgdb.duplicates.names import Names, count_freed, look_at_names
 from imgdb.hashes.values import USUAL_RULE
+
+if TYPE_CHECKING:
+    from imgdb.duplicates.connecting import Connected
 
 DUPLICATES = (
     "SELECT * FROM imgdb._duplicates(space_name => %(space)s, max_distance => %(max_distance)s,"
@@ -177,13 +181,35 @@ def duplicates(
     transaction: the search runs in one that is read-only. `watching` is told now and then how much
     of the search is done, from 0 to 1.
     """
-    found = _ask(conn, choice, linked, Names(), watching)
-    names = look_at_names(found, choice.against)
-    if names:
-        if choice.limit is not None:  # further groups come up when these are no groups any more
-            every = _ask(conn, replace(choice, limit=None), linked, Names(), watching)
-            names = look_at_names(every, choice.against)
-        found = _ask(conn, choice, linked, names, watching)
+    from imgdb.duplicates.connecting import compared_images, connect_images
+    from imgdb.duplicates.parts import part_pairs
+
+    with read_only(conn), conn.cursor(row_factory=class_row(GroupRow)) as cursor:
+        # What is wrong with the choice is said before anything is compared.
+        cursor.execute(DUPLICATES, _arguments(choice, Names()) | dict.fromkeys(MEMBERS))
+        images = compared_images(conn, choice)
+        connect = partial(
+            connect_images,
+            conn,
+            choice,
+            max_distance=value(
+                conn, DISTANCE, choice.max_distance, choice.space, choice.collection
+            ),
+            different=conn.execute(DIFFERENT).fetchall(),
+            linked=linked,
+            part_pairs=part_pairs(conn, choice),
+        )
+        connected = connect(images, watching=watching)
+        found = _described(cursor, choice, connected, linked, Names())
+        names = look_at_names(found, choice.against)
+        if names:
+            if choice.limit is not None:  # further groups come up when these are none any more
+                every = replace(choice, limit=None)
+                found = _described(cursor, every, connected, linked, Names())
+                names = look_at_names(found, choice.against)
+            # Without some of its images a group may fall apart, but nothing new is connected.
+            images = images.only(connected.image_ids, names.left_out)
+            found = _described(cursor, choice, connect(images), linked, names)
     return find_companions(count_freed(found))
 
 
@@ -196,43 +222,31 @@ def count_without_colours(conn: psycopg.Connection[Any], choice: DuplicateChoice
     return int(count)
 
 
-def _ask(
-    conn: psycopg.Connection[Any],
+def _arguments(choice: DuplicateChoice, names: Names) -> dict[str, Any]:
+    return asdict(choice) | {"no_files": list(names.no_files)}
+
+
+def _described(
+    cursor: psycopg.Cursor[GroupRow],
     choice: DuplicateChoice,
+    connected: Connected,
     linked: Sequence[tuple[int, int]],
     names: Names,
-    watching: Callable[[float], None],
 ) -> list[Group]:
-    from imgdb.duplicates.connecting import compared_images, connect_images
-    from imgdb.duplicates.parts import part_pairs, related, shared_by_copies
+    """Say what is in each group and what may go, of as many groups as are asked for."""
+    from imgdb.duplicates.parts import related, shared_by_copies
 
-    pairs = [pair for pair in linked if not names.left_out.intersection(pair)]
-    arguments = asdict(choice) | {"no_files": list(names.no_files)}
     groups: list[Group] = []
-    with read_only(conn), conn.cursor(row_factory=class_row(GroupRow)) as cursor:
-        # What is wrong with the choice is said before anything is compared.
-        cursor.execute(DUPLICATES, arguments | dict.fromkeys(MEMBERS))
-        images = compared_images(conn, choice, names.left_out)
-        connected = connect_images(
-            choice,
-            images,
-            value(conn, DISTANCE, choice.max_distance, choice.space, choice.collection),
-            different=conn.execute(DIFFERENT).fetchall(),
-            linked=pairs,
-            part_pairs=part_pairs(conn, choice),
-            watching=watching,
-        )
-        del images
-        shared = shared_by_copies(connected.parts)
-        for ids, of_groups, copies in connected.batches():
-            named = dict(zip(ids, copies, strict=True))
-            here = [pair for pair in pairs if pair[0] in named]
-            links = [a for a, _ in here] or None, [b for _, b in here] or None
-            members = dict(zip(MEMBERS, (ids, of_groups, copies, *links), strict=True))
-            found = _grouped(cursor.execute(DUPLICATES, arguments | members))
-            groups += [related(group, named, shared) for group in found]
-            groups.sort(key=_most_bytes_first)
-            del groups[choice.limit or len(groups) :]
+    shared = shared_by_copies(connected.parts)
+    for ids, of_groups, copies in connected.batches():
+        named = dict(zip(ids, copies, strict=True))
+        here = [pair for pair in linked if pair[0] in named]
+        links = [a for a, _ in here] or None, [b for _, b in here] or None
+        members = dict(zip(MEMBERS, (ids, of_groups, copies, *links), strict=True))
+        found = _grouped(cursor.execute(DUPLICATES, _arguments(choice, names) | members))
+        groups += [related(group, named, shared) for group in found]
+        groups.sort(key=_most_bytes_first)
+        del groups[choice.limit or len(groups) :]
     return groups
 
 

@@ -44,8 +44,7 @@ CREATE FUNCTION imgdb._duplicate_candidates(
     against_name text,
     other_folders boolean,
     least_bytes bigint,
-    least_pixels bigint,
-    left_out bigint[]
+    least_pixels bigint
 )
 RETURNS TABLE (image_id bigint, hash bigint, second bigint, side integer, folder integer)
 LANGUAGE plpgsql STABLE ROWS 100000
@@ -82,7 +81,6 @@ BEGIN
         v_once := 'AND NOT EXISTS (SELECT FROM imgdb.image AS o WHERE o.path = i.path '
             'AND o.image_id <> i.image_id AND o.missing_since IS NULL '
             'AND o.sha256 IS NOT NULL AND i.sha256 IS NOT NULL '
-            'AND o.image_id NOT IN (SELECT unnest($5)) '
             'AND ($1 IS NULL OR o.collection_id = ANY ($1)) '
             'AND (coalesce(o.collection_id = $2, false), i.image_id) '
             '> (coalesce(i.collection_id = $2, false), o.image_id))';
@@ -92,15 +90,14 @@ BEGIN
         'CASE WHEN i.collection_id = $2 THEN 2 ELSE 1 END END, %s FROM imgdb.image AS i '
         'WHERE i.missing_since IS NULL AND ($1 IS NULL OR i.collection_id = ANY ($1)) '
         'AND ($3 IS NULL OR i.byte_size >= $3) '
-        'AND ($4 IS NULL OR i.width::bigint * i.height >= $4) '
-        'AND i.image_id NOT IN (SELECT unnest($5)) %s',
+        'AND ($4 IS NULL OR i.width::bigint * i.height >= $4) %s',
         imgdb._duplicate_key(space_name, tier_name), v_second, v_folder, v_once
-    ) USING v_collection_ids, v_against_id, least_bytes, least_pixels, left_out;
+    ) USING v_collection_ids, v_against_id, least_bytes, least_pixels;
 END
 $$;
 
 COMMENT ON FUNCTION imgdb._duplicate_candidates(
-    text, text, text, text, boolean, bigint, bigint, bigint[]
+    text, text, text, text, boolean, bigint, bigint
 ) IS
 'The images that are compared to find duplicates, each file once: what is compared (NULL if only '
 'the bytes are), with the second hash of a rule, and their side and folder where these matter.';
@@ -113,8 +110,7 @@ CREATE FUNCTION imgdb._compared_images(
     against_name text,
     other_folders boolean,
     least_bytes bigint,
-    least_pixels bigint,
-    left_out bigint[]
+    least_pixels bigint
 )
 RETURNS TABLE (
     image_id bigint, hash bigint, second bigint, known integer, content integer, side integer,
@@ -139,7 +135,7 @@ BEGIN
         coalesce(c.folder, 0)
     FROM imgdb._duplicate_candidates(
         space_name, tier_name, collection_name, against_name, other_folders, least_bytes,
-        least_pixels, left_out
+        least_pixels
     ) AS c
     JOIN imgdb.image AS i ON i.image_id = c.image_id
     ORDER BY c.image_id;
@@ -147,7 +143,7 @@ END
 $$;
 
 COMMENT ON FUNCTION imgdb._compared_images(
-    text, text, text, text, boolean, bigint, bigint, bigint[]
+    text, text, text, text, boolean, bigint, bigint
 ) IS
 'The images that are compared to find duplicates, in their order: known has bit 1 if the hash is '
 'known, 2 if the second one is; content is one number for all files of the same bytes, 0 without '

@@ -18,7 +18,7 @@ BEGIN
     SELECT
         i.image_id, c.hash, c.second, i.path, i.sha256, i.colours, c.side IS DISTINCT FROM 2
     FROM imgdb._duplicate_candidates(
-        space_name, 'near', collection_name, against_name, false, least_bytes, least_pixels, '{}'
+        space_name, 'near', collection_name, against_name, false, least_bytes, least_pixels
     ) AS c
     JOIN imgdb.image AS i ON i.image_id = c.image_id
     WHERE pg_catalog.num_nonnulls(c.hash, c.second) > 0
@@ -78,7 +78,7 @@ BEGIN
                 CASE WHEN v_apart OR m.image_id IS NOT NULL THEN c.image_id END AS lone
             FROM imgdb._duplicate_candidates(
                 space_name, 'near', collection_name, against_name, other_folders, least_bytes,
-                least_pixels, '{}'
+                least_pixels
             ) AS c
             LEFT JOIN marked AS m ON m.image_id = c.image_id
             WHERE pg_catalog.num_nonnulls(c.hash, c.second) > 0

@@ -56,7 +56,7 @@ def test_groups_are_those_of_the_model(database, seed):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_images_of_many_folders_and_few_hashes(seed):
+def test_images_of_many_folders_and_few_hashes(conn, seed):
     """Where hashes crowd, a few edges stand for all: they must connect the same."""
     draw = random.Random(seed)
     count = 60
@@ -94,7 +94,7 @@ def test_images_of_many_folders_and_few_hashes(seed):
             folders=np.array(folders, np.int32) if by_folder else None,
         )
         connected = connect_images(
-            DuplicateChoice(space=rule), compared, radius,
+            conn, DuplicateChoice(space=rule), compared, radius,
             different=[(a + 1, b + 1) for a, b in pairs],
             linked=[(a + 1, b + 1) for a, b in links],
         )  # fmt: skip
@@ -110,7 +110,7 @@ def test_images_of_many_folders_and_few_hashes(seed):
 
 @pytest.mark.parametrize("crowded", [0, 1])
 @pytest.mark.parametrize("radius", [9, 17])
-def test_each_hash_is_searched_as_far_as_it_must(crowded, radius):
+def test_each_hash_is_searched_as_far_as_it_must(conn, crowded, radius):
     """Two hashes share the distance unevenly, and what lacks one is still found by the other."""
     draw = random.Random(radius)
     count = 160
@@ -139,7 +139,7 @@ def test_each_hash_is_searched_as_far_as_it_must(crowded, radius):
         folders=None,
     )
     choice = DuplicateChoice(space="phash+dhash")
-    connected = connect_images(choice, compared, radius)
+    connected = connect_images(conn, choice, compared, radius)
     found = {}
     for image, group in zip(connected.image_ids.tolist(), connected.groups.tolist(), strict=True):
         found.setdefault(group, set()).add(image)

@@ -8,7 +8,9 @@ import psycopg
 import pytest
 from library import add, scene, shelf
 
+from imgdb.duplicates import connecting
 from imgdb.duplicates.apply import Delete, FileOutcome, HardLink, apply
+from imgdb.duplicates.connecting import connect_images
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
 from imgdb.duplicates.plan import read_plan, write_plan
 from imgdb.trashes import RECORD
@@ -159,8 +161,11 @@ def test_of_two_names_that_of_the_reference_counts(database, folder, tmp_path):
     assert found(database, collection="new", against="old") == []
 
 
-def test_groups_that_are_none_do_not_use_up_the_limit(database, tmp_path):
-    """The largest ones are files with two names; the groups asked for come after them."""
+def test_groups_that_are_none_do_not_use_up_the_limit(database, tmp_path, monkeypatch):
+    """The largest ones are files with two names; the groups asked for come after them.
+
+    All images are compared once, whatever the disk says then.
+    """
     for number in range(3):
         folder = tmp_path / f"large-{number}"
         folder.mkdir()
@@ -169,9 +174,21 @@ def test_groups_that_are_none_do_not_use_up_the_limit(database, tmp_path):
         add(database, folder / "picture.png", tmp_path / f"alias-{number}" / "picture.png")
     small = shelf(tmp_path / "small")
     add(database, small / "lake.png", small / "lake-copy.png")
+    for number in range(20, 24):
+        scene(number).save(small / f"{number}.png")
+        add(database, small / f"{number}.png")
+    compared = []
+
+    def connect(conn, choice, images, **arguments):
+        compared.append(len(images.image_ids))
+        return connect_images(conn, choice, images, **arguments)
+
+    monkeypatch.setattr(connecting, "connect_images", connect)
     assert [members for _, _, members, _ in found(database, limit=1)] == [
         {"lake.png", "lake-copy.png"}
     ]
+    # Then only those that are left of the groups: one name of each file.
+    assert compared == [3 * 2 + 2 + 4, 3 + 2]
 
 
 @pytest.mark.parametrize("rule", ["newest", "oldest", "shortest-path", "most-pixels"])
