@@ -94,7 +94,8 @@ ADVICE = {
     "2BP01": "drop or change first what depends on it",
     "40": "another transaction was in the way; run the same command again",
     "42501": "rights in schema imgdb are given by its owner: `imgdb db grant ROLE --read` (or "
-    "--write, --keep); others by the owner of the database",
+    "--write, --keep); others by the owner of the database: to install, `GRANT CREATE ON DATABASE "
+    "... TO ROLE`",
     "42704": _OTHER_SCHEMA,
     "42883": _OTHER_SCHEMA,
     "42723": _NOT_OURS,

@@ -302,7 +302,7 @@ def test_a_role_without_rights(cli, database):
         "permission denied for schema imgdb",
         "db grant ROLE --read",
     )
-    says(cli("db", "upgrade", dsn=guest), "permission denied", "owner of the database")
+    says(cli("db", "upgrade", dsn=guest), "permission denied", "GRANT CREATE ON DATABASE")
     with connect(Place(database)) as conn:
         conn.execute("DROP ROLE imgdb_guest")
 

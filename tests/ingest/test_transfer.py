@@ -400,6 +400,9 @@ def test_what_is_no_table_is_wrong_usage(cli, database, tmp_path, content, words
 
 def test_what_hash_prints_can_be_imported(cli, database, tmp_path):
     [path] = paint(tmp_path / "pictures", 1)
+    # Lines have no names of columns, and are not taken for something else.
+    lines = cli("import", "-", stdin=cli("hash", path).stdout, dsn=database)
+    assert (lines.code, "--json" in lines.stderr) == (2, True)
     printed = cli("hash", path, "--json").stdout
     result = cli("import", "-", "--collection", "shop", stdin=printed, dsn=database)
     assert (result.code, result.stderr) == (0, "")

@@ -91,7 +91,7 @@ def test_what_is_found_is_what_searches_find(cli, database, pictures, tmp_path):
 def test_wrong_images_by_parts_are_what_is_no_copy(cli, database, pictures):
     """Ask with the regions of each stored image, as the search itself does."""
     cli("ingest", pictures, "--regions", "--hashes", "phash,dhash", "--jobs", "1", dsn=database)
-    shared = {}
+    shared, wrong = {}, {"usual": 0.1, "far": 0.1 / (1e15 / 4)}
     with psycopg.connect(database, autocommit=True) as conn:
         for image_id, path, width, height in conn.execute(
             "SELECT image_id, path, width, height FROM imgdb.image"
@@ -103,14 +103,16 @@ def test_wrong_images_by_parts_are_what_is_no_copy(cli, database, pictures):
             ).fetchall()
             boxes = [side for row in regions for side in row[:4]]
             hashes = [row[4] for row in regions]
-            found = conn.execute(
-                "SELECT m.path FROM imgdb._region_matches(%s, %s, %s::integer[], %s::bigint[],"
-                " NULL, NULL, NULL, 0.1, NULL, NULL) AS m WHERE m.image_id <> %s",
-                (width, height, boxes, hashes, image_id),
-            )
-            shared[Path(path).name] = {Path(other).name for (other,) in found}
+            for size, chance in wrong.items():
+                found = conn.execute(
+                    "SELECT m.path FROM imgdb._region_matches(%s, %s, %s::integer[], %s::bigint[],"
+                    " NULL, NULL, NULL, %s, NULL, NULL) AS m WHERE m.image_id <> %s",
+                    (width, height, boxes, hashes, chance, image_id),
+                )
+                names = {Path(other).name for (other,) in found}
+                shared.setdefault(size, {})[Path(path).name] = names
     # The copy is no wrong picture; the crop is, since its hashes are others.
-    assert shared == {
+    assert shared["usual"] == {
         "crop.png": {"sunflower.jpg"},
         "sunflower.jpg": {"crop.png"},
         "copy.jpg": {"bauhaus.jpg"},
@@ -122,6 +124,69 @@ def test_wrong_images_by_parts_are_what_is_no_copy(cli, database, pictures):
     # Ten times as many images show ten times as many, of those that have the votes it takes then.
     more = cli("calibrate", "--parts", "--edits", "png", "--at", "40", "--json", dsn=database)
     assert json.loads(more.stdout)["parts"]["wrong"]["value"] == pytest.approx(10 * 2 / 4)
+    wrong = sum(len(shared["far"][name]) for name in ("crop.png", "sunflower.jpg"))
+    assert wrong < 2
+    far = cli("calibrate", "--parts", "--edits", "png", "--at", "1e15", "--json", dsn=database)
+    value = json.loads(far.stdout)["parts"]["wrong"]["value"]
+    assert value == pytest.approx(1e15 / 4 * wrong / 4)
+
+
+@pytest.mark.slow
+def test_parts_go_by_collection_size_and_alike(cli, database, pictures):
+    *others, crop = sorted(pictures.iterdir(), key=lambda path: path.name == "crop.png")
+    cli("ingest", *others, "--regions", "--collection", "photos", "--jobs", "1", dsn=database)
+    cli("ingest", crop, "--regions", "--jobs", "1", dsn=database)
+
+    def asked(*options):
+        done = cli("calibrate", "--parts", "--jobs", "1", *options, dsn=database)
+        assert done.code == 0, done.stderr
+        return done
+
+    def parts(*options):
+        return json.loads(asked("--json", *options).stdout)["parts"]
+
+    # Of so many images chance shows some with a dozen votes, so more are asked for.
+    small = ("--edits", "scale-0.25")
+    assert parts(*small)["parts"]["value"] > 0
+    far = parts(*small, "--at", "1e15")
+    assert (far["parts"]["value"], far["query"]["value"]) == (0, 1)
+    png = ("--edits", "png")
+    # The crop is in another collection.
+    own = parts(*png, "--collection", "photos")
+    assert (own["queries"], own["wrong"]["value"]) == (3, 0)
+    # Whatever shares a part is a copy now.
+    assert parts(*png, "--alike", "32")["wrong"]["value"] == 0
+    # All that is stored is asked with, however few pictures are edited.
+    few = parts(*png, "--sample", "2")
+    assert (few["pictures"], few["queries"]) == (2, 4)
+
+    edits = ("--edits", "png,scale-0.25,flip", "--hashes", "phash")
+    told = json.loads(asked(*edits, "--json").stdout)["parts"]
+    shares = {row["edit"]: (row["parts"]["value"], row["query"]["value"]) for row in told["edits"]}
+    total = (told["parts"]["value"], told["query"]["value"])
+    # Mirrored copies do not count.
+    assert shares["png"] == (1, 1) and shares["flip"] < (1, 1)
+    assert total == pytest.approx(
+        [(a + b) / 2 for a, b in zip(shares["png"], shares["scale-0.25"], strict=True)]
+    )
+    assert total[0] != total[1], "the two columns cannot be told apart"
+    rows = [line.split("\t") for line in asked(*edits, "--format", "lines").stdout.splitlines()]
+    listed = {(row[0], row[1]): float(row[4]) for row in rows if row[0] in ("parts", "query")}
+    every = shares | {"all": total}
+    assert listed == pytest.approx(
+        {(name, edit): both[place] for edit, both in every.items()
+         for place, name in enumerate(("parts", "query"))}, abs=1e-6,
+    )  # fmt: skip
+    table = asked(*edits, "--format", "table")
+    _, _, shown = table.stdout.partition("by parts and by query, which unites all\n")
+    found = {
+        edit: percents
+        for edit, *percents in (line.rsplit(maxsplit=2) for line in shown.splitlines()[1:5])
+    }
+    for edit, both in (shares | {"all that count": total}).items():
+        assert found[edit] == [f"{100 * share:.0f}" for share in both], edit
+    assert f"parts find {100 * total[0]:.0f} % of the copies" in table.stderr
+    assert f"imgdb query {100 * total[1]:.0f} % in all" in table.stderr
 
 
 def test_what_has_no_default_is_not_stored(cli, database, pictures):

@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from library import blank, scene, shelf
 from pictures import same_light, swapped_profile
@@ -98,6 +99,71 @@ def test_the_rule_is_the_sum(folder, phash, dhash, alike):
     assert (found.phash_within, found.dhash_within) == (phash <= 8, dhash <= 4)
 
 
+def another(look, *, sha256=b"other", pixels=(1, 1, b"", b""), flat=None, frames=1, **bits):
+    """Give a look of another file whose hashes differ from a look's in so many bits."""
+    reading = look.reading
+    hashes = replace(
+        reading.hashes,
+        **{n: getattr(reading.hashes, n) ^ (1 << count) - 1 for n, count in bits.items()
+           if n != "pdq"},
+    )  # fmt: skip
+    first, *rest = look.pdq
+    return replace(
+        look,
+        sha256=sha256,
+        pixels=pixels,
+        frames=frames,
+        reading=replace(reading, hashes=hashes, flat=reading.flat if flat is None else flat),
+        pdq=(first ^ (1 << bits.get("pdq", 0)) - 1, *rest),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "usual"), [("phash", 8), ("dhash", 4), ("whash", 2), ("ahash", 2), ("pdq", 31)]
+)
+def test_each_hash_has_its_own_distance_and_default(folder, name, usual):
+    look = read_look(folder / "lake.png", "lake")
+    for asked, most in ((None, usual), (20, 20)):
+        for bits, near in ((most, True), (most + 1, False)):
+            found = compare(look, another(look, **{name: bits}), hash=name, max_distance=asked)
+            assert (found.hash, found.max_distance, found.alike) == (name, most, near)
+            for other in (*ALGORITHMS, "pdq"):
+                apart = bits if other == name else 0
+                assert getattr(found, f"{other}_distance") == apart
+                assert getattr(found, f"{other}_within") is (near or other != name)
+            # Another one that decides, or another distance for it, changes neither.
+            found = compare(look, another(look, **{name: usual + 1}), hash="phash+dhash",
+                            max_distance=0)  # fmt: skip
+            assert not getattr(found, f"{name}_within")
+            assert found.alike is (name not in ("phash", "dhash"))
+
+
+@pytest.mark.parametrize("frames", [(1, 2), (2, 1), (2, 2)])
+def test_what_has_several_frames_is_alike_by_its_bytes_only(folder, frames):
+    """Only the first frame was looked at, so neither pixels nor hashes say enough."""
+    look = another(read_look(folder / "lake.png", "lake"), frames=frames[0])
+    found = compare(look, another(look, sha256=b"b", pixels=look.pixels, frames=frames[1]))
+    assert (found.a_frames, found.b_frames, found.sum_distance) == (*frames, 0)
+    assert (found.same_bytes, found.same_pixels, found.alike) == (False, False, False)
+    found = compare(look, another(look, sha256=look.sha256, frames=frames[1], phash=40))
+    assert (found.same_bytes, found.same_pixels, found.alike) == (True, True, True)
+
+
+@pytest.mark.parametrize("flat", [(True, False), (False, True), (True, True)])
+def test_one_flat_picture_is_enough_for_hashes_to_say_nothing(folder, flat):
+    look = another(read_look(folder / "lake.png", "lake"), flat=flat[0])
+    found = compare(look, another(look, sha256=b"b", pixels=(2, 1, b"", b""), flat=flat[1]))
+    assert (found.flat, found.sum_distance, found.alike) == (True, 0, False)
+    assert compare(look, another(look, sha256=b"b", flat=flat[1])).alike
+
+
+def test_pixels_are_compared_with_their_places(cli, tmp_path):
+    noise = np.random.default_rng(1).integers(0, 256, 80 * 60, np.uint8)
+    for name, shape in (("wide", (60, 80)), ("tall", (80, 60))):
+        Image.fromarray(noise.reshape(shape)).save(tmp_path / f"{name}.png")
+    assert not compared(cli, tmp_path / "wide.png", tmp_path / "tall.png")["same_pixels"]
+
+
 @pytest.mark.parametrize(
     ("a", "b", "args", "code"),
     [
@@ -163,6 +229,8 @@ def test_other_colours_are_different_and_a_grey_copy_is_alike(cli, folder):
         "alike by phash+dhash: one is a grey copy"
     )
     assert not compared(cli, folder / "lake.png", folder / "lake-grey.png")["same_pixels"]
+    # Whichever comes first.
+    assert compared(cli, folder / "lake-grey.png", folder / "lake.png")["alike"]
 
 
 def test_same_pixels_are_of_the_same_colours_everywhere(cli, folder):

@@ -52,7 +52,7 @@ def find_columns(header: Sequence[str], given: Mapping[str, str]) -> dict[str, s
         raise UsageError(
             "the first line must name a column path or id, and at least one of "
             f"{', '.join(HASHES)} (or --map NAME=COLUMN says which they are); it names: "
-            f"{', '.join(header) or 'nothing'}"
+            f"{', '.join(header) or 'nothing'}; of `imgdb hash`, import what --json prints"
         )
     found = {name: taken[name] for name in names + hashes}
     if "pdq" in taken and "pdq_quality" in taken:
