@@ -224,39 +224,58 @@ def read_all(file: IO[bytes]) -> bytes:
 
 
 def wait_to_be_forked(requests: socket.socket) -> str:
-    """Fork for every request; return in the command's process only, which has become it."""
+    """Fork for every request; return in the command's process only, which has become it.
+
+    Each is told its pid, and then how it ended. Until nobody is there to hear more, it is not
+    reaped: no other process gets its pid while the test may send it a signal.
+    """
+    events = select.poll()
+    events.register(requests, select.POLLIN)
+    running: dict[int, tuple[int, int]] = {}  # handle of a command: its pid, where it is told of
+    ended: dict[int, int] = {}  # where it is told of: its pid
     while True:
-        asked, fds, _, _ = socket.recv_fds(requests, 1, 5)
-        if not asked:
-            sys.exit()
-        for fd in fds:
-            os.set_inheritable(fd, False)
-        if os.fork() == 0:
-            requests.close()
-            if (command := os.fork()) == 0:
-                return become(*fds)
-            tell(fds, command)
-        for fd in fds:
-            os.close(fd)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        for fd, _ in events.poll():
+            if fd in running:
+                command, report = running.pop(fd)
+                tell(report, how_it_ended(command))
+                ended[report] = command
+                events.register(report, select.POLLIN)
+                events.unregister(fd)
+                os.close(fd)
+            elif fd in ended:
+                os.waitpid(ended.pop(fd), 0)
+                events.unregister(fd)
+                os.close(fd)
+            else:
+                asked, fds, _, _ = socket.recv_fds(requests, 1, 5)
+                if not asked:
+                    sys.exit()
+                *streams, report = fds
+                for received in fds:
+                    os.set_inheritable(received, False)
+                if (command := os.fork()) == 0:
+                    requests.close()
+                    for other in (*running, *ended, *(told for _, told in running.values())):
+                        os.close(other)
+                    return become(*fds)
+                for stream in streams:
+                    os.close(stream)
+                tell(report, command)
+                handle = os.pidfd_open(command)
+                running[handle] = command, report
+                events.register(handle, select.POLLIN)
 
 
-def tell(fds: Sequence[int], command: int) -> NoReturn:
-    """Tell the pid of a child, and how it ended, and end when that is not of use any more."""
-    *others, report = fds
-    for fd in others:
-        os.close(fd)
+def tell(report: int, number: int) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        os.write(report, b"%d\n" % command)
-        # Not reaped: no other process gets its pid while the test may send it a signal.
-        ended = os.waitid(os.P_PID, command, os.WEXITED | os.WNOWAIT)
-        assert ended is not None
-        exited = ended.si_code == os.CLD_EXITED
-        os.write(report, b"%d\n" % (ended.si_status if exited else -ended.si_status))
-        os.read(report, 1)
-    os._exit(0)
+        os.write(report, b"%d\n" % number)
+
+
+def how_it_ended(command: int) -> int:
+    """Return the exit code of a child that has ended, negative: the signal; it is not reaped."""
+    found = os.waitid(os.P_PID, command, os.WEXITED | os.WNOWAIT)
+    assert found is not None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def become(stdin: int, stdout: int, stderr: int, request: int, report: int) -> str:
