@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from library import add, scene
+from servers import embedded_only
 
 from imgdb.search.images import query_by_file
 
@@ -33,6 +34,7 @@ def query(cli, *args, dsn):
     return result
 
 
+@embedded_only
 def test_a_table_shows_a_flood_as_one_line(cli, flooded, tmp_path):
     table = query(cli, tmp_path / "placeholder.png", "--format", "table", dsn=flooded)
     lines = table.stdout.splitlines()
@@ -44,6 +46,7 @@ def test_a_table_shows_a_flood_as_one_line(cli, flooded, tmp_path):
     assert table.stderr == "imgdb: many images have the same hash; --flood 0 lists them all\n"
 
 
+@embedded_only
 @pytest.mark.parametrize("flood", [0, 24])
 def test_a_table_shows_all_if_asked(cli, flooded, tmp_path, flood):
     given = ("--format", "table", "--flood", str(flood))

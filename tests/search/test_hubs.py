@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from folders import paint
 from hash_sets import flipped
+from servers import embedded_only
 
 from imgdb.hashes.values import rule_distance, to_hex
 
@@ -107,6 +108,7 @@ def test_the_command_lists_them(cli, database):
     assert none.stderr == "imgdb: no hash matches more than 23 other images\n"
 
 
+@embedded_only
 def test_the_page_shows_a_picture_of_each(cli, database, browser, tmp_path):
     picture = paint(tmp_path, 1)[0]
     with psycopg.connect(database) as conn:
