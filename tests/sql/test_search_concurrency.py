@@ -16,7 +16,7 @@ from spaces import INSERT, Space, rebuild_here
 
 WRITERS = 200
 # Statements of each writer beside which compactors and searchers run.
-ROUNDS = int(os.environ.get("IMGDB_TEST_ROUNDS", "200"))
+ROUNDS = int(os.environ.get("IMGDB_TEST_ROUNDS", "100"))
 
 
 def draw_hashes(draw: random.Random, count: int) -> list[int]:

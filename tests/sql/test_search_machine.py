@@ -223,6 +223,5 @@ def test_machine(space: Space) -> None:
         pass
 
     Machine.space = space
-    examples = 2 * hypothesis.settings.default.max_examples
-    settings = hypothesis.settings(stateful_step_count=25, max_examples=examples)
+    settings = hypothesis.settings(stateful_step_count=25)
     hypothesis.stateful.run_state_machine_as_test(Machine, settings=settings)
