@@ -13,8 +13,9 @@ from imgdb.cli.options import (
     FLOOD,
     Dsn,
     FormatOption,
-    RuleDistance,
-    RuleName,
+    HashName,
+    QueryDistance,
+    QueryRule,
     byte_size,
     check_distance,
     collection_option,
@@ -54,8 +55,8 @@ class Keep(StrEnum):
 
 
 def duplicates_command(
-    hash_name: Annotated[RuleName, hash_option("What to compare by", RuleName)] = RuleName.both,
-    max_distance: RuleDistance = None,
+    hash_name: Annotated[QueryRule, hash_option("What to compare by", QueryRule)] = QueryRule.both,
+    max_distance: QueryDistance = None,
     tier: Annotated[
         Tier,
         typer.Option(
@@ -167,11 +168,22 @@ def duplicates_command(
     Exit code 3 if files could not be read for --any-orientation.
     """
     from imgdb.database.connect import open_database
-    from imgdb.duplicates.groups import DuplicateChoice, count_without_colours, group_object
+    from imgdb.duplicates.groups import (
+        DuplicateChoice,
+        count_without_colours,
+        count_without_pdq,
+        group_object,
+    )
+    from imgdb.hashes.values import PDQ_RULES
     from imgdb.paths import absolute, path_text
 
     check_page(html, open_page)
     check_distance(hash_name, max_distance)
+    if any_orientation and hash_name in PDQ_RULES:
+        raise UsageError(
+            f"--any-orientation does not go with --hash {hash_name}: turned copies are found by "
+            "hashes of 64 bits"
+        )
     least_bytes, least_pixels = _least(min_size)
     choice = DuplicateChoice(
         space=hash_name,
@@ -196,6 +208,7 @@ def duplicates_command(
             groups = _find(conn, choice)
         radius = _radius(conn, choice)
         uncoloured = count_without_colours(conn, choice)
+        lacking = count_without_pdq(conn, choice)
     if plan is not None or html is not None:
         groups = _compare_metadata(groups, jobs)
     if plan is not None:
@@ -214,6 +227,12 @@ def duplicates_command(
             "go but for the same bytes: imgdb rehash measures them",
             err=True,
         )
+    if lacking:
+        typer.echo(
+            f"imgdb: images without a PDQ hash, of which only the bytes were compared: {lacking:,} "
+            "(imgdb rehash --pdq makes them)",
+            err=True,
+        )
     if html is not None:
         _save_page(html, groups, choice, radius, open_page)
     failures.exit(done=1)
@@ -221,9 +240,12 @@ def duplicates_command(
 
 def _radius(conn: Connection[Any], choice: DuplicateChoice) -> int:
     from imgdb.database.spaces import default_distance
+    from imgdb.hashes.values import PDQ_RULES
 
     if choice.max_distance is not None:
         return choice.max_distance
+    if choice.space in PDQ_RULES:
+        return PDQ_RULES[choice.space]
     return default_distance(conn, choice.space, choice.collection)
 
 
@@ -317,9 +339,9 @@ def _show_rows(groups: Sequence[Group], format: Format) -> None:
     print_rows(rows, columns, format)
 
 
-def _show_tables(groups: Sequence[Group], hash_name: RuleName, flood: int) -> None:
-    others = [name for name in RuleName if name not in (hash_name, RuleName.both)]
-    first = "sum" if hash_name == RuleName.both else hash_name
+def _show_tables(groups: Sequence[Group], hash_name: QueryRule, flood: int) -> None:
+    others = [name.value for name in HashName if name.value != hash_name.value]
+    first = {QueryRule.both: "sum", QueryRule.checked: "pdq"}.get(hash_name, hash_name)
     columns = ("path", first, *others, "pixels", "size", "note")
     for position, group in enumerate(groups):
         said = ", ".join(

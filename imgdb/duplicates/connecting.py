@@ -6,15 +6,15 @@ copies of one placeholder with each other, but each with a few that stand for al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import numpy as np
 
-from imgdb.hashes.near import NearHashes, products, ranges
-from imgdb.hashes.values import rule_hashes
+from imgdb.hashes.near import NearHashes, distances, products, ranges
+from imgdb.hashes.values import PDQ_CANDIDATES, PDQ_RULES, rule_hashes
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,20 +32,22 @@ COMPARED = (
     " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
     " least_pixels => %(least_pixels)s)) TO STDOUT (FORMAT binary)"
 )
+PDQ = (
+    "COPY (SELECT p.image_id, p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4 FROM imgdb.image_pdq AS p"
+    " JOIN imgdb.image AS i ON i.image_id = p.image_id WHERE NOT i.flat ORDER BY p.image_id)"
+    " TO STDOUT (FORMAT binary)"
+)
 SAME_PICTURES = "SELECT imgdb._same_pictures(of_images => %s, of_keys => %s)"
 
-# A row of COPY's binary format; before each value its length.
-ROW = np.dtype(
-    [("columns", ">i2")]
-    + [(f"{name}_length", ">i4") if of == "length" else (name, of)
-       for name, kind in (
-           ("image_id", ">i8"), ("hash", ">i8"), ("second", ">i8"), ("known", ">i4"),
-           ("content", ">i4"), ("side", ">i4"), ("folder", ">i4"),
-       )
-       for of in ("length", kind)]
-)  # fmt: skip
+# Columns of what is copied, and the types of a row in COPY's binary format and in memory.
+COLUMNS = {
+    "image_id": np.int64, "hash": np.int64, "second": np.int64, "known": np.int32,
+    "content": np.int32, "side": np.int32, "folder": np.int32,
+}  # fmt: skip
+KEPT = COLUMNS | {"known": np.int8, "side": np.int8}
+PDQ_COLUMNS = dict.fromkeys(("image_id", "pdq_1", "pdq_2", "pdq_3", "pdq_4"), np.int64)
 HEADER, TRAILER = 19, 2
-BLOCK = ROW.itemsize * 1_000_000
+BLOCK = 64_000_000
 
 # Images whose colours are compared in one call, at least: those of a key are not split.
 BATCH = 20_000
@@ -65,6 +67,8 @@ class Compared:
     known: NDArray[np.int8]
     # One number for all files of the same bytes, 0 without a file.
     contents: NDArray[np.int32]
+    # The words of PDQ hashes, where the rule is one of PDQ_RULES: else none.
+    pdq: tuple[Hashes, ...]
     # None if it does not matter.
     sides: NDArray[np.int8] | None
     folders: NDArray[np.int32] | None
@@ -79,6 +83,7 @@ class Compared:
             seconds=self.seconds[keep],
             known=self.known[keep],
             contents=self.contents[keep],
+            pdq=tuple(word[keep] for word in self.pdq),
             sides=None if self.sides is None else self.sides[keep],
             folders=None if self.folders is None else self.folders[keep],
         )
@@ -100,39 +105,67 @@ def _found(images: Compared, pairs: NDArray[np.int64]) -> tuple[Places, Places, 
 
 def compared_images(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> Compared:
     """Fetch the images that are compared."""
-    blocks = [_block(rows) for rows in _copied(conn, choice)]
-    joined = {name: np.concatenate([one[name] for one in blocks]) for name in blocks[0]}
-    return Compared(
-        image_ids=joined["image_id"],
-        hashes=joined["hash"].view(np.uint64),
-        seconds=joined["second"].view(np.uint64),
-        known=joined["known"],
-        contents=joined["content"],
-        sides=joined["side"] if choice.against is not None else None,
-        folders=joined["folder"] if choice.other_folders else None,
+    columns = _copied(conn, COMPARED, COLUMNS, KEPT, asdict(choice))
+    found = Compared(
+        image_ids=columns["image_id"],
+        hashes=columns["hash"].view(np.uint64),
+        seconds=columns["second"].view(np.uint64),
+        known=columns["known"],
+        contents=columns["content"],
+        pdq=(),
+        sides=columns["side"] if choice.against is not None else None,
+        folders=columns["folder"] if choice.other_folders else None,
     )
+    if choice.tier == "near" and choice.space in PDQ_RULES:
+        image_ids, *words = _copied(conn, PDQ, PDQ_COLUMNS, PDQ_COLUMNS).values()
+        _, there, places = np.intersect1d(
+            found.image_ids, image_ids, assume_unique=True, return_indices=True
+        )
+        found.pdq = tuple(np.zeros(len(found.known), dtype=np.uint64) for _ in words)
+        for kept, word in zip(found.pdq, words, strict=True):
+            kept[there] = word[places].view(np.uint64)
+        # By phash-pdq a phash is needed as well.
+        known = found.known[there] if choice.space != "pdq" else 1
+        found.known[:] = 0
+        found.known[there] = known
+    return found
 
 
-def _copied(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> Iterator[NDArray[Any]]:
-    """Yield the rows in blocks, the last one of which may be empty."""
+def _copied(
+    conn: psycopg.Connection[Any],
+    statement: LiteralString,
+    columns: Mapping[str, Any],
+    kept: Mapping[str, Any],
+    arguments: Mapping[str, Any] | None = None,
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of rows that COPY gives in its binary format."""
+    # Before each value there is its length.
+    row = np.dtype(
+        [("columns", ">i2")]
+        + [
+            (f"{name}_length", ">i4")
+            if of == "length"
+            else (name, np.dtype(kind).newbyteorder(">"))
+            for name, kind in columns.items()
+            for of in ("length", "value")
+        ]
+    )
+    blocks: list[dict[str, NDArray[Any]]] = []
     rows, skip = bytearray(), HEADER
-    with conn.cursor().copy(COMPARED, asdict(choice)) as copy:
+
+    def take() -> int:
+        whole = (len(rows) - skip - TRAILER) // row.itemsize
+        some = np.frombuffer(bytes(rows), row, count=whole, offset=skip)
+        blocks.append({name: some[name].astype(kept[name]) for name in columns})
+        return skip + whole * row.itemsize
+
+    with conn.cursor().copy(statement, arguments) as copy:
         for some in copy:
             rows += some
-            if len(rows) >= BLOCK + HEADER + TRAILER:
-                whole = (len(rows) - skip - TRAILER) // ROW.itemsize
-                yield np.frombuffer(bytes(rows), ROW, count=whole, offset=skip)
-                rows, skip = rows[skip + whole * ROW.itemsize :], 0
-    whole = (len(rows) - skip - TRAILER) // ROW.itemsize
-    yield np.frombuffer(bytes(rows), ROW, count=whole, offset=skip)
-
-
-def _block(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    kinds = {
-        "image_id": np.int64, "hash": np.int64, "second": np.int64, "known": np.int8,
-        "content": np.int32, "side": np.int8, "folder": np.int32,
-    }  # fmt: skip
-    return {name: rows[name].astype(kind) for name, kind in kinds.items()}
+            if len(rows) >= BLOCK:
+                rows, skip = rows[take() :], 0
+    take()
+    return {name: np.concatenate([block[name] for block in blocks]) for name in columns}
 
 
 def _by_colours(conn: psycopg.Connection[Any], images: Compared) -> Compared:
@@ -344,6 +377,7 @@ class _Values:
     hashes: Hashes
     seconds: Hashes
     known: NDArray[np.int8]
+    pdq: tuple[Hashes, ...]
     sides: NDArray[np.int8] | None
 
 
@@ -355,7 +389,10 @@ def _numbered(values: NDArray[Any]) -> tuple[Places, Places]:
 
 def _classes(images: Compared, marked: NDArray[np.bool_]) -> tuple[Classes, _Values]:
     members = np.flatnonzero(images.known)
-    keys = [what[members] for what in (images.known, images.seconds, images.hashes)]
+    columns: Sequence[NDArray[Any]] = (
+        images.known, *images.pdq, images.seconds, images.hashes
+    )  # fmt: skip
+    keys = [what[members] for what in columns]
     order = np.lexsort(keys)
     new = np.zeros(len(order), dtype=bool)
     for key in keys:
@@ -366,39 +403,53 @@ def _classes(images: Compared, marked: NDArray[np.bool_]) -> tuple[Classes, _Val
     sides = None
     if images.sides is not None and len(first):
         sides = np.bitwise_or.reduceat(images.sides[classes.members], classes.first)
-    return classes, _Values(images.hashes[first], images.seconds[first], images.known[first], sides)
+    return classes, _Values(
+        images.hashes[first],
+        images.seconds[first],
+        images.known[first],
+        tuple(word[first] for word in images.pdq),
+        sides,
+    )
 
 
 def _near_classes(
     choice: DuplicateChoice, values: _Values, max_distance: int, watching: Watching
 ) -> Iterator[tuple[Places, Places]]:
     """Yield pairs of classes within the distance by the rule."""
-    searches = list(_searches(values, len(rule_hashes(choice.space)), max_distance))
+    searches = list(_searches(choice.space, values, max_distance))
     costs = [near.choose_bands(radius)[0] for near, _, _, radius in searches]
     before = 0.0
     for (near, of_a, of_b, radius), cost in zip(searches, costs, strict=True):
         for done, a, b in near.pairs(radius):
             watching((before + done * cost) / sum(costs))
             a, b = of_a[a], of_b[b]
-            yield a[a != b], b[a != b]
+            keep = a != b
+            if choice.space == "phash-pdq":
+                keep &= distances(values.pdq, a, values.pdq, b) <= max_distance
+            yield a[keep], b[keep]
         before += cost
 
 
 def _searches(
-    values: _Values, count: int, max_distance: int
+    space: str, values: _Values, max_distance: int
 ) -> Iterator[tuple[NearHashes, Places, Places, int]]:
     """Yield searches that find all: which classes they compare, and within which distance."""
-    having = np.flatnonzero(values.known == (1 << count) - 1)
-    words = (values.hashes, values.seconds)[:count]
+    words: Sequence[Hashes] = (values.hashes, values.seconds)[: len(rule_hashes(space))]
+    all_known, radius = (1 << len(words)) - 1, max_distance
+    if space == "pdq":
+        words = values.pdq
+    elif space == "phash-pdq":
+        radius = PDQ_CANDIDATES
+    having = np.flatnonzero(values.known == all_known)
     if values.sides is None:
-        yield NearHashes([word[having] for word in words]), having, having, max_distance
+        yield NearHashes([word[having] for word in words]), having, having, radius
     else:
         a, b = (having[values.sides[having] & side > 0] for side in (1, 2))
         near = NearHashes([word[a] for word in words], [word[b] for word in words])
-        yield near, a, b, max_distance
-    # What has one hash only counts it twice.
-    for number, word in enumerate(words):
+        yield near, a, b, radius
+    # What has one hash of a sum only counts it twice.
+    for number, word in enumerate(words if all_known > 1 else ()):
         alone = np.flatnonzero(values.known == 1 << number)
-        if count > 1 and len(alone):
+        if len(alone):
             having = np.flatnonzero(values.known & (1 << number))
             yield NearHashes([word[alone]], [word[having]]), alone, having, max_distance // 2

@@ -17,7 +17,7 @@ from imgdb.database.connect import read_only
 from imgdb.database.sessions import value
 from imgdb.duplicates.companions import find_companions
 from imgdb.duplicates.names import Names, count_freed, look_at_names
-from imgdb.hashes.values import USUAL_RULE
+from imgdb.hashes.values import PDQ_RULES, USUAL_RULE
 
 if TYPE_CHECKING:
     from imgdb.duplicates.connecting import Connected
@@ -36,6 +36,12 @@ DIFFERENT = "SELECT image_id_a, image_id_b FROM imgdb._different_pairs()"
 
 WITHOUT_COLOURS = (
     "SELECT imgdb._images_without_colours(collection_name => %(collection)s,"
+    " against_name => %(against)s)"
+)
+
+
+WITHOUT_PDQ = (
+    "SELECT imgdb._images_without_pdq(collection_name => %(collection)s,"
     " against_name => %(against)s)"
 )
 
@@ -184,6 +190,8 @@ def duplicates(
     from imgdb.duplicates.connecting import compared_images, connect_images
     from imgdb.duplicates.parts import part_pairs
 
+    if choice.max_distance is None and choice.space in PDQ_RULES:
+        choice = replace(choice, max_distance=PDQ_RULES[choice.space])
     with read_only(conn), conn.cursor(row_factory=class_row(GroupRow)) as cursor:
         # What is wrong with the choice is said before anything is compared.
         cursor.execute(DUPLICATES, _arguments(choice, Names()) | dict.fromkeys(MEMBERS))
@@ -219,6 +227,15 @@ def count_without_colours(conn: psycopg.Connection[Any], choice: DuplicateChoice
         return 0
     with read_only(conn):
         (count,) = conn.execute(WITHOUT_COLOURS, asdict(choice)).fetchone() or (0,)
+    return int(count)
+
+
+def count_without_pdq(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> int:
+    """Count the images that have no PDQ hash, where it is compared."""
+    if choice.tier != "near" or choice.space not in PDQ_RULES:
+        return 0
+    with read_only(conn):
+        (count,) = conn.execute(WITHOUT_PDQ, asdict(choice)).fetchone() or (0,)
     return int(count)
 
 

@@ -117,7 +117,7 @@ class NearHashes:
             a, b = np.divmod(near, len(others[0]) - after)
             a, b = a + start, b + after
             keep = np.ones(len(a), dtype=bool) if self._others is not None else a < b
-            keep &= _distances(self._words, a, others, b) <= max_distance
+            keep &= distances(self._words, a, others, b) <= max_distance
             yield start / count, a[keep], b[keep]
 
     def _by_bands(self, max_distance: int, bands: int) -> Iterator[tuple[float, Places, Places]]:
@@ -209,9 +209,10 @@ class _Band:
                 yield done + start, *portion
 
 
-def _distances(
+def distances(
     words: Sequence[Words], a: Places, others: Sequence[Words], b: Places
 ) -> NDArray[np.int16]:
+    """Return the distances of hashes at some places to others at others."""
     return _differing_bits([one[a] ^ other[b] for one, other in zip(words, others, strict=True)])
 
 

@@ -26,6 +26,7 @@ USUAL_RULE = "phash+dhash"
 # largest distance that counts as alike, as imgdb._found_by_pdq has it, too.
 PDQ_DIGITS = 64
 PDQ_RULES = {"pdq": 31, "phash-pdq": 70}
+PDQ_CANDIDATES = 12
 
 _SIGN = 1 << 63
 _HEX = re.compile(r"[0-9A-Fa-f]{16}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from imgdb.duplicates.groups import DuplicateChoice, Group
 from imgdb.hashes.orientations import AS_IS, by_words
+from imgdb.hashes.values import PDQ_RULES
 from imgdb.pages import render
 from imgdb.pages.answers import SHOWN
 from imgdb.workers.thumbnails import side_for, thumbnails
@@ -23,6 +24,7 @@ def duplicates_page(
     `max_distance` is the one that `choice` asks for, or the default of its space.
     """
     members = [member for group in groups for member in group.members]
+    rule = "pdq" if choice.space in PDQ_RULES else choice.space
     made = thumbnails(
         (member.path for member in members), side=side_for(len(members)), watching=watching
     )
@@ -31,7 +33,7 @@ def duplicates_page(
         parts=("pictures", "lens", "marks", "duplicates"),
         choice=choice,
         max_distance=max_distance,
-        hashes=(choice.space, *(name for name in SHOWN if name != choice.space)),
+        hashes=(rule, *(name for name in SHOWN if name != rule)),
         images=len(members),
         reclaimable_bytes=sum(group.reclaimable_bytes for group in groups),
         groups=[

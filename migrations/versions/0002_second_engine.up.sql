@@ -7086,13 +7086,29 @@ COMMENT ON FUNCTION imgdb.duplicate_groups(text, integer, text) IS
 'group has the image_id of its first image; flat and missing images are in none. Without a '
 'distance that of the collection counts, else that of the rule or space.';
 
+CREATE FUNCTION imgdb._duplicate_hashes(space_name text)
+RETURNS name[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF imgdb._is_by_pdq(space_name) THEN
+        RETURN ARRAY['phash'];
+    END IF;
+    RETURN imgdb._rule_hashes(space_name);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._duplicate_hashes(text) IS
+'The columns of imgdb.image by which duplicates are looked for; PDQ hashes stand elsewhere.';
+
 CREATE OR REPLACE FUNCTION imgdb._duplicate_key(space_name text, tier_name text)
 RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_hashes name[] := imgdb._rule_hashes(space_name);
+    v_hashes name[] := imgdb._duplicate_hashes(space_name);
 BEGIN
     CASE tier_name
         WHEN 'same-bytes' THEN
@@ -7127,7 +7143,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_hashes name[] := imgdb._rule_hashes(space_name);
+    v_hashes name[] := imgdb._duplicate_hashes(space_name);
     v_against_id integer := imgdb._collection_id(against_name);
     v_collection_ids integer[];
     v_folder text := 'NULL::integer';
@@ -7273,7 +7289,30 @@ $$;
 COMMENT ON FUNCTION imgdb._images_without_colours(text, text) IS
 'How many images have a file, but no colours: an older imgdb stored them.';
 
-CREATE FUNCTION imgdb._diameter(of_hashes bigint[], of_seconds bigint[])
+CREATE FUNCTION imgdb._images_without_pdq(collection_name text, against_name text)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM imgdb.image AS i
+        JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+        WHERE
+            i.missing_since IS NULL AND NOT i.flat
+            AND (collection_name IS NULL OR c.name IN (collection_name, against_name))
+            AND NOT EXISTS (SELECT 1 FROM imgdb.image_pdq AS p WHERE p.image_id = i.image_id)
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._images_without_pdq(text, text) IS
+'How many images have no PDQ hash, so that only their bytes are compared by PDQ.';
+
+CREATE FUNCTION imgdb._diameter(
+    of_hashes bigint[], of_seconds bigint[], of_thirds bigint[], of_fourths bigint[]
+)
 RETURNS integer
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -7282,14 +7321,17 @@ BEGIN
     IF pg_catalog.cardinality(of_hashes) <= 5000 THEN
         RETURN (
             WITH given AS MATERIALIZED (
-                SELECT g.hash, g.second, g.place
-                FROM unnest(of_hashes, of_seconds) WITH ORDINALITY
-                    AS g (hash, second, place)
+                SELECT g.hash, g.second, g.third, g.fourth, g.place
+                FROM unnest(of_hashes, of_seconds, of_thirds, of_fourths) WITH ORDINALITY
+                    AS g (hash, second, third, fourth, place)
             )
             SELECT coalesce(
                 pg_catalog.max(
                     imgdb._rule_distance(
                         a.hash, a.second, b.hash, b.second, of_seconds IS NOT NULL
+                    )
+                    + coalesce(
+                        imgdb.distance(a.third, b.third) + imgdb.distance(a.fourth, b.fourth), 0
                     )
                 ), 0
             )
@@ -7301,9 +7343,9 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION imgdb._diameter(bigint[], bigint[]) IS
-'Largest distance between any two hashes, or by the sum with that of their second ones; NULL for '
-'more than 5,000 hashes, or none.';
+COMMENT ON FUNCTION imgdb._diameter(bigint[], bigint[], bigint[], bigint[]) IS
+'Largest distance between any two hashes, or by the sum with that of their second ones, or of four '
+'words; NULL for more than 5,000 hashes, or none.';
 
 CREATE OR REPLACE FUNCTION imgdb._keep_order(
     keep_rule text, pixels bigint, of_bytes bigint, modified timestamptz, of_path text
@@ -7390,7 +7432,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_rule_hashes name[] := imgdb._rule_hashes(space_name);
+    v_is_by_pdq boolean := imgdb._is_by_pdq(space_name);
+    v_rule_hashes name[] := imgdb._duplicate_hashes(space_name);
     v_is_sum boolean := pg_catalog.cardinality(v_rule_hashes) > 1;
     v_max_distance integer := coalesce(
         max_distance, imgdb._default_distance(space_name, collection_name)
@@ -7398,7 +7441,9 @@ DECLARE
     v_different_a bigint[];
     v_different_b bigint[];
 BEGIN
-    PERFORM imgdb._check_rule_distance(pg_catalog.cardinality(v_rule_hashes), v_max_distance);
+    PERFORM imgdb._check_rule_distance(
+        CASE WHEN v_is_by_pdq THEN 4 ELSE pg_catalog.cardinality(v_rule_hashes) END, v_max_distance
+    );
     IF group_limit < 1 THEN
         RAISE EXCEPTION 'group_limit is %, not 1 or more', group_limit USING
             ERRCODE = 'IM012',
@@ -7423,18 +7468,22 @@ BEGIN
             imgdb._kind(i.format, i.frames, i.sha256, raw_copies) AS kind,
             i.sha256 IS NOT NULL AND NOT imgdb._in_archive(i.path)
             AND i.image_id NOT IN (SELECT unnest(no_files)) AS is_file,
-            CASE v_rule_hashes[1]
-                WHEN 'ahash' THEN i.ahash
-                WHEN 'dhash' THEN i.dhash
-                WHEN 'phash' THEN i.phash
-                WHEN 'whash' THEN i.whash
+            CASE
+                WHEN v_is_by_pdq THEN p.pdq_1
+                WHEN v_rule_hashes[1] = 'ahash' THEN i.ahash
+                WHEN v_rule_hashes[1] = 'dhash' THEN i.dhash
+                WHEN v_rule_hashes[1] = 'phash' THEN i.phash
+                WHEN v_rule_hashes[1] = 'whash' THEN i.whash
             END AS hash,
             -- No other rule has a second hash.
-            CASE WHEN v_is_sum THEN i.dhash END AS second
+            CASE WHEN v_is_by_pdq THEN p.pdq_2 WHEN v_is_sum THEN i.dhash END AS second,
+            p.pdq_3 AS third,
+            p.pdq_4 AS fourth
         FROM unnest(member_images, member_groups, member_copies)
             AS m (image_id, first_image_id, copies_id)
         JOIN imgdb.image AS i ON i.image_id = m.image_id
         JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+        LEFT JOIN imgdb.image_pdq AS p ON v_is_by_pdq AND p.image_id = i.image_id
     ),
     -- Where there is a reference, its images are kept. What is no file of its own can neither be
     -- removed, nor be checked when others are removed. More frames are more than more pixels, and
@@ -7459,7 +7508,7 @@ BEGIN
                     m.path,
                     m.image_id
             ) AS place,
-            row_number() OVER (PARTITION BY m.copies_id, m.hash, m.second) = 1
+            row_number() OVER (PARTITION BY m.copies_id, m.hash, m.second, m.third, m.fourth) = 1
                 AND num_nonnulls(m.hash, m.second) > 0 AS is_measured
         FROM member AS m
     ),
@@ -7489,7 +7538,13 @@ BEGIN
     judged AS (
         SELECT
             r.*,
-            imgdb._rule_distance(r.hash, r.second, k.hash, k.second, v_is_sum) AS distance,
+            CASE
+                WHEN v_is_by_pdq THEN imgdb.pdq_distance(
+                    ARRAY[r.hash, r.second, r.third, r.fourth],
+                    ARRAY[k.hash, k.second, k.third, k.fourth]
+                )
+                ELSE imgdb._rule_distance(r.hash, r.second, k.hash, k.second, v_is_sum)
+            END AS distance,
             imgdb.distance(r.ahash, k.ahash) AS ahash_distance,
             imgdb.distance(r.dhash, k.dhash) AS dhash_distance,
             imgdb.distance(r.phash, k.phash) AS phash_distance,
@@ -7543,6 +7598,8 @@ BEGIN
                 OR tier_name = 'same-picture' AND j.same_picture AND j.has_structure
                 OR tier_name = 'near' AND j.has_structure AND j.may_be_copy
                 AND j.distance <= v_max_distance
+                -- What phash does not find is not asked of PDQ (imgdb._found_by_pdq).
+                AND (space_name <> 'phash-pdq' OR j.phash_distance <= 12)
             ) IS TRUE AS removable
         FROM judged AS j
     ),
@@ -7570,7 +7627,11 @@ BEGIN
                 j.first_image_id,
                 imgdb._diameter(
                     array_agg(j.hash) FILTER (WHERE j.is_measured),
-                    array_agg(j.second) FILTER (WHERE j.is_measured AND v_is_sum)
+                    array_agg(j.second) FILTER (
+                        WHERE j.is_measured AND (v_is_sum OR v_is_by_pdq)
+                    ),
+                    array_agg(j.third) FILTER (WHERE j.is_measured),
+                    array_agg(j.fourth) FILTER (WHERE j.is_measured)
                 ) AS diameter,
                 count(*) FILTER (WHERE j.is_measured) > 5000 AS too_many
             FROM summary AS s

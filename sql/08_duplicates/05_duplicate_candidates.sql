@@ -6,6 +6,22 @@ RETURN of_path ~* '\.(zip|cbz|tar|cbt|t[gbx]z|tbz2|tar\.(gz|bz2|xz))!/';
 COMMENT ON FUNCTION imgdb._in_archive(text) IS
 'Whether a path names a member of an archive, by its spelling.';
 
+CREATE FUNCTION imgdb._duplicate_hashes(space_name text)
+RETURNS name[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF imgdb._is_by_pdq(space_name) THEN
+        RETURN ARRAY['phash'];
+    END IF;
+    RETURN imgdb._rule_hashes(space_name);
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._duplicate_hashes(text) IS
+'The columns of imgdb.image by which duplicates are looked for; PDQ hashes stand elsewhere.';
+
 -- The narrower tiers compare nothing but equality, so a number for each distinct value will do.
 CREATE FUNCTION imgdb._duplicate_key(space_name text, tier_name text)
 RETURNS text
@@ -13,7 +29,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_hashes name[] := imgdb._rule_hashes(space_name);
+    v_hashes name[] := imgdb._duplicate_hashes(space_name);
 BEGIN
     CASE tier_name
         WHEN 'same-bytes' THEN
@@ -52,7 +68,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_hashes name[] := imgdb._rule_hashes(space_name);
+    v_hashes name[] := imgdb._duplicate_hashes(space_name);
     v_against_id integer := imgdb._collection_id(against_name);
     v_collection_ids integer[];
     v_folder text := 'NULL::integer';
@@ -202,3 +218,24 @@ $$;
 
 COMMENT ON FUNCTION imgdb._images_without_colours(text, text) IS
 'How many images have a file, but no colours: an older imgdb stored them.';
+
+CREATE FUNCTION imgdb._images_without_pdq(collection_name text, against_name text)
+RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT count(*)
+        FROM imgdb.image AS i
+        JOIN imgdb.collection AS c ON c.collection_id = i.collection_id
+        WHERE
+            i.missing_since IS NULL AND NOT i.flat
+            AND (collection_name IS NULL OR c.name IN (collection_name, against_name))
+            AND NOT EXISTS (SELECT 1 FROM imgdb.image_pdq AS p WHERE p.image_id = i.image_id)
+    );
+END
+$$;
+
+COMMENT ON FUNCTION imgdb._images_without_pdq(text, text) IS
+'How many images have no PDQ hash, so that only their bytes are compared by PDQ.';

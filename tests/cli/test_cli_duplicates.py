@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from library import add, scene, shelf
 
+import imgdb
 from imgdb.cli.duplicates import Keep, Tier
 from imgdb.duplicates.groups import DuplicateChoice, duplicates
+from imgdb.hashes.values import PDQ_RULES
 
 GROUP = {"group_id", "tier", "diameter", "images", "reclaimable_bytes"}
 MEMBER = {
@@ -182,3 +184,29 @@ def test_it_never_writes(cli, filled):
     result = cli("duplicates", dsn=filled)
     assert result.code == 1
     assert "no writes" in result.stderr
+
+
+@pytest.mark.parametrize("rule", PDQ_RULES)
+def test_by_pdq(cli, database, folder, tmp_path, rule):
+    with imgdb.connect(database) as db:
+        for file in sorted(folder.iterdir()):
+            db.add(file, pdq=file.name != "hill.png")
+    plan, page = tmp_path / "plan.txt", tmp_path / "page.html"
+    result = cli("duplicates", "--hash", rule, "--plan", plan, "--html", page, dsn=database)
+    assert result.code == 0, result
+    assert "images without a PDQ hash, of which only the bytes were compared: 1 " in result.stderr
+    assert "pdq" in result.stdout and "sum" not in result.stdout
+    assert f"by {rule}" in page.read_text("utf-8")
+    removed = [line for line in plan.read_text("utf-8").splitlines() if line.startswith("remove")]
+    assert removed and not any("hill" in line for line in removed)
+    result = cli("apply", plan, "--trash", tmp_path / "trash", dsn=database)
+    assert result.code == 0, result
+    assert (folder / "hill.png").exists()
+
+
+def test_turned_copies_are_not_found_by_pdq(cli, filled):
+    result = cli("duplicates", "--hash", "pdq", "--any-orientation", dsn=filled)
+    assert (result.code, result.stdout) == (2, "")
+    assert "--any-orientation does not go with --hash pdq" in result.stderr
+    result = cli("duplicates", "--hash", "phash", "--max-distance", "65", dsn=filled)
+    assert result.code == 2

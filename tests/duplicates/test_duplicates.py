@@ -90,6 +90,7 @@ def test_images_of_many_folders_and_few_hashes(conn, seed):
             seconds=np.array([value or 0 for value in seconds], np.uint64),
             known=np.array(known, np.int8) & (3 if "+" in rule else 1),
             contents=np.zeros(count, np.int32),
+            pdq=(),
             sides=np.array(sides, np.int8) if by_side else None,
             folders=np.array(folders, np.int32) if by_folder else None,
         )
@@ -135,6 +136,7 @@ def test_each_hash_is_searched_as_far_as_it_must(conn, crowded, radius):
         seconds=seconds,
         known=np.array(known, np.int8),
         contents=np.zeros(count, np.int32),
+        pdq=(),
         sides=None,
         folders=None,
     )

@@ -21,6 +21,7 @@ from imgdb.errors import PictureError, UsageError
 from imgdb.hashes.copies import Copy, CopyHashes
 from imgdb.hashes.values import (
     ALGORITHMS,
+    PDQ_CANDIDATES,
     PDQ_RULES,
     USUAL_RULE,
     Hashes,
@@ -32,7 +33,6 @@ from imgdb.search.calibration import proposal
 from imgdb.search.calibration.parts import measure_parts
 from imgdb.search.calibration.results import Calibration, Curve, HashFigures, Question
 from imgdb.search.calibration.rules import (
-    CANDIDATES,
     TRIMMED,
     has_default,
     hashes_of,
@@ -367,7 +367,7 @@ def _distance(image: _Sampled, copy: Copy, rule: str) -> int:
     if rule in PDQ_RULES:
         assert image.pdq is not None and copy.pdq is not None
         first, second, third, fourth = image.pdq
-        near = rule == "pdq" or _distance(image, copy, "phash") <= CANDIDATES
+        near = rule == "pdq" or _distance(image, copy, "phash") <= PDQ_CANDIDATES
         return pdq_distance((first, second, third, fourth), copy.pdq) if near else largest(rule) + 1
     names = hashes_of(rule)
     looks = (copy.hashes, *copy.trimmed) if rule == TRIMMED else (copy.hashes,)

@@ -10,9 +10,6 @@ TRIMMED = "trimmed"
 # In the order in which people should think of them.
 RULES = (USUAL_RULE, TRIMMED, "phash", "dhash", "whash", "ahash", *PDQ_RULES)
 
-# By phash-pdq, what is within so many bits by phash is a candidate (imgdb._found_by_pdq).
-CANDIDATES = 12
-
 # Up to here a search is quick in a collection of any size (the radii with prepared probes).
 _SEARCHED = 12
 

@@ -14,10 +14,10 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from imgdb.hashes.values import ALGORITHMS, USUAL_RULE, Hashes, rule_hashes
+from imgdb.hashes.values import ALGORITHMS, PDQ_CANDIDATES, USUAL_RULE, Hashes, rule_hashes
 from imgdb.search.calibration import confidence
 from imgdb.search.calibration.confidence import Rate
-from imgdb.search.calibration.rules import CANDIDATES, hashes_of, largest
+from imgdb.search.calibration.rules import hashes_of, largest
 
 DRAWN = "SELECT * FROM imgdb._drawn_hashes(%(collection)s, %(size)s, %(seed)s)"
 
@@ -200,7 +200,7 @@ def _by_rule(
     """Return the distances by a rule; what lacks a hash is beyond all that is looked at."""
     names = hashes_of(rule)
     if rule == "phash-pdq":
-        total = np.where(apart["phash"] <= CANDIDATES, apart["pdq"], _LACKING)
+        total = np.where(apart["phash"] <= PDQ_CANDIDATES, apart["pdq"], _LACKING)
     else:
         total = sum((apart[name] for name in names[1:]), apart[names[0]])
     for name in names:
