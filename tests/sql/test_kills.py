@@ -264,8 +264,9 @@ def test_kills_lose_nothing(space):
             runs = [pool.submit(run, *one) for one in enumerate(works)]
             for _ in range(KILLS):
                 reached = len(acknowledged)
-                while len(acknowledged) < reached + 20 and not any(r.done() for r in runs):
-                    pass
+                while len(acknowledged) < reached + 20 or len(pids) < len(works):
+                    if any(one.done() for one in runs):
+                        break
                 victim = pids[choose.randrange(5)]
                 space.conn.execute("SELECT pg_terminate_backend(%s)", [victim])
         finally:
