@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -73,6 +74,12 @@ class Command:
             for pid in self.children():
                 if _resident(pid) >= size:
                     return pid
+
+    def go_on(self) -> None:
+        """Let it have the processor for a moment; it must not have ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.02)
+            raise AssertionError(self.process.communicate())
 
     def signal(self, signum: int) -> None:
         """Signal the process group, as Ctrl-C in a terminal does."""

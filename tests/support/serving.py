@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,20 +55,14 @@ class Served:
     def _first_line(self) -> str:
         # The line is written when the server listens.
         while b"\n" not in (said := self.command.process.output()[0]):
-            self._go_on()
+            self.command.go_on()
         return said.decode().splitlines()[0]
 
     def workers(self) -> list[int]:
         """Wait until both of its workers have started; return their pids."""
         while len(found := self.command.children()) < 2:
-            self._go_on()
+            self.command.go_on()
         return found
-
-    def _go_on(self) -> None:
-        """Let the server have the processor for a moment; it must not have ended."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.command.process.wait(0.05)
-            raise AssertionError(self.command.process.communicate())
 
     def ask(
         self,
