@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+import psycopg
 import pytest
+
+from imgdb.database.embedded import Server
 
 # Of these each takes longer to load than most commands take to answer.
 HEAVY = {
@@ -51,6 +54,14 @@ def loaded(arguments, **environment):
 def test_nothing_heavy_is_loaded_for_nothing(database, tmp_path, arguments, needed):
     found = loaded(arguments, IMGDB_DSN=database, IMGDB_HOME=str(tmp_path / "home"))
     assert found & HEAVY <= needed
+
+
+def test_a_server_that_runs_is_looked_at_without_asking_it(home):
+    with Server(home, durable=False) as server:
+        assert not loaded(["db", "status"], IMGDB_HOME=str(home)) & HEAVY
+        with psycopg.connect(server.conninfo()) as conn:
+            (version,) = conn.execute("SHOW server_version").fetchone()
+        assert server.status().version == version
 
 
 def test_only_the_command_that_runs_is_loaded(database):

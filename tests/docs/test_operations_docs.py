@@ -47,9 +47,14 @@ def test_the_jobs_run_one_by_one_and_not_in_one_string(shop):
 
 
 def test_buckets_that_a_dump_leaves_out_are_made_again(server, shop, database, empty_database):
+    shop.execute("SELECT imgdb._make_collection('all')")
+    shop.execute(
+        "INSERT INTO imgdb.image (collection_id, path, phash, recipe)"
+        " SELECT collection_id, '/a', 7, 'imported' FROM imgdb.collection"
+    )
     shop.execute("CALL imgdb.compact()")
     (line,) = re.findall(r"^pg_dump (.*) shop > shop.sql$", PAGE, re.M)
-    (care,) = re.findall(r'^psql -c "(.*)"$', PAGE, re.M)
+    (care,) = re.findall(r"^echo .* \| psql$", PAGE, re.M)
     programs = dump_programs(server)
     dumped = subprocess.run(
         [programs / "pg_dump", *line.replace("'", "").split(), f"--dbname={database}"],
@@ -63,10 +68,17 @@ def test_buckets_that_a_dump_leaves_out_are_made_again(server, shop, database, e
         capture_output=True,
     )
     with psycopg.connect(empty_database, autocommit=True) as conn:
-        found = "SELECT count(*) FROM imgdb.within('shop', 7, 0)"
-        assert conn.execute(found).fetchone() == (0,)
-        conn.execute(care)
-        assert conn.execute(found).fetchone() == (1,)
+        found = (
+            "SELECT (SELECT count(*) FROM imgdb.within('shop', 7, 0)),"
+            " (SELECT count(*) FROM imgdb.within('phash', 7, 0))"
+        )
+        assert conn.execute(found).fetchone() == (0, 0)
+        subprocess.run(
+            ["bash", "-c", care.replace("| psql", f"| {programs / 'psql'} -X '{empty_database}'")],
+            check=True,
+            capture_output=True,
+        )
+        assert conn.execute(found).fetchone() == (1, 1)
         assert conn.execute("SELECT * FROM imgdb.missing_hashes('shop')").fetchall() == []
         conn.execute("INSERT INTO shop.product VALUES (-5)")
         assert conn.execute("SELECT count(*) FROM imgdb.within('shop', -5, 0)").fetchone() == (1,)
