@@ -56,6 +56,17 @@ def test_nothing_heavy_is_loaded_for_nothing(database, tmp_path, arguments, need
     assert found & HEAVY <= needed
 
 
+def test_nothing_is_searched_for_cycles_at_the_end():
+    left = "import atexit, gc; atexit.register(lambda: print(len(gc.get_objects())))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{left}from imgdb.cli import main; main()", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout.splitlines()[-1]) < 1000
+
+
 def test_a_server_that_runs_is_looked_at_without_asking_it(home):
     with Server(home, durable=False) as server:
         assert not loaded(["db", "status"], IMGDB_HOME=str(home)) & HEAVY
