@@ -28,9 +28,9 @@ AT_ONCE = 120_000
 # of 32 bits would need gigabytes.
 BANDS = (3, 4, 5)
 
-# The unit of cost is to compare two hashes that a band found, some 4 ns. In it: to compare two
-# without looking for them, to sort a hash, a value's place in a table, to look up a value.
-ALL, SORTED, VALUE, LOOKED_UP = 0.4, 40, 0.5, 0.7
+# The unit of cost is to find two hashes by a band and compare them, some 5 to 20 ns. In it: to
+# compare two of all, to sort a hash, a value's place in a table, to look up a value.
+ALL, SORTED, VALUE, LOOKED_UP = 0.2, 10, 0.5, 0.5
 
 # Hashes of each side by which the cost is reckoned.
 SAMPLE = 1_000
@@ -45,7 +45,7 @@ class NearHashes:
     """
 
     def __init__(self, words: Sequence[Words], others: Sequence[Words] | None = None) -> None:
-        """Take an array for each word, 24 bytes and two words of memory for each hash."""
+        """Take an array for each word, 24 bytes and its words of memory for each hash."""
         self._words = words
         self._others = others
 
@@ -82,7 +82,7 @@ class NearHashes:
             cost += (
                 SORTED * (count if self._others is None else count + len(self._others[0]))
                 + VALUE * 2**bits
-                + LOOKED_UP * min(count, 2**bits) * _flip_count(bits, most)
+                + LOOKED_UP * count * _flip_count(bits, most)
                 / (2 if self._others is None else 1)
                 + float(shares[: most + 1].sum()) * self._pair_count
             )  # fmt: skip
@@ -161,13 +161,13 @@ class _Band:
         keys >>= _PLACE
         self.first = np.flatnonzero(np.diff(keys, prepend=~keys[:1]))
         self.counts = np.diff(self.first, append=len(keys))
-        self.values = keys[self.first].astype(np.intp)
+        self._values = keys.astype(np.intp)
 
     @cached_property
     def _places(self) -> NDArray[np.int32]:
         """Return the place of each value among the values, -1 if no hash has it."""
         places = np.full(1 << self._bits, -1, dtype=np.int32)
-        places[self.values] = np.arange(len(self.values), dtype=np.int32)
+        places[self._values[self.first]] = np.arange(len(self.first), dtype=np.int32)
         return places
 
     def alike(self, other: _Band, most: int) -> Iterator[tuple[int, Places, Places, Places]]:
@@ -177,7 +177,7 @@ class _Band:
         """
         flips = _flips(self._bits, most)
         if self is not other:
-            yield from self._looked_up(other, np.arange(len(self.values)), flips, 0)
+            yield from self._looked_up(other, np.arange(len(self.order)), flips, 0)
             return
         after = np.arange(1, len(self.order) + 1)
         later = np.repeat(self.first + self.counts, self.counts) - after
@@ -190,7 +190,7 @@ class _Band:
             # Of two values that differ in these bits, that without the uppermost one looks.
             some = flips[flips >> top == 1]
             yield from self._looked_up(
-                other, np.flatnonzero(self.values >> top & 1 == 0), some, done
+                other, np.flatnonzero(self._values >> top & 1 == 0), some, done
             )
             done += len(some)
 
@@ -199,13 +199,13 @@ class _Band:
     ) -> Iterator[tuple[int, Places, Places, Places]]:
         if not len(asked):
             return
-        values = self.values[asked]
+        values = self._values[asked]
         step = max(1, AT_ONCE // len(asked))
         for start in range(0, len(flips), step):
             found = other._places[(values ^ flips[start : start + step, None]).ravel()]
             hit = np.flatnonzero(found >= 0)
-            a, b = asked[hit % len(asked)], found[hit]
-            for portion in products(self.first[a], self.counts[a], other.first[b], other.counts[b]):
+            rows, b = asked[hit % len(asked) if step > 1 else hit], found[hit]
+            for portion in portions(rows, other.first[b], other.counts[b]):
                 yield done + start, *portion
 
 
