@@ -207,8 +207,11 @@ def duplicates(
             linked=linked,
             part_pairs=part_pairs(conn, choice),
         )
-        connected = connect(images, watching=watching)
-        found = _described(cursor, choice, connected, linked, Names())
+        # Saying what is in large groups takes about as long as finding them.
+        connected = connect(images, watching=lambda done: watching(done / 2))
+        found = _described(
+            cursor, choice, connected, linked, Names(), lambda done: watching(0.5 + done / 2)
+        )
         names = look_at_names(found, choice.against)
         if names:
             if choice.limit is not None:  # further groups come up when these are none any more
@@ -249,11 +252,13 @@ def _described(
     connected: Connected,
     linked: Sequence[tuple[int, int]],
     names: Names,
+    watching: Callable[[float], None] = lambda done: None,
 ) -> list[Group]:
     """Say what is in each group and what may go, of as many groups as are asked for."""
     from imgdb.duplicates.parts import related, shared_by_copies
 
     groups: list[Group] = []
+    described = 0
     shared = shared_by_copies(connected.parts)
     for ids, of_groups, copies in connected.batches():
         named = dict(zip(ids, copies, strict=True))
@@ -264,6 +269,8 @@ def _described(
         groups += [related(group, named, shared) for group in found]
         groups.sort(key=_most_bytes_first)
         del groups[choice.limit or len(groups) :]
+        described += len(ids)
+        watching(described / len(connected.image_ids))
     return groups
 
 

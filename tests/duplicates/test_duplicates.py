@@ -302,6 +302,14 @@ def test_bad_arguments(database, choice, sqlstate):
         assert error.value.diag.message_hint
 
 
+def test_how_much_is_done_grows_to_all(database):
+    with psycopg.connect(database, autocommit=True) as conn:
+        model.fill(conn, random.Random(1), count=40, marks=0)
+        told = []
+        assert duplicates(conn, DuplicateChoice(), watching=told.append)
+    assert told == sorted(told) and told[0] < 0.5 and told[-1] == 1
+
+
 def test_no_images_make_no_groups(database):
     with psycopg.connect(database, autocommit=True) as conn:
         assert duplicates(conn, DuplicateChoice(other_folders=True)) == []
