@@ -187,6 +187,20 @@ def test_parts_go_by_collection_size_and_alike(cli, database, pictures):
         assert found[edit] == [f"{100 * share:.0f}" for share in both], edit
     assert f"parts find {100 * total[0]:.0f} % of the copies" in table.stderr
     assert f"imgdb query {100 * total[1]:.0f} % in all" in table.stderr
+    assert "a search for parts shows 0.5 images that are no copies" in table.stderr
+
+    # What parts do not find is found within the default of the collection.
+    whole = (*small, "--hashes", "phash+dhash", "--collection", "photos", "--at", "1e15", "--json")
+    curve = json.loads(asked(*whole).stdout)["hashes"][0]["edits"][0]["recall"]
+    reach = curve.index(1)
+    for most in (reach - 1, reach):
+        with psycopg.connect(database) as conn:
+            conn.execute(
+                "SELECT imgdb.set_default_max_distance('phash+dhash', %s, 'photos')", (most,)
+            )
+        found = json.loads(asked(*whole).stdout)["parts"]
+        assert (found["parts"]["value"], found["query"]["value"]) == (0, curve[most])
+    assert curve[reach - 1] < 1
 
 
 def test_what_has_no_default_is_not_stored(cli, database, pictures):
