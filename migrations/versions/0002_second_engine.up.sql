@@ -1581,7 +1581,7 @@ COMMENT ON FUNCTION imgdb._append(smallint, bigint[], text) IS
 'Makes hashes of a table searchable in a space: puts them into its fresh level, or many into its '
 'buckets; and notes those that somebody watches for.';
 
-CREATE FUNCTION imgdb._new_hashes_query(column_name name, for_update boolean)
+CREATE FUNCTION imgdb._new_hashes_query(of_column name, for_update boolean)
 RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -1597,7 +1597,7 @@ BEGIN
                 'WHERE NOT d.old'
             ELSE 'SELECT %1$I FROM new_rows WHERE %1$I IS NOT NULL'
         END,
-        column_name
+        of_column
     );
 END
 $$;

@@ -1,5 +1,5 @@
 -- The text of a query, because only the trigger itself can read its transition tables.
-CREATE FUNCTION imgdb._new_hashes_query(column_name name, for_update boolean)
+CREATE FUNCTION imgdb._new_hashes_query(of_column name, for_update boolean)
 RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -15,7 +15,7 @@ BEGIN
                 'WHERE NOT d.old'
             ELSE 'SELECT %1$I FROM new_rows WHERE %1$I IS NOT NULL'
         END,
-        column_name
+        of_column
     );
 END
 $$;
