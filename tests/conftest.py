@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from browser import Browser
 from forked import EARLY, run_command
-from PIL import Image
 from servers import BINDIRS, TEMPLATE, Databases, Servers, server_folder
 from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 - hooks
 from spaces import Space
@@ -77,14 +76,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames and not said:
         names = BINDIRS if metafunc.definition.get_closest_marker("sql") else ["embedded"]
         metafunc.parametrize("server", names, indirect=True, scope="session")
-
-
-@pytest.fixture(autouse=True)
-def _pillow_s_limit() -> Iterator[None]:
-    """Take back the limit of pixels that decoding gives to all of Pillow in its process."""
-    limit = Image.MAX_IMAGE_PIXELS
-    yield
-    Image.MAX_IMAGE_PIXELS = limit
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -142,10 +143,39 @@ def read_metadata(encoded: Encoded, max_pixels: int) -> Metadata:
     prepare()
     if encoded.format not in Image.OPEN:
         raise PictureError("unsupported-format", "its metadata cannot be read")
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
-    with warnings.catch_warnings(), picture_errors(encoded.format), _open(encoded) as image:
-        warnings.simplefilter("ignore")
+    with _limited(max_pixels), picture_errors(encoded.format), _open(encoded) as image:
         return metadata_of(image)
+
+
+class _Limits:
+    """How many decode at the moment, and the limit that the program had given to Pillow before."""
+
+    lock = threading.Lock()
+    count = 0
+    before: int | None = None
+
+
+@contextlib.contextmanager
+def _limited(max_pixels: int) -> Iterator[None]:
+    """Have Pillow refuse each size above max_pixels, in silence: in an icon, in a frame of a GIF.
+
+    The limit is one for the whole program, which gets its own back when nothing is decoded.
+    """
+    with _Limits.lock:
+        if not _Limits.count:
+            _Limits.before = Image.MAX_IMAGE_PIXELS
+        _Limits.count += 1
+        # Pillow raises above twice this.
+        Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        with _Limits.lock:
+            _Limits.count -= 1
+            if not _Limits.count:
+                Image.MAX_IMAGE_PIXELS = _Limits.before
 
 
 def _exact_size(size: tuple[int, int]) -> None:
@@ -177,10 +207,7 @@ def _decode(encoded: Encoded, wanted: _Wanted, max_pixels: int) -> Decoded:
     if format_name not in Image.OPEN:
         raise PictureError("unsupported-format", _missing_opener(format_name))
     limit = SizeLimit(max_pixels, encoded.byte_size)
-    # Pillow raises above twice this for every size that it meets: in an icon, in a frame of a GIF.
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
-    with warnings.catch_warnings(), picture_errors(format_name):
-        warnings.simplefilter("ignore")
+    with _limited(max_pixels), picture_errors(format_name):
         reader = _READERS.get(format_name)
         image = reader(file, encoded.head, limit) if reader else None
         if image is not None:

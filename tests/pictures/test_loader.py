@@ -87,3 +87,17 @@ def test_a_stream_can_be_decoded_twice(tmp_path: Path) -> None:
     assert scaled.grey.size == (700, 600)
     assert exact.grey.size == (1400, 1200)
     assert scaled.sha256 == exact.sha256 == hashlib.sha256(path.read_bytes()).digest()
+
+
+def test_a_program_s_own_limit_of_pixels_is_given_back_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5_000_000)
+    whole, torn = tmp_path / "whole.png", tmp_path / "torn.gif"
+    gradient().save(whole)
+    gradient().save(torn, "GIF")
+    torn.write_bytes(torn.read_bytes()[:200])
+    loader.load(whole, max_pixels=10_000)
+    assert Image.MAX_IMAGE_PIXELS == 5_000_000
+    assert refusal(torn) == "broken"
+    assert Image.MAX_IMAGE_PIXELS == 5_000_000
