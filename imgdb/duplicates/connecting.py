@@ -6,13 +6,14 @@ copies of one placeholder with each other, but each with a few that stand for al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgdb.database.columns import copied_columns
 from imgdb.hashes.near import NearHashes, distances, products, ranges
 from imgdb.hashes.values import PDQ_CANDIDATES, PDQ_RULES, rule_hashes
 
@@ -27,27 +28,24 @@ if TYPE_CHECKING:
     Hashes = NDArray[np.uint64]
 
 COMPARED = (
-    "COPY (SELECT * FROM imgdb._compared_images(space_name => %(space)s, tier_name => %(tier)s,"
+    "SELECT * FROM imgdb._compared_images(space_name => %(space)s, tier_name => %(tier)s,"
     " collection_name => %(collection)s, against_name => %(against)s,"
     " other_folders => %(other_folders)s, least_bytes => %(least_bytes)s,"
-    " least_pixels => %(least_pixels)s)) TO STDOUT (FORMAT binary)"
+    " least_pixels => %(least_pixels)s)"
 )
 PDQ = (
-    "COPY (SELECT p.image_id, p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4 FROM imgdb.image_pdq AS p"
-    " JOIN imgdb.image AS i ON i.image_id = p.image_id WHERE NOT i.flat ORDER BY p.image_id)"
-    " TO STDOUT (FORMAT binary)"
+    "SELECT p.image_id, p.pdq_1, p.pdq_2, p.pdq_3, p.pdq_4 FROM imgdb.image_pdq AS p"
+    " JOIN imgdb.image AS i ON i.image_id = p.image_id WHERE NOT i.flat ORDER BY p.image_id"
 )
 SAME_PICTURES = "SELECT imgdb._same_pictures(of_images => %s, of_keys => %s)"
 
-# Columns of what is copied, and the types of a row in COPY's binary format and in memory.
+# Columns of what is fetched, and their types; then those that are smaller in memory.
 COLUMNS = {
     "image_id": np.int64, "hash": np.int64, "second": np.int64, "known": np.int32,
     "content": np.int32, "side": np.int32, "folder": np.int32,
 }  # fmt: skip
-KEPT = COLUMNS | {"known": np.int8, "side": np.int8}
+KEPT = {"known": np.int8, "side": np.int8}
 PDQ_COLUMNS = dict.fromkeys(("image_id", "pdq_1", "pdq_2", "pdq_3", "pdq_4"), np.int64)
-HEADER, TRAILER = 19, 2
-BLOCK = 64_000_000
 
 # Images whose colours are compared in one call, at least: those of a key are not split.
 BATCH = 20_000
@@ -105,7 +103,7 @@ def _found(images: Compared, pairs: NDArray[np.int64]) -> tuple[Places, Places, 
 
 def compared_images(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> Compared:
     """Fetch the images that are compared."""
-    columns = _copied(conn, COMPARED, COLUMNS, KEPT, asdict(choice))
+    columns = copied_columns(conn, COMPARED, COLUMNS, asdict(choice), kept=KEPT)
     found = Compared(
         image_ids=columns["image_id"],
         hashes=columns["hash"].view(np.uint64),
@@ -117,7 +115,7 @@ def compared_images(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> C
         folders=columns["folder"] if choice.other_folders else None,
     )
     if choice.tier == "near" and choice.space in PDQ_RULES:
-        image_ids, *words = _copied(conn, PDQ, PDQ_COLUMNS, PDQ_COLUMNS).values()
+        image_ids, *words = copied_columns(conn, PDQ, PDQ_COLUMNS).values()
         _, there, places = np.intersect1d(
             found.image_ids, image_ids, assume_unique=True, return_indices=True
         )
@@ -129,43 +127,6 @@ def compared_images(conn: psycopg.Connection[Any], choice: DuplicateChoice) -> C
         found.known[:] = 0
         found.known[there] = known
     return found
-
-
-def _copied(
-    conn: psycopg.Connection[Any],
-    statement: LiteralString,
-    columns: Mapping[str, Any],
-    kept: Mapping[str, Any],
-    arguments: Mapping[str, Any] | None = None,
-) -> dict[str, NDArray[Any]]:
-    """Return the columns of rows that COPY gives in its binary format."""
-    # Before each value there is its length.
-    row = np.dtype(
-        [("columns", ">i2")]
-        + [
-            (f"{name}_length", ">i4")
-            if of == "length"
-            else (name, np.dtype(kind).newbyteorder(">"))
-            for name, kind in columns.items()
-            for of in ("length", "value")
-        ]
-    )
-    blocks: list[dict[str, NDArray[Any]]] = []
-    rows, skip = bytearray(), HEADER
-
-    def take() -> int:
-        whole = (len(rows) - skip - TRAILER) // row.itemsize
-        some = np.frombuffer(bytes(rows), row, count=whole, offset=skip)
-        blocks.append({name: some[name].astype(kept[name]) for name in columns})
-        return skip + whole * row.itemsize
-
-    with conn.cursor().copy(statement, arguments) as copy:
-        for some in copy:
-            rows += some
-            if len(rows) >= BLOCK:
-                rows, skip = rows[take() :], 0
-    take()
-    return {name: np.concatenate([block[name] for block in blocks]) for name in columns}
 
 
 def _by_colours(conn: psycopg.Connection[Any], images: Compared) -> Compared:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg.rows import class_row
+import numpy as np
 
+from imgdb.database.columns import copied_columns
 from imgdb.database.connect import read_only
+from imgdb.hashes.near import NearHashes
 from imgdb.hashes.values import USUAL_RULE, rule_hashes, to_hex
 
-HUBS = (
-    "SELECT * FROM imgdb._hubs(space_name => %(space)s, max_distance => %(max_distance)s,"
-    " flood_limit => %(flood)s, collection_name => %(collection)s, hub_limit => %(limit)s)"
+if TYPE_CHECKING:
+    import psycopg
+    from numpy.typing import NDArray
+
+HELD = (
+    "SELECT * FROM imgdb._held_hashes(space_name => %(space)s, max_distance => %(max_distance)s,"
+    " collection_name => %(collection)s)"
+)
+COLUMNS = {"hash": np.int64, "second": np.int64, "known": np.int32, "images": np.int64}
+PATHS = (
+    "SELECT * FROM imgdb._first_paths(space_name => %(space)s, collection_name => %(collection)s,"
+    " of_hashes => %(hashes)s, of_seconds => %(seconds)s)"
 )
 
 
@@ -56,12 +66,48 @@ def hubs(
     `max_distance` is 4 for a hash, 8 for both together. Compares all hashes with each other. The
     connection must be outside of a transaction: the search runs in one that is read-only.
     """
-    arguments = {
-        "space": space,
-        "max_distance": hub_distance(space) if max_distance is None else max_distance,
-        "flood": flood,
-        "collection": collection,
-        "limit": limit,
-    }
-    with read_only(conn), conn.cursor(row_factory=class_row(Hub)) as cursor:
-        return cursor.execute(HUBS, arguments).fetchall()
+    if max_distance is None:
+        max_distance = hub_distance(space)
+    arguments = {"space": space, "max_distance": max_distance, "collection": collection}
+    with read_only(conn):
+        held = copied_columns(conn, HELD, COLUMNS, arguments)
+        matches = _matches(held, len(rule_hashes(space)), max_distance)
+        known = held["known"]
+        places = np.flatnonzero(matches > flood)
+        # As SQL sorts: what is lacking comes last.
+        keys = (
+            held["second"], known & 2 == 0, held["hash"], known & 1 == 0, -held["images"], -matches
+        )  # fmt: skip
+        places = places[np.lexsort([key[places] for key in keys])][:limit]
+        hashes, seconds = (
+            [number if has else None for number, has in zip(*of, strict=True)]
+            for of in (
+                (held["hash"][places].tolist(), (known[places] & 1).tolist()),
+                (held["second"][places].tolist(), (known[places] & 2).tolist()),
+            )
+        )
+        paths = conn.execute(PATHS, arguments | {"hashes": hashes, "seconds": seconds}).fetchall()
+    counts = (held["images"][places].tolist(), matches[places].tolist())
+    return list(map(Hub, hashes, seconds, *counts, (path for (path,) in paths)))
+
+
+def _matches(held: dict[str, NDArray[Any]], count: int, max_distance: int) -> NDArray[np.int64]:
+    """Count how many other images are near one with these hashes, for each of them."""
+    images, known = held["images"], held["known"]
+    words = [held[name].view(np.uint64) for name in ("hash", "second")[:count]]
+    found = images - 1
+    both = np.flatnonzero(known == (1 << count) - 1)
+    for _, a, b in NearHashes([word[both] for word in words]).pairs(max_distance):
+        np.add.at(found, both[a], images[both[b]])
+        np.add.at(found, both[b], images[both[a]])
+    # What has one hash of a sum only counts it twice.
+    for number, word in enumerate(words if count > 1 else ()):
+        alone = np.flatnonzero(known == 1 << number)
+        having = np.flatnonzero(known & (1 << number))
+        for _, a, b in NearHashes([word[alone]], [word[having]]).pairs(max_distance // 2):
+            a, b = alone[a], having[b]
+            a, b = a[a != b], b[a != b]
+            np.add.at(found, a, images[b])
+            other = known[b] != 1 << number  # else the pair comes once more, the other way round
+            np.add.at(found, b[other], images[a[other]])
+    return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgdb.database.columns import copied_columns
 from imgdb.errors import UsageError
 from imgdb.hashes.near import NearHashes
 
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
 
 COST = "SELECT * FROM imgdb._search_cost(%s, %s)"
 WITHIN_ANY = "SELECT * FROM imgdb.within_any(%s, %s, %s)"
-EXPORT = "COPY (SELECT hash FROM imgdb._all_hashes(%s)) TO STDOUT (FORMAT binary)"
-
-# A row of COPY's binary format: how many columns, how many bytes, the hash.
-ROW = np.dtype([("columns", ">i2"), ("bytes", ">i4"), ("hash", ">i8")])
-HEADER, TRAILER = 19, 2
+EXPORT = "SELECT hash FROM imgdb._all_hashes(%(space)s)"
 
 # Microseconds for each stored hash, to export and to sort it by all bands; and the part of a
 # search's cost in SQL that one costs here. Measured on one core (docs/benchmarks.md).
@@ -74,9 +71,5 @@ def within_many(
 
 def copied_hashes(conn: psycopg.Connection[Any], space: str) -> Hashes:
     """Fetch all hashes of a space, some of them several times."""
-    rows = bytearray()
-    with conn.cursor().copy(EXPORT, (space,)) as copy:
-        for block in copy:
-            rows += block
-    found = np.frombuffer(memoryview(rows)[HEADER:-TRAILER], dtype=ROW)
-    return found["hash"].astype(np.int64).view(np.uint64)
+    columns = copied_columns(conn, EXPORT, {"hash": np.int64}, {"space": space})
+    return columns["hash"].view(np.uint64)
