@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import any_size_tables, charts, tables
+from benchmarks import any_size_tables, charts, growth_tables, tables
 from benchmarks.results import DEFAULT, Results
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -22,7 +22,8 @@ def rendered(results: Results) -> dict[Path, str]:
         DOCS / name: charts.chart(results, kind, radius)
         for name, kind, radius in charts.names(results)
     }
-    page = f"{tables.page(results)}\n\n{any_size_tables.section()}".rstrip()
+    sections = (tables.page(results), any_size_tables.section(), growth_tables.section())
+    page = "\n\n".join(section for section in sections if section)
     files[PAGE] = f"{before}{BEGIN}\n\n{page}\n\n{END}{after}"
     return files
 
