@@ -175,7 +175,10 @@ def large(
 
 
 SCAN, FLAT, ME = "sequential scan", "FAISS IndexBinaryFlat", "imgdb"
-BUSY = "the machine did much other work; FAISS flat took 160 ms beside it, and 51 on a quiet one"
+HUNDRED = (
+    "at r = 8 it reads 718 rows anywhere in 4.9 GB and counts the bits of 28,000 hashes; FAISS flat"
+    " took 51 ms in that run"
+)
 
 TARGETS = (
     Target("recall of imgdb, the least of all searches measured", 1, "", least_recall),
@@ -202,9 +205,9 @@ TARGETS = (
     Target("50 M like photos, r = 8: times the processor's time of FAISS flat", 0.2, "x",
            large(50, "photo-like", 8, over_faiss=True), most=True),
     Target("100 M uniform, r = 4: processor's time", 1, "ms",
-           large(100, "uniform", 4), most=True, held_back_by=BUSY),
+           large(100, "uniform", 4), most=True, held_back_by=HUNDRED),
     Target("100 M uniform, r = 8: processor's time", 5, "ms",
-           large(100, "uniform", 8), most=True, held_back_by=BUSY),
+           large(100, "uniform", 8), most=True, held_back_by=HUNDRED),
     Target("1 M uniform, r = 8: times faster than pgvector HNSW, ef_search 200", 8, "x",
            hnsw_speed, rows=hnsw_rows),
     Target("1 M uniform: times faster to build than pgvector HNSW", 50, "x",
