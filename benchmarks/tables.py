@@ -85,7 +85,7 @@ def environment(results: Results) -> str:
         lines.append(
             f"- measured {run['date']} at commit `{run['commit']}`, {run['rounds']} rounds; load"
             f" average when parts began: {low} to {high}"
-            + ("; others used the machine too" if high > found["cores"] + 1 else "")
+            + (", of the clients before or of others" if high > found["cores"] + 1 else "")
         )
     return "\n".join(lines)
 

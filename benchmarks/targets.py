@@ -175,6 +175,7 @@ def large(
 
 
 SCAN, FLAT, ME = "sequential scan", "FAISS IndexBinaryFlat", "imgdb"
+FETCHED = "half of it is fetching 188 rows, not counting bits"
 HUNDRED = (
     "at r = 8 it reads 718 rows anywhere in 4.9 GB and counts the bits of 28,000 hashes; FAISS flat"
     " took 51 ms in that run"
@@ -191,13 +192,14 @@ TARGETS = (
             Target(f"1 M {said}, r = 4: times faster than FAISS flat in process", 1, "x",
                    ratio("within", data, MILLION, 4, FLAT, ME)),
             Target(f"1 M {said}, r = 8: times the time of FAISS flat in process", 1.3, "x",
-                   ratio("within", data, MILLION, 8, ME, FLAT), most=True),
+                   ratio("within", data, MILLION, 8, ME, FLAT), most=True, held_back_by=FETCHED),
             Target(f"1 M {said}, r = 15: processor's time", 12, "ms",
                    cpu("within", data, radius=15), most=True),
             Target(f"1 M {said}, the ten nearest: processor's time", 15, "ms",
                    cpu("nearest", data, count=10), most=True),
             Target(f"1 M {said}, r = 8: times faster a query, of 1,000 at once, than by within",
-                   3, "x", set_gain(data)),
+                   3, "x", set_gain(data),
+                   held_back_by="each reads 188 rows of its own; the round trip is what is saved"),
         )
     ),
     Target("10 M uniform, r = 8: times the processor's time of FAISS flat", 0.5, "x",
