@@ -196,7 +196,9 @@ def test_the_child_of_a_fork_does_not_stop_the_server(home: Path) -> None:
 def test_a_fork_that_outlives_its_killed_parent_is_no_user(home: Path) -> None:
     with Client(home) as client:
         client.ask("server.acquire()")
-        orphan = int(client.ask("os.fork() or os.read(os.pipe()[0], 1)"))
+        # The child says when it has begun: only then has it left its parent's place alone.
+        child = "os.fork() or os.write(w, b'!') and os.read(os.pipe()[0], 1)"
+        orphan = int(client.ask(f"(lambda r, w: ({child}, os.read(r, 1))[0])(*os.pipe())"))
         client.kill()
         try:
             assert Server(home).status().users == ()
