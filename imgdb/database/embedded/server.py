@@ -14,7 +14,7 @@ from typing import Self
 
 from imgdb.database.embedded.account import choose_account
 from imgdb.database.embedded.address import conninfo, url
-from imgdb.database.embedded.cluster import Cluster
+from imgdb.database.embedded.cluster import LOG_LIMIT, Cluster
 from imgdb.database.embedded.home import Home
 from imgdb.database.embedded.settings import DATABASE
 from imgdb.database.embedded.trouble import system_errors_explained
@@ -216,7 +216,9 @@ class Server:
         To ask the server would take psycopg, which takes longer to load than all else of a status.
         """
         with contextlib.suppress(OSError):
-            log = self._cluster.log.read_text("utf-8", "replace")
+            # A server begins in a log that is not longer than that, whatever it grows to.
+            with self._cluster.log.open("rb") as file:
+                log = file.read(2 * LOG_LIMIT).decode("utf-8", "replace")
             if started := re.findall(rf"\[{pid}\] LOG: +starting PostgreSQL (\S+)", log):
                 return str(started[-1])
         try:
