@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgdb.database.columns import copied_columns
-from imgdb.hashes.near import NearHashes, distances, products, ranges
+from imgdb.hashes.near import NearHashes, distances, lone_searches, products, ranges
 from imgdb.hashes.values import PDQ_CANDIDATES, PDQ_RULES, rule_hashes
 
 if TYPE_CHECKING:
@@ -408,9 +408,5 @@ def _searches(
         a, b = (having[values.sides[having] & side > 0] for side in (1, 2))
         near = NearHashes([word[a] for word in words], [word[b] for word in words])
         yield near, a, b, radius
-    # What has one hash of a sum only counts it twice.
-    for number, word in enumerate(words if all_known > 1 else ()):
-        alone = np.flatnonzero(values.known == 1 << number)
-        if len(alone):
-            having = np.flatnonzero(values.known & (1 << number))
-            yield NearHashes([word[alone]], [word[having]]), alone, having, max_distance // 2
+    if all_known > 1:
+        yield from lone_searches(words, values.known, max_distance)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import combinations
 from math import comb
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -207,6 +207,21 @@ class _Band:
             rows, b = asked[hit % len(asked) if step > 1 else hit], found[hit]
             for portion in portions(rows, other.first[b], other.counts[b]):
                 yield done + start, *portion
+
+
+def lone_searches(
+    words: Sequence[Words], known: NDArray[Any], max_distance: int
+) -> Iterator[tuple[NearHashes, Places, Places, int]]:
+    """Yield searches for what has one word of a sum only, which decides alone and counts twice.
+
+    Bit n of `known` says that word n is known. Each search compares what is at some places with
+    what is at others, itself included, within a distance.
+    """
+    for number, word in enumerate(words):
+        alone = np.flatnonzero(known == 1 << number)
+        if len(alone):
+            having = np.flatnonzero(known & (1 << number))
+            yield NearHashes([word[alone]], [word[having]]), alone, having, max_distance // 2
 
 
 def distances(

@@ -9,7 +9,7 @@ import numpy as np
 
 from imgdb.database.columns import copied_columns
 from imgdb.database.connect import read_only
-from imgdb.hashes.near import NearHashes
+from imgdb.hashes.near import NearHashes, lone_searches
 from imgdb.hashes.values import USUAL_RULE, rule_hashes, to_hex
 
 if TYPE_CHECKING:
@@ -79,16 +79,16 @@ def hubs(
             held["second"], known & 2 == 0, held["hash"], known & 1 == 0, -held["images"], -matches
         )  # fmt: skip
         places = places[np.lexsort([key[places] for key in keys])][:limit]
-        hashes, seconds = (
-            [number if has else None for number, has in zip(*of, strict=True)]
-            for of in (
-                (held["hash"][places].tolist(), (known[places] & 1).tolist()),
-                (held["second"][places].tolist(), (known[places] & 2).tolist()),
-            )
-        )
+        bits = known[places].tolist()
+        hashes = _known(held["hash"][places].tolist(), bits, 1)
+        seconds = _known(held["second"][places].tolist(), bits, 2)
         paths = conn.execute(PATHS, arguments | {"hashes": hashes, "seconds": seconds}).fetchall()
     counts = (held["images"][places].tolist(), matches[places].tolist())
     return list(map(Hub, hashes, seconds, *counts, (path for (path,) in paths)))
+
+
+def _known(values: list[int], bits: list[int], bit: int) -> list[int | None]:
+    return [value if of & bit else None for value, of in zip(values, bits, strict=True)]
 
 
 def _matches(held: dict[str, NDArray[Any]], count: int, max_distance: int) -> NDArray[np.int64]:
@@ -100,14 +100,11 @@ def _matches(held: dict[str, NDArray[Any]], count: int, max_distance: int) -> ND
     for _, a, b in NearHashes([word[both] for word in words]).pairs(max_distance):
         np.add.at(found, both[a], images[both[b]])
         np.add.at(found, both[b], images[both[a]])
-    # What has one hash of a sum only counts it twice.
-    for number, word in enumerate(words if count > 1 else ()):
-        alone = np.flatnonzero(known == 1 << number)
-        having = np.flatnonzero(known & (1 << number))
-        for _, a, b in NearHashes([word[alone]], [word[having]]).pairs(max_distance // 2):
-            a, b = alone[a], having[b]
+    for near, of_a, of_b, radius in lone_searches(words, known, max_distance) if count > 1 else ():
+        for _, a, b in near.pairs(radius):
+            a, b = of_a[a], of_b[b]
             a, b = a[a != b], b[a != b]
             np.add.at(found, a, images[b])
-            other = known[b] != 1 << number  # else the pair comes once more, the other way round
+            other = known[b] != known[a]  # else the pair comes once more, the other way round
             np.add.at(found, b[other], images[a[other]])
     return found
